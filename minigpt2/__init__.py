@@ -1,0 +1,41 @@
+"""GPT-2's way from a prompt to vectors, with numpy and no framework.
+
+>>> from minigpt2 import Tokenizer
+>>> Tokenizer().encode("The meaning of life is")
+[464, 3616, 286, 1204, 318]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minigpt2.checkpoint import Checkpoint as Checkpoint
+    from minigpt2.checkpoint import CheckpointError as CheckpointError
+    from minigpt2.embeddings import Embeddings as Embeddings
+    from minigpt2.hub import HubError as HubError
+    from minigpt2.tokenizer import Tokenizer as Tokenizer
+
+__version__ = "0.1.0"
+
+# Each public name is imported when it is first asked for: `minigpt2 --help` needs no numpy,
+# and a tokenizer needs neither safetensors nor huggingface_hub.
+_ROOM_OF = {
+    "Checkpoint": "checkpoint",
+    "CheckpointError": "checkpoint",
+    "Embeddings": "embeddings",
+    "HubError": "hub",
+    "Tokenizer": "tokenizer",
+}
+__all__ = ["Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'minigpt2' has no attribute {name!r}")
+    value = getattr(import_module(f"minigpt2.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

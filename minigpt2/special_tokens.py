@@ -1,0 +1,64 @@
+"""Special tokens: found in the text as they stand, before it is split, or else plain text like any other.
+
+The two options mean what they mean in tiktoken, with the default answering as transformers does: every special token
+written in the text becomes its id. Text from strangers wants `allowed_special=()`.
+"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import Literal
+
+Selection = Literal["all"] | Collection[str]
+
+
+def select(tokens: Mapping[str, int], allowed: Selection, disallowed: Selection, text: str) -> frozenset[str]:
+    """The special tokens to look for in a text.
+
+    Raises:
+        TypeError: an option is a string other than "all", or no collection.
+        ValueError: an option names a token that is none, or the text contains a disallowed one.
+    """
+    chosen = _chosen(tokens, allowed, "allowed_special")
+    refused = _chosen(tokens, disallowed, "disallowed_special")
+    if disallowed == "all":
+        refused -= chosen
+    if refused and (found := finder(refused).search(text)):
+        raise ValueError(
+            f"the text contains the special token {found[0]!r} at index {found.start()}, which disallowed_special"
+            f" refuses: pass allowed_special={{{found[0]!r}}} to encode it as its id, or disallowed_special=() to"
+            " encode it as plain text"
+        )
+    return chosen
+
+
+def _chosen(tokens: Mapping[str, int], selection: Selection, option: str) -> frozenset[str]:
+    if selection == "all":
+        return frozenset(tokens)
+    if isinstance(selection, str) or not isinstance(selection, Collection):
+        raise TypeError(f"{option} is 'all' or a collection of special tokens, not {selection!r}")
+    if unknown := [token for token in selection if token not in tokens]:
+        raise ValueError(f"{option} names {unknown[0]!r}, but the special tokens are {list(tokens)}")
+    return frozenset(selection)
+
+
+@lru_cache(maxsize=64)
+def finder(tokens: frozenset[str]) -> re.Pattern[str]:
+    """A pattern that finds the leftmost special token, the longest where several start."""
+    return re.compile("|".join(map(re.escape, sorted(tokens, key=lambda token: (-len(token), token)))))
+
+
+def split(text: str, tokens: frozenset[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the text in pieces, each with whether it is a special token.
+
+    >>> list(split("one<|endoftext|>two", frozenset({"<|endoftext|>"})))
+    [('one', False), ('<|endoftext|>', True), ('two', False)]
+    """
+    position = 0
+    for match in finder(tokens).finditer(text) if tokens else ():
+        if match.start() > position:
+            yield text[position : match.start()], False
+        yield match[0], True
+        position = match.end()
+    if position < len(text):
+        yield text[position:], False

@@ -1,0 +1,123 @@
+"""The vocabulary: 256 bytes, a list of merges, and the token that each of them makes.
+
+GPT-2's is 50,000 pairs of token ids and nothing else, and that is what the package carries: 200,000 bytes. Ids 0 to
+255 are the bytes in the byte alphabet's order, id 256 + rank is the token that a merge makes, and 50256 is
+`<|endoftext|>`. Both published files follow from it byte for byte, which a test checks by their SHA-256.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2 import byte_alphabet
+from minigpt2.bpe import Merges
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Vocabulary:
+    """Every token's bytes by its id, and the merges that lead to them.
+
+    Attributes:
+        token_bytes: the bytes of each token by its id, ids ascending; of an added token, its UTF-8.
+        pairs: the two token ids that each merge joins, by rank, shape (merges, 2) int64.
+        products: the token id that each merge makes, by rank, shape (merges,) int64.
+        added_tokens: tokens found in a text as they stand, before it is split, with their ids.
+        special_tokens: those of the added tokens that stand for no text, such as `<|endoftext|>`.
+        beyond: those of the added tokens that `vocab.json` does not list.
+        verbatim: the few tokens that are not written in the byte alphabet, by id.
+
+    >>> vocabulary = gpt2()
+    >>> len(vocabulary.token_bytes), vocabulary.token_bytes[464], vocabulary.written(3616)
+    (50257, b'The', 'Ġmeaning')
+    """
+
+    token_bytes: dict[int, bytes]
+    pairs: NDArray[np.int64]
+    products: NDArray[np.int64]
+    added_tokens: Mapping[str, int]
+    special_tokens: frozenset[str]
+    beyond: frozenset[str]
+    verbatim: Mapping[int, str]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    @cached_property
+    def merges(self) -> Merges:
+        """The merges as the loops of `bpe` look them up."""
+        left, right = self.pairs.T.tolist()
+        products = self.products.tolist()
+        return Merges(dict(zip(zip(left, right, strict=True), range(len(products)), strict=True)), products)
+
+    @cached_property
+    def id_of_bytes(self) -> dict[bytes, int]:
+        """The token id of a token's bytes, for tokens written in the byte alphabet."""
+        return {data: token_id for token_id, data in self.token_bytes.items() if token_id not in self.verbatim}
+
+    @cached_property
+    def byte_ids(self) -> list[int]:
+        """The token id of each of the 256 bytes: the symbols that merging starts from."""
+        return [self.id_of_bytes[bytes([byte])] for byte in range(256)]
+
+    def written(self, token_id: int) -> str:
+        """A token as GPT-2's files write it, bytes as characters: `Ġmeaning`."""
+        return self.verbatim.get(token_id) or byte_alphabet.to_characters(self.token_bytes[token_id])
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token given as GPT-2's files write it, or None."""
+        if token in self.added_tokens:
+            return self.added_tokens[token]
+        try:
+            return self.id_of_bytes.get(byte_alphabet.to_bytes(token))
+        except ValueError:
+            return self._id_of_verbatim.get(token)
+
+    @cached_property
+    def _id_of_verbatim(self) -> dict[str, int]:
+        return {token: token_id for token_id, token in self.verbatim.items()}
+
+    def token_ids(self) -> dict[str, int]:
+        """Every token as GPT-2's files write it, with its id, in the order of the ids."""
+        return {self.written(token_id): token_id for token_id in self.token_bytes}
+
+    def vocab_json(self) -> str:
+        """The text of `vocab.json`: for GPT-2, byte for byte the published file."""
+        return json.dumps({token: i for token, i in self.token_ids().items() if token not in self.beyond})
+
+    def merges_txt(self) -> str:
+        """The text of `merges.txt`: for GPT-2, byte for byte the published file."""
+        lines = [f"{self.written(left)} {self.written(right)}" for left, right in self.pairs.tolist()]
+        return "\n".join(["#version: 0.2", *lines, ""])
+
+
+@cache
+def gpt2() -> Vocabulary:
+    """GPT-2's own vocabulary, grown from the pairs that the package carries: no file of yours, no network."""
+    pairs = np.frombuffer(files("minigpt2").joinpath("data/gpt2_merges.bin").read_bytes(), "<u2")
+    pairs = pairs.reshape(-1, 2).astype(np.int64)
+    token_bytes = [bytes([byte]) for byte in byte_alphabet.ALPHABET_ORDER]
+    for left, right in pairs.tolist():
+        token_bytes.append(token_bytes[left] + token_bytes[right])
+    products = np.arange(256, len(token_bytes))
+    end_of_text = len(token_bytes)
+    token_bytes.append(END_OF_TEXT.encode())
+    return Vocabulary(
+        token_bytes=dict(enumerate(token_bytes)),
+        pairs=pairs,
+        products=products,
+        added_tokens={END_OF_TEXT: end_of_text},
+        special_tokens=frozenset({END_OF_TEXT}),
+        beyond=frozenset(),
+        verbatim={},
+    )

@@ -1,0 +1,50 @@
+"""What several tests share: the package's own tokenizer, and text made to hurt one."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from minigpt2 import Tokenizer
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
+
+_SPACES = "\t\n\x0b\x0c\r \x1c\x1f\x85\xa0\u1680\u2003\u2028\u202f\u3000\u180e\u200b\ufeff"
+_MARKS = "\u0301\u200d\ufe0f\u05bc\u202e\u20dd"
+_WORDS = (
+    "'s",
+    "'S",
+    "'ve",
+    "'Re",
+    "''t",
+    " '",
+    "'",
+    "\u2019s",
+    "\u017f",
+    "\x00",
+    "0",
+    "²",
+    "Ⅷ",
+    "é",
+    "Ġ",
+    "日本",
+    "שלום",
+)
+_WORDS += ("👩‍👩‍👧", "😀", "<|endoftext|>", "<|endof", "---", "...", "a" * 40, " " * 30, "-" * 70, "\n\n")
+
+
+def hurtful_texts() -> st.SearchStrategy[str]:
+    """Whitespace of all kinds, apostrophes everywhere, marks, joiners, right-to-left, NUL, long runs."""
+    pieces = st.one_of(
+        st.sampled_from(_WORDS),
+        st.text(st.sampled_from(_SPACES), max_size=4),
+        st.text(st.sampled_from("'stmdrevl SVE"), max_size=6),
+        st.text(st.sampled_from("aé0½ " + _MARKS), max_size=5),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    )
+    return st.lists(pieces, max_size=12).map("".join)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return Tokenizer()

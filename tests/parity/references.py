@@ -1,0 +1,50 @@
+"""The real libraries on the vocabulary that this package regenerates, and texts of every character."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import tiktoken
+import transformers
+
+from minigpt2 import Tokenizer
+from minigpt2.pretokenize import SPLIT_PATTERN
+from minigpt2.vocabulary import gpt2
+
+SCALAR_VALUES = [*range(0xD800), *range(0xE000, 0x110000)]
+CONTEXTS = ("{}'ve", " {}'s", "'{}'t")
+
+
+@cache
+def transformers_tokenizer() -> Any:
+    """transformers' GPT2Tokenizer on this package's `vocab.json` and `merges.txt`, padding as GPT-2's users do."""
+    with TemporaryDirectory() as directory:
+        Tokenizer().save_pretrained(directory)
+        return load_in_transformers(Path(directory))
+
+
+def load_in_transformers(directory: Path) -> Any:
+    reference = transformers.GPT2Tokenizer(str(directory / "vocab.json"), str(directory / "merges.txt"))
+    reference.pad_token = reference.eos_token
+    return reference
+
+
+@cache
+def tiktoken_encoding() -> tiktoken.Encoding:
+    """tiktoken's encoding on this package's tokens; it takes a token's place among the merges for its id."""
+    tokens = [data for token_id, data in gpt2().token_bytes.items() if token_id != 50256]
+    return tiktoken.Encoding(
+        "gpt2-of-this-package",
+        pat_str=SPLIT_PATTERN,
+        mergeable_ranks={data: token_id for token_id, data in enumerate(tokens)},
+        special_tokens={"<|endoftext|>": 50256},
+    )
+
+
+def texts_of_every_character(size: int = 20_000) -> Iterator[str]:
+    """Every Unicode scalar value in every context, a line each, `size` characters' worth at a time."""
+    for start in range(0, len(SCALAR_VALUES), size):
+        characters = [chr(code_point) for code_point in SCALAR_VALUES[start : start + size]]
+        yield "\n".join(context.format(character) for character in characters for context in CONTEXTS)
