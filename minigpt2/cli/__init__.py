@@ -1,0 +1,91 @@
+"""The command `minigpt2`: a file a command, whose docstring is its help.
+
+Nothing heavy is imported here or at the top of a command's file, so that `--help` answers at once.
+"""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minigpt2 import __version__
+from minigpt2.cli import decode, download, embed, encode, nearest, params, show, streams, tokens, tour
+
+COMMANDS = (tour, encode, decode, tokens, params, show, embed, nearest, download)
+
+# What the package raises over input, files and the hub. Anything else is a fault of ours, and shows as one.
+_EXPECTED = (OSError, ValueError, LookupError, MemoryError, ImportError)
+_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as a shell reports them: 128 + SIGINT, 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own, and return its exit code.
+
+    0 is success, 1 an error (one line on standard error), 2 wrong usage, 130 an interrupt from the keyboard, 141 a
+    pipe whose reader is gone.
+
+    >>> main(["encode", "The meaning of life is"])
+    464 3616 286 1204 318
+    0
+    """
+    try:
+        status = _run(argv)
+        streams.flush()
+        return status
+    except KeyboardInterrupt:
+        streams.discard()
+        return _INTERRUPTED
+    except BrokenPipeError:
+        streams.discard()
+        return _PIPE_CLOSED
+    except _EXPECTED as error:
+        streams.note(_message(error))
+        streams.flush_or_discard()
+        return 1
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    streams.prepare()
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as request:  # argparse has answered already: a help text, or wrong usage
+        return int(request.code or 0)
+    options.run(options)
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that reports wrong usage in one line, as every other error is reported."""
+
+    def error(self, message: str) -> NoReturn:
+        streams.note(f"{message} (`{self.prog} --help` tells more)")
+        self.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="minigpt2",
+        description="GPT-2's way from a prompt to numbers: text, tokens, ids, rows of wte. Start with `minigpt2 tour`.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"minigpt2 {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        summary, _, rest = (command.__doc__ or "").partition("\n")
+        subparser = commands.add_parser(
+            command.__name__.rpartition(".")[2],
+            help=summary,
+            description=f"{summary}\n{rest}".strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename2 or error.filename or 'standard output'}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "this needs more memory than there is"
+    return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)

@@ -1,0 +1,76 @@
+"""A text's rows of wte, a row a token.
+
+Prints the first and last values of each row, or with -o saves all of them as a numpy array of shape (tokens, n_embd).
+With --positions the rows of wpe are added: what enters GPT-2's first layer.
+
+  minigpt2 embed "The meaning of life is"
+  minigpt2 embed "The meaning of life is" -o rows.npy
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minigpt2.cli import streams
+from minigpt2.cli.model import add_model, open_both, print_label
+from minigpt2.cli.save import save_npy
+from minigpt2.cli.table import print_table, value_cells, value_headings
+from minigpt2.cli.text import add_text, read_text, token_ids
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from minigpt2 import Tokenizer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_text(parser)
+    parser.add_argument("--positions", action="store_true", help="add the rows of wpe: hidden_states[0]")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("-o", "--output", type=Path, metavar="FILE", help="save the rows to this .npy file instead")
+    output.add_argument("--json", action="store_true", help="print a JSON list of objects, with every value")
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print or save a text's embeddings."""
+    from minigpt2 import Embeddings
+
+    if not (text := read_text(options)):
+        raise ValueError("the text is empty: it has no tokens, so there are no rows")
+    tokenizer, weights = open_both(options)
+    ids = token_ids(tokenizer, text, options)
+    embeddings = Embeddings(weights)
+    rows = embeddings(ids) if options.positions else embeddings.tokens(ids)
+    if options.output:
+        save_npy(options.output, rows)
+        print(f"{options.output}: {rows.dtype} {rows.shape}")
+    elif options.json:
+        streams.print_json(_as_json(tokenizer, ids, rows))
+    else:
+        print(f"{'wte[id] + wpe[position]' if options.positions else 'wte[id]'}: {rows.dtype} {rows.shape}")
+        print_label(weights)
+        print_table(embedding_header(rows.shape[1]), embedding_rows(tokenizer, ids, rows))
+
+
+def embedding_header(width: int) -> list[str]:
+    """The header over `embedding_rows` of `width` values each."""
+    return [">position", ">id", "token", *value_headings(width)]
+
+
+def embedding_rows(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> list[list[str]]:
+    """A table's row for each token id, with the first and last values of its row of `rows`, (tokens, n_embd)."""
+    written = tokenizer.convert_ids_to_tokens(ids)
+    return [
+        [str(position), str(token_id), token, *value_cells(row)]
+        for position, (token_id, token, row) in enumerate(zip(ids, written, rows, strict=True))
+    ]
+
+
+def _as_json(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> list[dict[str, object]]:
+    written = tokenizer.convert_ids_to_tokens(ids)
+    return [
+        {"position": position, "id": token_id, "token": token, "values": values}
+        for position, (token_id, token, values) in enumerate(zip(ids, written, rows.tolist(), strict=True))
+    ]

@@ -1,0 +1,91 @@
+"""A model's parameters: name, dtype, shape, count, and totals.
+
+They are those that transformers lists, under its names and in its order. PATTERN selects by name, with or without
+`transformer.`; * stands for anything.
+
+  minigpt2 params
+  minigpt2 params "h.0.*"
+"""
+
+import argparse
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.model import add_model, open_weights, print_label
+from minigpt2.cli.table import print_table
+
+if TYPE_CHECKING:
+    from minigpt2 import Checkpoint
+
+HEADER = ["name", "dtype", "shape", ">count"]
+PREFIX = "transformer."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="list only names that match it")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """List a model's parameters."""
+    weights = open_weights(options)
+    names = [name for name in weights.parameter_names() if _matches(name, options.pattern)]
+    if not names:
+        raise ValueError(f"no parameter of {options.model} is called {options.pattern!r}; `*` stands for anything")
+    if options.json:
+        streams.print_json(_as_json(weights, names))
+        return
+    print_label(weights)
+    print_table(HEADER, parameter_rows(weights, names))
+    print()
+    print(total(weights, names))
+    if options.pattern == "*":
+        for remark in remarks(weights):
+            print(remark)
+
+
+def parameter_rows(weights: "Checkpoint", names: list[str]) -> list[list[str]]:
+    """A row of the table under `HEADER` for each parameter."""
+    infos = [weights.info(name) for name in names]
+    return [[name, info.dtype, str(info.shape), f"{info.size:,}"] for name, info in zip(names, infos, strict=True)]
+
+
+def total(weights: "Checkpoint", names: list[str]) -> str:
+    """How many parameters these are, how many numbers, and how many bytes."""
+    infos = [weights.info(name) for name in names]
+    size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
+    of_all = "" if size == (every := weights.num_parameters()) else f" of the model's {every:,}"
+    parameters = "1 parameter" if len(names) == 1 else f"{len(names)} parameters"
+    return f"{parameters}: {size:,} numbers{of_all}, {nbytes:,} bytes"
+
+
+def remarks(weights: "Checkpoint") -> list[str]:
+    """What else the file holds, and what it does not need to hold."""
+    names = set(weights.parameter_names())
+    others = [name for name in weights if not {name, PREFIX + name} & names and name != "lm_head.weight"]
+    lines = []
+    if others:
+        masks = "causal masks, which are no parameters" if all(map(_is_mask, others)) else "no parameters"
+        lines.append(f"not counted: {len(others)} more tensors of the file, such as {others[0]}: {masks}")
+    if "lm_head.weight" not in names:
+        lines.append("not counted: lm_head.weight, which is wte.weight again")
+    return lines
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(PREFIX), pattern)
+
+
+def _is_mask(name: str) -> bool:
+    return name.endswith((".attn.bias", ".attn.masked_bias"))
+
+
+def _as_json(weights: "Checkpoint", names: list[str]) -> dict[str, object]:
+    parameters = [
+        {"name": name, "dtype": info.dtype, "shape": info.shape, "count": info.size}
+        for name, info in ((name, weights.info(name)) for name in names)
+    ]
+    return {"parameters": parameters, "num_parameters": sum(weights.info(name).size for name in names)}

@@ -1,0 +1,88 @@
+"""Tables in a terminal: columns that line up whatever characters are in them."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EDGE = 3  # how many values are shown at either end of a row, as numpy does
+
+Row = Sequence[str]
+
+
+def print_table(header: Row, rows: Iterable[Row], indent: str = "") -> None:
+    """Print rows under a header; a column whose heading begins with `>` is aligned right.
+
+    >>> print_table([">id", "token"], [["464", "The"], ["0", "!"]])
+     id  token
+    464  The
+      0  !
+    """
+    lines = [[heading.removeprefix(">") for heading in header], *rows]
+    widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = zip(line, widths, header, strict=True)
+        print((indent + "  ".join(_padded(cell, width, heading[:1] == ">") for cell, width, heading in cells)).rstrip())
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    padding = " " * (width - display_width(cell))
+    return padding + cell if right else cell + padding
+
+
+def display_width(text: str) -> int:
+    """How many columns of a terminal a text takes.
+
+    >>> display_width("life"), display_width("生命"), display_width("e\\u0301")
+    (4, 4, 1)
+    """
+    return sum(map(_character_width, text)) if not text.isascii() else len(text)
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def visible(data: bytes) -> str:
+    """A token's text in quotes, with what cannot be seen escaped; bytes that are no whole characters as such.
+
+    >>> print(visible(b" life"), visible(b"\\n"), visible("é".encode()), visible(b" \\xf0\\x9f\\x98"))
+    ' life' '\\n' 'é' b' \\xf0\\x9f\\x98'
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return repr(data)
+    shown = repr(text)
+    if text and unicodedata.category(text[0]).startswith("M"):  # it would merge with the quote before it
+        return shown.replace(text[0], ascii(text[0])[1:-1], 1)
+    return shown
+
+
+def value_headings(count: int) -> list[str]:
+    """The headings over a row of `count` values of which the first and the last are shown.
+
+    >>> value_headings(768), value_headings(2)
+    ([' 0', ' 1', ' 2', '…', ' 765', ' 766', ' 767'], [' 0', ' 1'])
+    """
+    return _first_and_last([f" {place}" for place in range(count)])
+
+
+def value_cells(values: "NDArray[Any]") -> list[str]:
+    """The first and last values of a row, shape (n,), as numpy writes each: the shortest digits that mean it.
+
+    >>> import numpy as np
+    >>> value_cells(np.array([-0.11010301, 0.5], np.float32))
+    ['-0.11010301', ' 0.5']
+    """
+    shown = values if len(values) <= 2 * EDGE else [*values[:EDGE], *values[-EDGE:]]
+    cells = [text if (text := str(value)).startswith("-") else f" {text}" for value in shown]
+    return cells if len(values) <= 2 * EDGE else [*cells[:EDGE], "…", *cells[EDGE:]]
+
+
+def _first_and_last(cells: list[str]) -> list[str]:
+    return cells if len(cells) <= 2 * EDGE else [*cells[:EDGE], "…", *cells[-EDGE:]]

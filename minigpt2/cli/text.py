@@ -1,0 +1,49 @@
+"""The text that a command works on: its argument, or standard input."""
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+
+if TYPE_CHECKING:
+    from minigpt2 import Tokenizer
+
+
+def add_text(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a text, and say how special tokens in it are meant."""
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="the text; without it, standard input, exactly")
+    parser.add_argument(
+        "--ordinary", action="store_true", help="take special tokens such as <|endoftext|> in the text as plain text"
+    )
+
+
+def read_text(options: argparse.Namespace) -> str:
+    """The text that the options name.
+
+    Raises:
+        OSError: standard input cannot be read.
+        ValueError: the text is not UTF-8.
+    """
+    return streams.read_utf8() if options.text is None else argument(options.text)
+
+
+def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:
+    """The token ids of a text, special tokens in it meant as the options say."""
+    return tokenizer.encode_ordinary(text) if options.ordinary else tokenizer.encode(text)
+
+
+def argument(text: str) -> str:
+    """An argument as text; bytes that are no UTF-8 arrive as lone surrogates.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(text).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(streams.not_utf8("the argument", error)) from None
+    return text

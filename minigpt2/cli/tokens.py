@@ -1,0 +1,72 @@
+"""A text's tokens as a table: position, id, token, bytes, text.
+
+The token is shown as GPT-2 writes it (Ġ is the byte 0x20), its bytes in hexadecimal, and its text in quotes with what
+cannot be seen escaped; a token that is part of a character only is shown as bytes, b'...'.
+
+  minigpt2 tokens "I'm 😀 ok"
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.table import print_table, visible
+from minigpt2.cli.text import add_text, read_text, token_ids
+
+if TYPE_CHECKING:
+    from minigpt2 import Tokenizer
+
+HEADER = [">position", ">id", "token", "bytes", "text"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_text(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a text's tokens."""
+    text = read_text(options)
+    tokenizer = open_tokenizer(options)
+    ids = token_ids(tokenizer, text, options)
+    if options.json:
+        streams.print_json(as_json(tokenizer, ids))
+    else:
+        print_table(HEADER, token_rows(tokenizer, ids))
+
+
+def token_rows(tokenizer: "Tokenizer", ids: list[int]) -> list[list[str]]:
+    """A row of the table under `HEADER` for each token id."""
+    written, data = tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids)
+    return [
+        [str(position), str(token_id), token, token_bytes.hex(" "), visible(token_bytes)]
+        for position, (token_id, token, token_bytes) in enumerate(zip(ids, written, data, strict=True))
+    ]
+
+
+def as_json(tokenizer: "Tokenizer", ids: list[int]) -> list[dict[str, object]]:
+    """An object for each token id: bytes in hexadecimal, the text null where it is no whole characters."""
+    written, data = tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids)
+    return [
+        {"position": position, "id": token_id, "token": token, "bytes": token_bytes.hex(), "text": text_of(token_bytes)}
+        for position, (token_id, token, token_bytes) in enumerate(zip(ids, written, data, strict=True))
+    ]
+
+
+def name(tokenizer: "Tokenizer", token_id: int) -> tuple[str, bytes]:
+    """A token as GPT-2 writes it, and its bytes; nothing for a row of `wte` that the vocabulary has no token for."""
+    try:
+        return str(tokenizer.convert_ids_to_tokens(token_id)), tokenizer.decode_bytes([token_id])
+    except ValueError:
+        return "", b""
+
+
+def text_of(data: bytes) -> str | None:
+    """The bytes of a token as text, or None where they are no whole characters."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None

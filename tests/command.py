@@ -1,0 +1,78 @@
+"""The command as its users run it, a process of its own, and a small GPT-2 for it to look at."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from minigpt2.checkpoint import gpt2_shapes
+from minigpt2.cli import main
+
+Capture = pytest.CaptureFixture[str]
+
+ROOT = Path(__file__).parents[1]
+SIZES = {"n_layer": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 50257}
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment without what would change the command's ways, its hub out of reach."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON", "LC_", "LANG"))}
+    return kept | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"} | changes
+
+
+def command(*arguments: str | bytes) -> list[str | bytes]:
+    return [sys.executable, "-m", "minigpt2", *arguments]
+
+
+def run(
+    *arguments: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command to its end."""
+    return subprocess.run(
+        command(*arguments), input=stdin, capture_output=True, env=env or environment(), timeout=60, check=False
+    )
+
+
+def one_line(stderr: bytes) -> str:
+    """What the command said on standard error, after making sure that it is one line."""
+    line = stderr.decode()
+    assert re.fullmatch(r"minigpt2: [^\n]+\n", line), line
+    return line
+
+
+def answer(capsys: Capture, *arguments: object) -> str:
+    """What the command prints on standard output, having succeeded silently."""
+    assert main([str(argument) for argument in arguments]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    return printed.out
+
+
+def complaint(capsys: Capture, *arguments: object, status: int = 1) -> str:
+    """The one line that the command has to say on standard error, having failed."""
+    assert main([str(argument) for argument in arguments]) == status
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"minigpt2: [^\n]+\n", printed.err)
+    return printed.err
+
+
+def write_small_gpt2(directory: Path) -> dict[str, NDArray[np.float32]]:
+    """Write a GPT-2 of random numbers as the published one is laid out: no prefix, with masks; its tensors."""
+    generator = np.random.default_rng(0)
+    tensors = {name: generator.standard_normal(shape, np.float32) for name, shape in gpt2_shapes(**SIZES).items()}
+    mask = np.tril(np.ones((1, 1, 16, 16), np.float32))
+    masks = {f"h.{layer}.attn.bias": mask for layer in range(SIZES["n_layer"])}
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors | masks, directory / "model.safetensors", metadata={"format": "pt"})
+    config = {"model_type": "gpt2", "n_head": 2, **SIZES}
+    (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return tensors

@@ -1,0 +1,222 @@
+"""A small hub on loopback: as much of one as huggingface_hub asks for, with faults that a test switches on by file.
+
+Like the real one it redirects a small file to a relative address, a large one (in Git LFS) to a storage host, and a
+renamed model to its new name; it names the commit and the file's hash in its headers and a missing thing in
+`X-Error-Code`. `HF_ENDPOINT` must hold `Hub.url` before huggingface_hub is imported: let its clients be new processes.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+
+class Fault(Enum):
+    """What goes wrong with a file. A plain number in its place is a status to answer instead."""
+
+    HANG = auto()  # the question is taken and never answered
+    LOGIN_PAGE = auto()  # a friendly page of another kind, as a captive portal shows
+    ESCAPING_HASH = auto()  # a hash that is a path out of the cache
+    GATED = auto()  # access on request only
+    DROP = auto()  # each connection ends where the content should begin
+    DROP_ONCE = auto()  # the first one ends in the middle of it
+    TRUNCATE = auto()  # half of the content, announced as if it were all
+    CORRUPT = auto()  # one bit is not as it was
+    STALL = auto()  # the content is announced and never comes
+    HOLD = auto()  # the content comes when the test calls `release`
+
+
+@dataclass(frozen=True)
+class File:
+    content: bytes
+    large: bool
+
+    @property
+    def hash(self) -> str:
+        if self.large:
+            return hashlib.sha256(self.content).hexdigest()
+        return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content).hexdigest()
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    at_storage: bool
+    token: str | None
+    range: str | None
+    sent_bytes: int = 0
+
+
+@dataclass
+class Hub:
+    """The server: models by name and commit, faults by file name, and everything that it was asked."""
+
+    commits: dict[str, dict[str, dict[str, File]]] = field(default_factory=dict)
+    branches: dict[str, dict[str, str]] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, Fault | int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.closing = Event()
+        self.released = Event()
+        self._hub = _Server(self, at_storage=False)
+        self._storage = _Server(self, at_storage=True)
+        self.url = f"http://127.0.0.1:{self._hub.server_port}"
+        self.storage_url = f"http://localhost:{self._storage.server_port}"
+
+    def __enter__(self) -> Self:
+        for server in (self._hub, self._storage):
+            Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self.released.set()
+        for server in (self._hub, self._storage):
+            server.shutdown()
+            server.server_close()
+
+    def publish(
+        self, model: str, files: Mapping[str, bytes], *, large: Collection[str] = ("model.safetensors",)
+    ) -> str:
+        """Commit `files` (all that the model has from now on) to the branch `main`; the commit."""
+        commit_files = {name: File(content, name in large) for name, content in files.items()}
+        history = self.commits.setdefault(model, {})
+        names = json.dumps([model, len(history), {name: file.hash for name, file in commit_files.items()}])
+        commit = hashlib.sha1(names.encode()).hexdigest()
+        history[commit] = commit_files
+        self.branches.setdefault(model, {})["main"] = commit
+        return commit
+
+    def release(self) -> None:
+        self.released.set()
+
+    def count(self, method: str) -> int:
+        return sum(request.method == method for request in self.requests)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, hub: Hub, *, at_storage: bool) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.hub = hub
+        self.at_storage = at_storage
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _answer(self) -> None:
+        hub = self.server.hub
+        headers = self.headers
+        path = unquote(urlsplit(self.path).path)
+        self.asked = Request(
+            self.command, path, self.server.at_storage, headers.get("Authorization"), headers.get("Range")
+        )
+        hub.requests.append(self.asked)
+        if self.server.at_storage:
+            _, commit, model, filename = path.split("/", 3)
+            model = model.replace("--", "/")
+            self._send_file(hub.commits[model][commit][filename], filename)
+        elif match := re.fullmatch(r"/api/resolve-cache/models/(.+)/([0-9a-f]{40})/([^/]+)", path):
+            model, commit, filename = match.groups()
+            self._send_file(hub.commits[model][commit][filename], filename, {"X-Repo-Commit": commit})
+        elif match := re.fullmatch(r"/(.+)/resolve/(.+)/([^/]+)", path):
+            self._resolve(*match.groups())
+        else:
+            self._send(404, {}, b"")
+
+    def _resolve(self, model: str, revision: str, filename: str) -> None:
+        hub = self.server.hub
+        commits = hub.commits.get(model, {})
+        commit = hub.branches.get(model, {}).get(revision, revision)
+        fault = hub.faults.get(filename)
+        if fault is Fault.HANG:
+            hub.closing.wait()
+            self.close_connection = True
+        elif isinstance(fault, int):
+            self._send(fault, {"Retry-After": "3600"}, b"")
+        elif fault is Fault.GATED:
+            self._send(403, {"X-Error-Code": "GatedRepo"}, b"")
+        elif fault is Fault.LOGIN_PAGE:
+            self._send(200, {"Content-Type": "text/html", "ETag": '"welcome"'}, b"<html>Welcome to the airport</html>")
+        elif model in hub.renamed:
+            self._send(307, {"Location": f"/{hub.renamed[model]}/resolve/{revision}/{filename}"}, b"")
+        elif model not in hub.commits:
+            self._send(401, {"X-Error-Code": "RepoNotFound"}, b"")
+        elif commit not in commits:
+            self._send(404, {"X-Error-Code": "RevisionNotFound"}, b"")
+        elif filename not in commits[commit]:
+            self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}, b"")
+        else:
+            self._redirect(model, commit, filename, commits[commit][filename])
+
+    def _redirect(self, model: str, commit: str, filename: str, file: File) -> None:
+        hub = self.server.hub
+        file_hash = "../../../escaped" if hub.faults.get(filename) is Fault.ESCAPING_HASH else file.hash
+        headers = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{file_hash}"', "X-Linked-Size": str(len(file.content))}
+        if file.large:
+            location = f"{hub.storage_url}/{commit}/{model.replace('/', '--')}/{filename}"
+            self._send(302, headers | {"Location": location}, b"")
+        else:
+            self._send(307, headers | {"Location": f"/api/resolve-cache/models/{model}/{commit}/{filename}"}, b"")
+
+    def _send_file(self, file: File, filename: str, headers: Mapping[str, str] = {}) -> None:
+        hub = self.server.hub
+        content, status, headers = file.content, 200, {"ETag": f'"{file.hash}"', **headers}
+        fault = hub.faults.get(filename)
+        if self.command == "HEAD":
+            if fault is Fault.ESCAPING_HASH:
+                headers["ETag"] = '"../../../escaped"'
+            self._send(200, headers, content)
+            return
+        if fault is Fault.CORRUPT:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        if fault is Fault.TRUNCATE:
+            content = content[: len(content) // 2]
+        if fault is Fault.HOLD:
+            hub.released.wait()
+        if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.asked.range or ""):
+            start, stop = int(match[1]), min(int(match[2] or len(content)) + 1, len(content))
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
+            content, status = content[start:stop], 206
+        arrives = len(content)
+        if fault in (Fault.DROP, Fault.STALL, Fault.DROP_ONCE):
+            arrives = len(content) // 2 if fault is Fault.DROP_ONCE else 0
+        self._send(status, headers, content, arrives)
+        if fault is Fault.STALL:
+            hub.closing.wait()
+        if fault is Fault.DROP_ONCE:
+            del hub.faults[filename]
+
+    def _send(self, status: int, headers: Mapping[str, str], content: bytes, arrives: int | None = None) -> None:
+        """Answer with `content`, or announce all of it and send its first bytes alone."""
+        self.send_response(status)
+        for name, value in {**headers, **self.server.hub.headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.asked.sent_bytes = self.wfile.write(content[:arrives])
+            self.close_connection = self.asked.sent_bytes < len(content)

@@ -1,0 +1,236 @@
+"""The command `minigpt2`: what each of its commands prints, and what it says of what it cannot do."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+import minigpt2
+from minigpt2 import Tokenizer
+from minigpt2.cli import COMMANDS, main
+from minigpt2.cli.table import display_width
+from tests.command import ROOT, Capture, answer, command, complaint, environment, run
+from tests.conftest import hurtful_texts
+
+NAMES = [each.__name__.rpartition(".")[2] for each in COMMANDS]
+BytesCapture = pytest.CaptureFixture[bytes]
+
+
+# ---- help, version, usage
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in NAMES)], ids=" ".join)
+def test_help_needs_nothing_but_the_standard_library(arguments: list[str]) -> None:
+    source = (
+        "import sys; from minigpt2.cli import main; status = main([*sys.argv[1:], '--help'])\n"
+        "heavy = {'numpy', 'regex', 'safetensors', 'huggingface_hub', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", source, *arguments], env=environment(), capture_output=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(" ".join(["usage: minigpt2", *arguments]).encode())
+
+
+def test_help_lists_every_command(capsys: Capture) -> None:
+    assert set(NAMES) <= set(answer(capsys, "--help").split())
+
+
+def test_help_works_where_docstrings_are_stripped() -> None:
+    finished = subprocess.run([sys.executable, "-OO", "-m", "minigpt2", "encode", "-h"], env=environment(), check=True)
+    assert finished.returncode == 0
+
+
+def test_version(capsys: Capture) -> None:
+    assert answer(capsys, "--version") == f"minigpt2 {minigpt2.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["unknown"],
+        ["encode", "--unknown"],
+        ["encode", "two", "texts"],
+        ["show"],
+        ["show", "wte.weight", "--rows", "a:b"],
+        ["show", "wte.weight", "--rows", "::0"],
+        ["show", "wte.weight", "--rows", ""],
+        ["nearest"],
+        ["nearest", " life", "--id", "3"],
+        ["nearest", " life", "-k", "0"],
+        ["nearest", "--id", "x"],
+        ["embed", "text", "--json", "-o", "file"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], capsys: Capture) -> None:
+    assert "--help` tells more)" in complaint(capsys, *arguments, status=2)
+
+
+def test_python_m_minigpt2_is_the_command() -> None:
+    assert run("encode", "The meaning of life is").stdout == b"464 3616 286 1204 318\n"
+
+
+def test_it_runs_from_another_directory_and_needs_no_home(tmp_path: Path) -> None:
+    env = {name: value for name, value in environment().items() if name != "HOME"}
+    finished = subprocess.run(command("encode", "Hello"), cwd=tmp_path, env=env, capture_output=True, check=True)
+    assert finished.stdout == b"15496\n"
+
+
+def test_the_project_installs_this_command() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["scripts"] == {"minigpt2": "minigpt2.cli:main"}
+
+
+# ---- encode and decode
+
+
+def test_encode_prints_ids_separated_by_spaces(capsys: Capture) -> None:
+    assert answer(capsys, "encode", "The meaning of life is") == "464 3616 286 1204 318\n"
+
+
+def test_encode_json_is_a_list(capsys: Capture, tokenizer: Tokenizer) -> None:
+    assert json.loads(answer(capsys, "encode", "--json", "I'm 😀 ok")) == tokenizer.encode("I'm 😀 ok")
+
+
+def test_an_empty_text_is_an_empty_line(capsys: Capture) -> None:
+    assert answer(capsys, "encode", "") == "\n"
+    assert answer(capsys, "encode", "--json", "") == "[]\n"
+
+
+def test_special_tokens_are_special_unless_ordinary(capsys: Capture) -> None:
+    assert answer(capsys, "encode", "<|endoftext|>") == "50256\n"
+    assert answer(capsys, "encode", "--ordinary", "<|endoftext|>") == "27 91 437 1659 5239 91 29\n"
+
+
+def test_a_text_may_start_with_a_dash(capsys: Capture, tokenizer: Tokenizer) -> None:
+    expected = " ".join(map(str, tokenizer.encode("-k --json")))
+    assert answer(capsys, "encode", "--", "-k --json") == f"{expected}\n"
+
+
+def test_standard_input_is_encoded_exactly(tokenizer: Tokenizer) -> None:
+    text = "\ufeffone\r\ntwo\r three \x00\n\n"
+    assert json.loads(run("encode", "--json", stdin=text.encode()).stdout) == tokenizer.encode(text)
+
+
+def test_encode_and_decode_give_a_file_back_byte_for_byte() -> None:
+    data = "\ufeffZoë\r\n\t生命 👩‍👩‍👧\u2028<|endoftext|>\x00 \n\n ".encode() + bytes(range(128)) * 50
+    assert run("decode", stdin=run("encode", stdin=data).stdout).stdout == data
+    assert run("decode", stdin=run("encode", "--json", stdin=data).stdout).stdout == data
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=hurtful_texts())
+def test_any_text_survives_encode_and_decode(text: str, capsysbinary: BytesCapture) -> None:
+    assert main(["encode", "--", text]) == 0
+    ids = capsysbinary.readouterr().out.decode()
+    assert main(["decode", *ids.split()] if ids.split() else ["decode", " "]) == 0
+    assert capsysbinary.readouterr().out == text.encode()
+
+
+@pytest.mark.parametrize(
+    "written", [["464", "3616"], ["464 3616"], ["464,3616"], ["464,", "3616"], ["[464, 3616]"], ["[464,", "3616]"]]
+)
+def test_decode_reads_ids_however_they_are_separated(written: list[str], capsysbinary: BytesCapture) -> None:
+    assert main(["decode", *written]) == 0
+    assert capsysbinary.readouterr().out == b"The meaning"
+
+
+def test_decode_writes_bytes_that_are_no_text(capsysbinary: BytesCapture) -> None:
+    assert main(["decode", "222"]) == 0
+    assert capsysbinary.readouterr().out == b"\x80"
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("x", "'x' is no token id"),
+        ("1.5", "'1.5' is no token id"),
+        ("50257", "token id 50257 is not in the vocabulary"),
+        ("-1", "token id -1 is not in the vocabulary"),
+        ("[1, true]", "True is no token id"),
+        ("[1, [2]]", "[2] is no token id"),
+        ("[1, 2", "like a JSON list"),
+        ("[" * 100_000, "like a JSON list"),
+        ("9" * 5_000, "is no token id"),
+        ("[" + "9" * 5_000 + "]", "like a JSON list"),
+    ],
+    ids=lambda written: written[:20],
+)
+def test_decode_names_what_is_no_id(written: str, named: str, capsys: Capture) -> None:
+    assert named in complaint(capsys, "decode", written)
+
+
+def test_decode_ends_the_line_on_a_terminal_alone() -> None:
+    leader, follower = pty.openpty()
+    with subprocess.Popen(command("decode", "464"), stdout=follower, stdin=subprocess.DEVNULL, env=environment()) as p:
+        assert p.wait(timeout=60) == 0
+    os.close(follower)
+    assert os.read(leader, 100) == b"The\r\n"
+    os.close(leader)
+
+
+# ---- tokens
+
+
+def test_tokens_shows_position_id_token_bytes_and_text(capsys: Capture) -> None:
+    assert answer(capsys, "tokens", "I'm 😀 ok\n").splitlines() == [
+        "position     id  token  bytes        text",
+        "       0     40  I      49           'I'",
+        "       1   1101  'm     27 6d        \"'m\"",
+        "       2  30325  ĠðŁĺ   20 f0 9f 98  b' \\xf0\\x9f\\x98'",
+        "       3    222  Ģ      80           b'\\x80'",
+        "       4  12876  Ġok    20 6f 6b     ' ok'",
+        "       5    198  Ċ      0a           '\\n'",
+    ]
+
+
+@pytest.mark.parametrize("character", ["\u200b", "\xa0", "\x00", "\x1b", "\u202e", "\u2028", "\x7f", "\u0301"])
+def test_tokens_makes_the_invisible_visible(character: str, capsys: Capture) -> None:
+    table = answer(capsys, "tokens", f"a{character}")
+    assert character not in table
+    assert all(line.isprintable() for line in table.splitlines())
+
+
+def test_tokens_json(capsys: Capture) -> None:
+    assert json.loads(answer(capsys, "tokens", "--json", "ok 😀"))[1:] == [
+        {"position": 1, "id": 30325, "token": "ĠðŁĺ", "bytes": "20f09f98", "text": None},
+        {"position": 2, "id": 222, "token": "Ģ", "bytes": "80", "text": None},
+    ]
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=hurtful_texts())
+def test_tokens_lists_the_librarys_tokens(text: str, capsys: Capture, tokenizer: Tokenizer) -> None:
+    listed = json.loads(answer(capsys, "tokens", "--json", "--", text))
+    assert [each["id"] for each in listed] == tokenizer.encode(text)
+    assert [each["token"] for each in listed] == tokenizer.tokenize(text)
+    assert b"".join(bytes.fromhex(each["bytes"]) for each in listed) == text.encode()
+
+
+def test_tokens_of_no_text_is_a_header(capsys: Capture) -> None:
+    assert answer(capsys, "tokens", "").split() == ["position", "id", "token", "bytes", "text"]
+
+
+def test_columns_line_up_under_wide_tokens(tmp_path: Path, capsys: Capture) -> None:
+    Tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"生命": 50257, "<a>": 50258}))
+    lines = answer(capsys, "tokens", "--model", tmp_path, "生命<a>").splitlines()
+    starts = {
+        display_width(line[: line.index(first)]) for line, first in zip(lines[1:], ("e7 94", "3c 61"), strict=True)
+    }
+    assert starts == {display_width(lines[0][: lines[0].index("bytes")])}
+
+
+def test_the_vocabulary_of_a_directory_is_used(tmp_path: Path, capsys: Capture) -> None:
+    Tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "added_tokens.json").write_text('{"<pad>": 50257}')
+    assert answer(capsys, "encode", "--model", tmp_path, "a<pad>") == "64 50257\n"

@@ -1,0 +1,217 @@
+"""The command between pipes, full disks, odd locales and impatient users: one line, an exit code, nothing half-done."""
+
+import errno
+import json
+import os
+import pty
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minigpt2 import Tokenizer
+from tests.command import command, environment, one_line, run, write_small_gpt2
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("gpt2")
+    write_small_gpt2(directory)
+    Tokenizer().save_pretrained(directory)
+    return directory
+
+
+def run_into(output: int, name: str, size: int) -> subprocess.CompletedProcess[bytes]:
+    """Run a command on about `size` bytes of text with an open file as its standard output."""
+    try:
+        return subprocess.run(
+            command(name),
+            input=b"\n a" * (size // 3),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            check=False,
+        )
+    finally:
+        os.close(output)
+
+
+@pytest.mark.parametrize("arguments", [["encode"], ["tokens"], ["decode"], ["embed"]])
+def test_input_that_is_no_utf8_is_named_with_its_offset(arguments: list[str]) -> None:
+    finished = run(*arguments, stdin=b"caf\xc3\xa9 \xff\n")
+    assert (finished.returncode, finished.stdout) == (1, b"")
+    assert "standard input is not UTF-8: byte 0xFF at byte offset 6" in one_line(finished.stderr)
+
+
+@pytest.mark.parametrize("arguments", [["encode"], ["tokens"], ["tour"], ["nearest"]])
+def test_an_argument_that_is_no_utf8_is_named_with_its_offset(arguments: list[str]) -> None:
+    finished = run(*arguments, b"caf\xc3\xa9 \xff")
+    assert finished.returncode == 1
+    assert "the argument is not UTF-8: byte 0xFF at byte offset 6" in one_line(finished.stderr)
+
+
+def test_an_argument_is_utf8_whatever_the_locale(tokenizer: Tokenizer) -> None:
+    env = environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert json.loads(run("encode", "--json", "café".encode(), env=env).stdout) == tokenizer.encode("café")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["ascii", "C"],
+)
+@pytest.mark.parametrize("arguments", [["tokens", " é生"], ["tour"]], ids=" ".join)
+def test_output_without_unicode_is_escaped(arguments: list[str], changes: dict[str, str]) -> None:
+    finished = run(*(each.encode() for each in arguments), env=environment(**changes))
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    assert finished.stdout.isascii()
+    assert b"\\u0120" in finished.stdout
+
+
+def test_an_error_can_be_told_where_there_is_no_unicode() -> None:
+    finished = run("params", "--model", "./größe".encode(), env=environment(PYTHONIOENCODING="ascii"))
+    assert finished.returncode == 1
+    assert one_line(finished.stderr).isascii()
+
+
+@pytest.mark.parametrize("arguments", [["encode"], ["tokens"], ["decode"]])
+def test_a_standard_input_that_cannot_be_read_is_an_error(arguments: list[str]) -> None:
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    finished = subprocess.run(
+        command(*arguments), stdin=descriptor, env=environment(), capture_output=True, check=False
+    )
+    os.close(descriptor)
+    assert finished.returncode == 1
+    assert one_line(finished.stderr) == "minigpt2: standard input: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "named"),
+    [
+        ("encode", "<&-", "standard input"),
+        ("encode x", ">&-", "standard output"),
+        ("decode 464", ">&-", "standard output"),
+    ],
+)
+def test_a_closed_stream_is_an_error(arguments: str, closed: str, named: str) -> None:
+    shell = f'"{sys.executable}" -m minigpt2 {arguments} {closed}'
+    finished = subprocess.run(["sh", "-c", shell], env=environment(), stderr=subprocess.PIPE, check=False)
+    assert finished.returncode == 1
+    assert one_line(finished.stderr) == f"minigpt2: {named}: Bad file descriptor\n"
+
+
+def test_without_standard_error_the_exit_code_tells() -> None:
+    shell = f'"{sys.executable}" -m minigpt2 decode x 2>&-'
+    finished = subprocess.run(["sh", "-c", shell], env=environment(), stdout=subprocess.PIPE, check=False)
+    assert (finished.returncode, finished.stdout) == (1, b"")
+
+
+@pytest.mark.parametrize("size", [10, 200_000], ids=["at the end", "in between"])
+@pytest.mark.parametrize("name", ["encode", "tokens", "--help"])
+def test_a_pipe_that_closes_early_ends_it_silently(name: str, size: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    finished = run_into(writing, name, size)
+    assert finished.stderr == b""
+    assert finished.returncode == 141
+
+
+@pytest.mark.parametrize("size", [10, 200_000], ids=["at the end", "in between"])
+@pytest.mark.parametrize("name", ["encode", "tokens", "--help"])
+def test_a_full_disk_is_one_line(name: str, size: int) -> None:
+    finished = run_into(os.open("/dev/full", os.O_WRONLY), name, size)
+    assert finished.returncode == 1
+    assert one_line(finished.stderr) == "minigpt2: standard output: No space left on device\n"
+
+
+def test_an_interrupt_ends_it_without_a_traceback() -> None:
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        command("encode"), stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    assert process.stderr is not None
+    with process:
+        assert select.select([process.stderr], [], [], 60)[0]  # it says that it reads
+        assert b"until Ctrl-D" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    os.close(leader)
+    os.close(follower)
+    assert (process.returncode, output, errors) == (130, b"", b"")
+
+
+def test_an_interrupt_ends_it_while_nobody_reads_its_output() -> None:
+    process = subprocess.Popen(
+        command("tokens"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    with process:
+        process.stdin.write(b"\n a" * 100_000)
+        process.stdin.close()
+        process.stdout.read(1)  # it writes, and soon the pipe is full
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert process.stderr.read() == b""
+
+
+# ---- files that are saved
+
+
+def save(file: Path | str, model: Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    arguments = command("embed", "life " * 2000, "-o", str(file), "--model", str(model))
+    return subprocess.run(arguments, env=environment(), capture_output=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".", errno.EISDIR),
+        ("none/rows.npy", errno.ENOENT),
+        ("file/rows.npy", errno.ENOTDIR),
+        ("x" * 300, errno.ENAMETOOLONG),
+    ],
+)
+def test_what_cannot_be_written_is_named(name: str, reason: int, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    finished = save(tmp_path / name, model)
+    assert (finished.returncode, finished.stdout) == (1, b"")
+    assert one_line(finished.stderr) == f"minigpt2: {tmp_path / name}: {os.strerror(reason)}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_fills_up_leaves_the_file_that_was_there(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.npy"
+    file.write_text("what was there")
+
+    def limit_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+    finished = save(file, model, preexec_fn=limit_files)
+    assert finished.returncode == 1
+    assert one_line(finished.stderr) == f"minigpt2: {file}: File too large\n"
+    assert file.read_text() == "what was there"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_device_is_written_to_and_never_replaced(model: Path) -> None:
+    finished = save("/dev/full", model)
+    assert finished.returncode == 1
+    assert one_line(finished.stderr) == "minigpt2: /dev/full: No space left on device\n"
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_symbolic_link_stays_and_its_target_is_replaced(model: Path, tmp_path: Path) -> None:
+    target, link = tmp_path / "target.npy", tmp_path / "link.npy"
+    target.write_text("old")
+    link.symlink_to(target)
+    assert save(link, model).returncode == 0
+    assert link.is_symlink()
+    assert np.load(target).shape == np.load(link).shape == (len(Tokenizer().encode("life " * 2000)), 8)

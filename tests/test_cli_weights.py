@@ -1,0 +1,235 @@
+"""The commands that read weights: parameters, rows, neighbours, and what is said where there are none."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from minigpt2 import Checkpoint, Embeddings, Tokenizer
+from minigpt2.cli import main
+from tests.command import Capture, answer, complaint, environment, one_line, run, write_small_gpt2
+from tests.hub_server import Hub
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("gpt2")
+    write_small_gpt2(directory)
+    Tokenizer().save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def wte(model: Path) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = Checkpoint.open(model)["wte.weight"]
+    return array
+
+
+# ---- params and show
+
+
+def test_params_lists_names_dtypes_shapes_counts_and_totals(model: Path, capsys: Capture) -> None:
+    weights = Checkpoint.open(model)
+    table, _, totals = answer(capsys, "params", "--model", model).partition("\n\n")
+    rows = [re.split(r"  +", line) for line in table.splitlines()[1:]]
+    assert [row[0] for row in rows] == [name for name, _ in weights.named_parameters()]
+    assert rows[0] == ["transformer.wte.weight", "F32", "(50257, 8)", "402,056"]
+    assert totals.splitlines() == [
+        f"28 parameters: {weights.num_parameters():,} numbers, {4 * weights.num_parameters():,} bytes",
+        "not counted: 2 more tensors of the file, such as h.0.attn.bias: causal masks, which are no parameters",
+        "not counted: lm_head.weight, which is wte.weight again",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"), [("wte.weight", 1), ("transformer.wte*", 1), ("h.1.*", 12), ("*bias", 13)]
+)
+def test_params_selects_by_pattern(pattern: str, count: int, model: Path, capsys: Capture) -> None:
+    listed = json.loads(answer(capsys, "params", pattern, "--json", "--model", model))
+    assert len(listed["parameters"]) == count
+    assert listed["num_parameters"] == sum(each["count"] for each in listed["parameters"])
+
+
+def test_params_of_a_pattern_is_a_part_of_the_models(model: Path, capsys: Capture) -> None:
+    printed = answer(capsys, "params", "wte.weight", "--model", model)
+    assert printed.endswith("\n\n1 parameter: 402,056 numbers of the model's 403,944, 1,608,224 bytes\n")
+
+
+def test_params_says_when_nothing_matches(model: Path, capsys: Capture) -> None:
+    assert "'wte'" in complaint(capsys, "params", "wte", "--model", model)
+
+
+def test_show_prints_the_first_and_last_values_of_rows(model: Path, wte: NDArray[np.float32], capsys: Capture) -> None:
+    title, _, *rows = answer(capsys, "show", "wte.weight", "--rows", "3:5", "--model", model).splitlines()
+    assert title == "wte.weight: F32 (50257, 8), 2 of 50,257 rows"
+    assert [row.split() for row in rows] == [
+        [str(place), *map(str, wte[place, :3]), "…", *map(str, wte[place, -3:])] for place in (3, 4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [("7", [7]), ("-1", [50256]), (":2", [0, 1]), ("-2:", [50255, 50256]), ("::20000", [0, 20000, 40000]), ("9:3", [])],
+)
+def test_show_takes_rows_as_python_writes_them(
+    rows: str, places: list[int], model: Path, wte: NDArray[np.float32], capsys: Capture
+) -> None:
+    shown = json.loads(answer(capsys, "show", "transformer.wte.weight", f"--rows={rows}", "--json", "--model", model))
+    assert [row["row"] for row in shown["rows"]] == places
+    np.testing.assert_array_equal(
+        np.array([row["values"] for row in shown["rows"]] or wte[:0], np.float32), wte[places]
+    )
+
+
+@pytest.mark.parametrize("name", ["h.0.ln_1.bias", "h.0.attn.bias", "lm_head.weight"])
+def test_show_takes_tensors_of_any_shape(name: str, model: Path, capsys: Capture) -> None:
+    array = Checkpoint.open(model)[name]
+    assert answer(capsys, "show", name, "--model", model).startswith(f"{name}: F32 {array.shape}, ")
+    shown = json.loads(answer(capsys, "show", name, "--rows", ":", "--json", "--model", model / "model.safetensors"))
+    np.testing.assert_array_equal([row["values"] for row in shown["rows"]], array)
+
+
+def test_show_names_what_there_is_not(model: Path, capsys: Capture) -> None:
+    assert "no tensor 'wte.wight'; close to it: wte.weight" in complaint(capsys, "show", "wte.wight", "--model", model)
+    assert "50257 rows, and no row 60000" in complaint(
+        capsys, "show", "wte.weight", "--rows", "60000", "--model", model
+    )
+
+
+# ---- embed and nearest
+
+
+def test_embed_prints_a_row_a_token(model: Path, wte: NDArray[np.float32], capsys: Capture) -> None:
+    title, _, *rows = answer(capsys, "embed", "The meaning", "--model", model).splitlines()
+    assert title == "wte[id]: float32 (2, 8)"
+    assert [row.split() for row in rows] == [
+        [str(place), str(i), token, *map(str, wte[i, :3]), "…", *map(str, wte[i, -3:])]
+        for place, (i, token) in enumerate([(464, "The"), (3616, "Ġmeaning")])
+    ]
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_embed_saves_the_rows_bit_for_bit(positions: bool, model: Path, tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "rows"
+    options = ["--positions"] if positions else []
+    printed = answer(capsys, "embed", "The meaning of life is", "-o", file, "--model", model, *options)
+    assert printed == f"{file}: float32 (5, 8)\n"
+    embeddings = Embeddings(Checkpoint.open(model))
+    ids = Tokenizer().encode("The meaning of life is")
+    saved = np.load(file)
+    expected = embeddings(ids) if positions else embeddings.tokens(ids)
+    assert (saved.dtype, saved.tobytes()) == (expected.dtype, expected.tobytes())
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_embed_json_has_every_value(model: Path, wte: NDArray[np.float32], capsys: Capture) -> None:
+    listed = json.loads(answer(capsys, "embed", "--json", " life", "--model", model))
+    assert [(each["position"], each["id"], each["token"]) for each in listed] == [(0, 1204, "Ġlife")]
+    np.testing.assert_array_equal(np.array(listed[0]["values"], np.float32), wte[1204])
+
+
+def test_embed_refuses_an_empty_text_and_too_long_a_one(model: Path, capsys: Capture) -> None:
+    assert "the text is empty" in complaint(capsys, "embed", "", "--model", model)
+    assert "17 ids are more than the model's 16" in complaint(
+        capsys, "embed", " a" * 17, "--positions", "--model", model
+    )
+
+
+@pytest.mark.parametrize("token", [[" life"], ["Ġlife"], ["--id", "1204"]], ids=" ".join)
+def test_nearest_takes_a_token_as_text_as_written_or_by_id(token: list[str], model: Path, capsys: Capture) -> None:
+    listed = json.loads(answer(capsys, "nearest", *token, "-k", "4", "--json", "--model", model))
+    expected = Embeddings(Checkpoint.open(model)).nearest(1204, 4)
+    assert [(each["id"], each["cosine"]) for each in listed] == expected
+    assert [each["token"] for each in listed] == Tokenizer().convert_ids_to_tokens([i for i, _ in expected])
+
+
+def test_nearest_prints_a_table_of_ten(model: Path, capsys: Capture) -> None:
+    lines = answer(capsys, "nearest", " life", "--model", model).splitlines()
+    assert lines[0] == "nearest to 1204, Ġlife, ' life':"
+    assert lines[1].split() == ["cosine", "id", "token", "text"]
+    assert len(lines) == 2 + 10
+
+
+def test_nearest_says_which_tokens_a_text_is(model: Path, capsys: Capture) -> None:
+    error = complaint(capsys, "nearest", " lifelike", "--model", model)
+    assert "' lifelike' is 3 tokens, not one: ' lif' (3868) 'el' (417) 'ike' (522)" in error
+    assert "is 0 tokens" in complaint(capsys, "nearest", "", "--model", model)
+    assert "50257" in complaint(capsys, "nearest", "--id", "50257", "--model", model)
+
+
+def test_rows_beyond_the_vocabulary_have_no_name(tmp_path: Path, capsys: Capture) -> None:
+    tensors = write_small_gpt2(tmp_path)
+    larger = {**tensors, "wte.weight": np.vstack([tensors["wte.weight"], tensors["wte.weight"][1204:1205] * 2])}
+    save_file(larger, tmp_path / "model.safetensors")
+    Tokenizer().save_pretrained(tmp_path)
+    listed = json.loads(answer(capsys, "nearest", " life", "-k", "1", "--json", "--model", tmp_path))
+    assert [(each["id"], each["token"]) for each in listed] == [(50257, "")]
+
+
+def test_weights_without_a_vocabulary_are_read_with_gpt2s_and_say_so(tmp_path: Path, capsys: Capture) -> None:
+    write_small_gpt2(tmp_path)
+    assert main(["embed", "life", "--model", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == f"minigpt2: {tmp_path} has no vocabulary beside its weights: taking GPT-2's\n"
+
+
+# ---- models that cannot be had
+
+
+@pytest.mark.parametrize("arguments", [["params"], ["show", "wte.weight"], ["embed", "x"], ["nearest", "x"]])
+def test_without_weights_a_command_fails_in_one_line(arguments: list[str]) -> None:
+    finished = run(*arguments)
+    assert (finished.returncode, finished.stdout) == (1, b"")
+    assert "gpt2: model.safetensors" in one_line(finished.stderr)
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("<!doctype html><title>not found</title>")
+    assert str(path) in complaint(capsys, "params", "--model", path)
+    assert str(tmp_path / "none.safetensors") in complaint(capsys, "params", "--model", tmp_path / "none.safetensors")
+
+
+def test_download_fetches_a_model_once_and_says_where_it_is(model: Path, tmp_path: Path) -> None:
+    with Hub() as hub:
+        commit = hub.publish("someone/tiny", {path.name: path.read_bytes() for path in model.iterdir()})
+        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
+        first = run("download", "someone/tiny", env=online)
+        assert first.returncode == 0, first.stderr
+        sent = sum(request.sent_bytes for request in hub.requests)
+        again = run("download", "someone/tiny", env=online)
+        assert sum(request.sent_bytes for request in hub.requests) == sent
+    summary, path = first.stdout.decode().splitlines()
+    assert first.stdout == again.stdout
+    assert summary.startswith(f"someone/tiny at {commit}: 30 tensors, ")
+    assert sorted(each.name for each in Path(path).parent.iterdir()) == sorted(each.name for each in model.iterdir())
+    offline = environment(HF_HOME=str(tmp_path))
+    assert run("tokens", "life", "--model", "someone/tiny", env=offline).returncode == 0
+    assert run("embed", "life", "--model", "someone/tiny", env=offline).returncode == 0
+
+
+def test_download_brings_what_was_published_since(model: Path, tmp_path: Path) -> None:
+    files = {path.name: path.read_bytes() for path in model.iterdir()}
+    with Hub() as hub:
+        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
+        hub.publish("someone/tiny", files)
+        run("download", "someone/tiny", env=online)
+        newer = hub.publish("someone/tiny", files | {"config.json": files["config.json"] + b" "})
+        assert newer in run("download", "someone/tiny", env=online).stdout.decode()
+
+
+def test_download_refuses_what_is_no_model_of_the_hub(model: Path, capsys: Capture) -> None:
+    assert "there is nothing to download" in complaint(capsys, "download", model)
+    finished = run("download", "no-such-model")
+    assert finished.returncode == 1
+    assert "no-such-model" in one_line(finished.stderr)
+
+
+def test_download_of_a_pickle_says_why_it_is_refused(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.publish("someone/old", {"pytorch_model.bin": b"\x80\x02", "config.json": b"{}"})
+        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
+        assert "pickle" in one_line(run("download", "someone/old", env=online).stderr)
