@@ -1,50 +1,37 @@
 """The tokenizer that people import: text to token ids and back, as GPT-2 does it.
 
 Here the steps meet: special tokens are found, the rest is split into pretokens, each pretoken's bytes are merged, and
-what was merged once is remembered. The names are those of transformers and of tiktoken, with their meanings.
+what was merged once is remembered. Short texts go this way, pretoken by pretoken; long ones through the numpy engine,
+which gives the same ids. The names are those of transformers and of tiktoken, with their meanings.
 """
 
 import os
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from itertools import pairwise
 from operator import index
 from pathlib import Path
-from typing import Any, Literal, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2 import batches, bpe, special_tokens, vocabulary_files
+from minigpt2 import batches, vocabulary_files
 from minigpt2.batches import Encoding, Padding, Side, Truncation
-from minigpt2.pretokenize import pretokenize
+from minigpt2.encoder import Encoder, excerpt
 from minigpt2.special_tokens import Selection
 from minigpt2.vocabulary import END_OF_TEXT, Vocabulary, gpt2
+
+if TYPE_CHECKING:
+    from minigpt2.vectorized.decoding import Decoder
 
 # The published models that share GPT-2's vocabulary, under their short and their full names.
 _GPT2_MODELS = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"}
 _GPT2_MODELS |= {f"openai-community/{name}" for name in _GPT2_MODELS} | {"distilbert/distilgpt2"}
 
+# From how many ids on arrays are quicker to decode.
+_ARRAYS_FROM = 1000
+
 Ids = Sequence[int] | NDArray[Any]
-
-
-class _PretokenIds(dict[str, list[int]]):
-    """The token ids of pretokens: merged when first asked for, and remembered up to a bound."""
-
-    MOST = 1 << 16
-    LONGEST = 64
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-
-    def __missing__(self, pretoken: str) -> list[int]:
-        symbols = [self._vocabulary.byte_ids[byte] for byte in pretoken.encode("utf-8")]
-        merge = bpe.merge if len(symbols) < bpe.LONG else bpe.merge_long
-        token_ids = merge(symbols, self._vocabulary.merges)
-        if len(pretoken) <= self.LONGEST:
-            if len(self) >= self.MOST:
-                self.clear()
-            self[pretoken] = token_ids
-        return token_ids
 
 
 class Tokenizer:
@@ -59,11 +46,12 @@ class Tokenizer:
     'The meaning of life is'
     """
 
-    __slots__ = ("_ids_of", "_vocabulary")
+    __slots__ = ("_decoder", "_encoder", "_vocabulary")
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:
         self._vocabulary = vocabulary or gpt2()
-        self._ids_of = _PretokenIds(self._vocabulary)
+        self._encoder = Encoder(self._vocabulary)
+        self._decoder: Decoder | None = None
 
     # ---- where vocabularies come from and go to
 
@@ -150,7 +138,7 @@ class Tokenizer:
         array([[ 464, 3616,  286, 1204,  318]])
         """
         batches.require_known_tensors(return_tensors)
-        token_ids = self._encode(text, allowed_special, disallowed_special)
+        token_ids = self._encoder.ids(text, allowed_special, disallowed_special)
         return token_ids if return_tensors is None else np.array([token_ids], np.int64)
 
     def encode_ordinary(self, text: str) -> list[int]:
@@ -163,7 +151,7 @@ class Tokenizer:
         >>> Tokenizer().encode_ordinary("<|endoftext|>")
         [27, 91, 437, 1659, 5239, 91, 29]
         """
-        return self._encode(text, (), ())
+        return self._encoder.ids(text, (), ())
 
     def encode_to_numpy(
         self,
@@ -182,8 +170,7 @@ class Tokenizer:
         >>> Tokenizer().encode_to_numpy("The meaning of life is", dtype="uint16")
         array([ 464, 3616,  286, 1204,  318], dtype=uint16)
         """
-        kind = self._dtype_of_ids(dtype)
-        return np.array(self._encode(text, allowed_special, disallowed_special), kind)
+        return self._encoder.array(text, self._dtype_of_ids(dtype), allowed_special, disallowed_special)
 
     def encode_batch(
         self,
@@ -193,13 +180,43 @@ class Tokenizer:
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
     ) -> list[list[int]]:
-        """The token ids of several texts, in their order.
+        """The token ids of several texts, in their order, by `num_threads` threads (default: one a processor).
 
         >>> Tokenizer().encode_batch(["Hello", " world"])
         [[15496], [995]]
         """
-        _require_texts(texts)
-        return [self._encode(text, allowed_special, disallowed_special) for text in texts]
+        ids, offsets = self._encode_batch(texts, num_threads, allowed_special, disallowed_special)
+        every, bounds = ids.tolist(), offsets.tolist()
+        return [every[start:end] for start, end in pairwise(bounds)]
+
+    def encode_batch_to_numpy(
+        self,
+        texts: Sequence[str],
+        num_threads: int | None = None,
+        dtype: DTypeLike = np.uint32,
+        *,
+        allowed_special: Selection = "all",
+        disallowed_special: Selection = (),
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The token ids of several texts as one flat array with offsets, as Arrow and training pipelines hold lists.
+
+        The ids have shape (tokens,), the offsets (texts + 1,) int64: those of text i are
+        `ids[offsets[i]:offsets[i + 1]]`.
+
+        >>> ids, offsets = Tokenizer().encode_batch_to_numpy(["Hello", "", " world!"])
+        >>> ids.tolist(), offsets.tolist()
+        ([15496, 995, 0], [0, 1, 1, 3])
+        """
+        kind = self._dtype_of_ids(dtype)
+        ids, offsets = self._encode_batch(texts, num_threads, allowed_special, disallowed_special)
+        return ids.astype(kind, copy=False), offsets
+
+    def _encode_batch(
+        self, texts: Sequence[str], num_threads: int | None, allowed: Selection, disallowed: Selection
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
+            raise ValueError(f"num_threads={num_threads!r} is no number of threads: pass 1 or more, or None")
+        return self._encoder.batch(_require_texts(texts), num_threads, allowed, disallowed)
 
     def tokenize(
         self, text: str, *, allowed_special: Selection = "all", disallowed_special: Selection = ()
@@ -209,7 +226,9 @@ class Tokenizer:
         >>> Tokenizer().tokenize("The meaning of life")
         ['The', 'Ġmeaning', 'Ġof', 'Ġlife']
         """
-        return [self._vocabulary.written(i) for i in self._encode(text, allowed_special, disallowed_special)]
+        token_ids = self._encoder.ids(text, allowed_special, disallowed_special)
+        written = {token_id: self._vocabulary.written(token_id) for token_id in set(token_ids)}
+        return [written[token_id] for token_id in token_ids]
 
     def __call__(
         self,
@@ -240,34 +259,17 @@ class Tokenizer:
         batches.require_known_tensors(return_tensors)
         layout = batches.checked(padding, truncation, max_length, padding_side, self.pad_token_id)
         texts = [text] if isinstance(text, str) else list(_require_texts(text))
-        rows = [self._encode(each, allowed_special, disallowed_special) for each in texts]
+        rows = [self._encoder.ids(each, allowed_special, disallowed_special) for each in texts]
         offsets = [self._offsets(*pair) for pair in zip(texts, rows, strict=True)] if return_offsets_mapping else None
         encoding = batches.lay_out(rows, offsets, layout)
         if return_tensors == "np":
             return batches.as_arrays(encoding)
-        return encoding if texts is not text and not isinstance(text, str) else _only_row(encoding)
-
-    def _encode(self, text: str, allowed: Selection, disallowed: Selection) -> list[int]:
-        if not isinstance(text, str):
-            raise TypeError(f"a text is a str, not {type(text).__name__}: {_excerpt(text)}")
-        special = special_tokens.select(self._vocabulary.added_tokens, allowed, disallowed, text)
-        try:
-            if not special or not special_tokens.finder(special).search(text):
-                return list(self._encode_ordinary(text))
-            pieces = special_tokens.split(text, special)
-            added = self._vocabulary.added_tokens
-            return list(
-                chain.from_iterable([added[t]] if is_token else self._encode_ordinary(t) for t, is_token in pieces)
-            )
-        except UnicodeEncodeError:
-            _refuse_surrogate(text)
-
-    def _encode_ordinary(self, text: str) -> Iterable[int]:
-        return chain.from_iterable(map(self._ids_of.__getitem__, pretokenize(text)))
+        return _only_row(encoding) if isinstance(text, str) else encoding
 
     def _offsets(self, text: str, token_ids: list[int]) -> list[tuple[int, int]]:
         """Where in the text each token lies: its tokens' bytes, one after the other, are the text's own."""
-        lengths = np.array([len(self._vocabulary.token_bytes[i]) for i in token_ids], np.int64)
+        places = self._vocabulary.places(np.fromiter(token_ids, np.int64, len(token_ids)))
+        lengths = self._vocabulary.lengths.take(places)
         data = np.frombuffer(text.encode("utf-8"), np.uint8)
         character_of_byte = np.cumsum((data & 0xC0) != 0x80) - 1  # a character's first byte is no 10xxxxxx
         ends = np.cumsum(lengths)
@@ -298,9 +300,8 @@ class Tokenizer:
         """
         token_ids = self._checked(ids)
         if skip_special_tokens:
-            skipped = {self._vocabulary.added_tokens[token] for token in self._vocabulary.special_tokens}
-            token_ids = [i for i in token_ids if i not in skipped]
-        return b"".join(self._bytes_of(token_ids)).decode("utf-8", errors)
+            token_ids = self._without_special(token_ids)
+        return self._join(token_ids).decode("utf-8", errors)
 
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of token ids: what `decode` reads as UTF-8.
@@ -308,7 +309,7 @@ class Tokenizer:
         >>> Tokenizer().decode_bytes([30325, 222])
         b' \\xf0\\x9f\\x98\\x80'
         """
-        return b"".join(self._bytes_of(self._checked(ids)))
+        return self._join(self._checked(ids))
 
     def decode_tokens_bytes(self, ids: Ids) -> list[bytes]:
         """The bytes of each token id.
@@ -316,7 +317,7 @@ class Tokenizer:
         >>> Tokenizer().decode_tokens_bytes([30325, 222])
         [b' \\xf0\\x9f\\x98', b'\\x80']
         """
-        return list(self._bytes_of(self._checked(ids)))
+        return self._tokens_bytes(_as_list(self._checked(ids)))
 
     def batch_decode(
         self, batch: Iterable[Ids], skip_special_tokens: bool = False, errors: str = "replace"
@@ -343,22 +344,37 @@ class Tokenizer:
         """
         tokens = self.decode_tokens_bytes(ids)
         text = b"".join(tokens).decode("utf-8")
-        starts = self._offsets(text, self._checked(ids))
+        starts = self._offsets(text, _as_list(self._checked(ids)))
         return text, [start for start, _ in starts]
 
-    def _bytes_of(self, token_ids: list[int]) -> Iterable[bytes]:
+    def _join(self, ids: list[int] | NDArray[Any]) -> bytes:
+        if len(ids) < _ARRAYS_FROM:
+            return b"".join(self._tokens_bytes(_as_list(ids)))
+        if self._decoder is None:
+            from minigpt2.vectorized.decoding import Decoder
+
+            self._decoder = Decoder(self._vocabulary)
+        return self._decoder.decode(self._vocabulary.places(_as_array(ids)))
+
+    def _tokens_bytes(self, ids: list[int]) -> list[bytes]:
         try:
-            return list(map(self._vocabulary.token_bytes.__getitem__, token_ids))
+            return list(map(self._vocabulary.token_bytes.__getitem__, ids))
         except KeyError as error:
             self._refuse_id(error.args[0])
 
-    def _checked(self, ids: Ids | int) -> list[int]:
-        """Token ids as a list of Python integers; whether the vocabulary has them is for the look-up to say."""
+    def _without_special(self, ids: list[int] | NDArray[Any]) -> list[int] | NDArray[Any]:
+        skipped = {self._vocabulary.added_tokens[token] for token in self._vocabulary.special_tokens}
         if isinstance(ids, np.ndarray):
-            return _ids_of_array(ids)
+            return ids[~np.isin(ids, list(skipped))]
+        return [token_id for token_id in ids if token_id not in skipped]
+
+    def _checked(self, ids: Ids | int) -> list[int] | NDArray[Any]:
+        """Token ids as a list of Python integers or an array; whether the vocabulary has them is for others to say."""
+        if isinstance(ids, np.ndarray):
+            return _checked_array(ids)
         if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
             return [_id(ids)]
-        token_ids = list(ids)
+        token_ids = ids if isinstance(ids, list) else list(ids)
         return token_ids if set(map(type, token_ids)) <= {int} else [_id(i) for i in token_ids]
 
     def _refuse_id(self, token_id: int) -> NoReturn:
@@ -373,7 +389,7 @@ class Tokenizer:
         (['Ġmeaning', 'Ċ'], '!')
         """
         try:
-            tokens = [self._vocabulary.written(i) for i in self._checked(ids)]
+            tokens = [self._vocabulary.written(i) for i in _as_list(self._checked(ids))]
         except KeyError as error:
             self._refuse_id(error.args[0])
         return tokens if isinstance(ids, Iterable) else tokens[0]
@@ -381,8 +397,8 @@ class Tokenizer:
     @overload
     def convert_tokens_to_ids(self, tokens: str) -> int: ...
     @overload
-    def convert_tokens_to_ids(self, tokens: Sequence[str]) -> list[int]: ...
-    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> int | list[int]:
+    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
         """The ids of tokens, or the id of one, as GPT-2 writes them.
 
         Raises:
@@ -404,7 +420,7 @@ class Tokenizer:
         >>> Tokenizer().convert_tokens_to_string(["The", "Ġmeaning"])
         'The meaning'
         """
-        return self.decode(self.convert_tokens_to_ids(tokens))
+        return self.decode(self.convert_tokens_to_ids(list(_require_texts(tokens))))
 
     def get_vocab(self) -> dict[str, int]:
         """Every token as GPT-2 writes it, with its id."""
@@ -460,41 +476,38 @@ class Tokenizer:
 
 def _require_texts(texts: Sequence[str]) -> Sequence[str]:
     if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
-        raise TypeError(f"expected a sequence of strings, not {type(texts).__name__}: {_excerpt(texts)}")
+        raise TypeError(f"expected a sequence of strings, not {type(texts).__name__}: {excerpt(texts)}")
     for place, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"item {place} is no str but {type(text).__name__}: {_excerpt(text)}")
+            raise TypeError(f"item {place} is no str but {type(text).__name__}: {excerpt(text)}")
     return texts
-
-
-def _refuse_surrogate(text: str) -> NoReturn:
-    """Raise the error of encoding the text whole, so that it names the index in the text."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        error.reason = "a lone surrogate is no text; text.encode('utf-8', 'replace').decode() puts '?' in its place"
-        raise error from None
-    raise AssertionError("a text that can be encoded was refused")
 
 
 def _only_row(encoding: Encoding) -> Encoding:
     return Encoding({key: rows[0] for key, rows in encoding.items()})
 
 
-def _ids_of_array(ids: NDArray[Any]) -> list[int]:
+def _checked_array(ids: NDArray[Any]) -> NDArray[Any]:
     if ids.size and ids.dtype.kind not in "iu":
         raise TypeError(f"token ids are integers, not {ids.dtype}")
     if ids.ndim > 1:
         raise ValueError(f"expected token ids of shape (tokens,), not {ids.shape}: batch_decode takes rows of them")
-    return ids.reshape(-1).tolist()
+    return ids.reshape(-1)
+
+
+def _as_list(ids: list[int] | NDArray[Any]) -> list[int]:
+    return ids if isinstance(ids, list) else ids.tolist()
+
+
+def _as_array(ids: list[int] | NDArray[Any]) -> NDArray[Any]:
+    try:
+        return np.fromiter(ids, np.int64, len(ids)) if isinstance(ids, list) else ids
+    except OverflowError:
+        huge = next(token_id for token_id in ids if not -(2**63) <= token_id < 2**63)
+        raise ValueError(f"token id {huge} is in no vocabulary") from None
 
 
 def _id(value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"a token id is an integer, not {type(value).__name__}: {_excerpt(value)}")
+        raise TypeError(f"a token id is an integer, not {type(value).__name__}: {excerpt(value)}")
     return index(value)
-
-
-def _excerpt(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -70,6 +70,34 @@ class Vocabulary:
         """The token id of each of the 256 bytes: the symbols that merging starts from."""
         return [self.id_of_bytes[bytes([byte])] for byte in range(256)]
 
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """Every token id, ascending, shape (tokens,)."""
+        return np.fromiter(self.token_bytes, np.int64)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """The number of bytes of each token, by its place among the ascending ids, shape (tokens,)."""
+        return np.fromiter(map(len, self.token_bytes.values()), np.int64)
+
+    def places(self, ids: NDArray[np.integer]) -> NDArray[np.integer]:
+        """The place of each id among the ascending ids: the id itself, where no id is left out.
+
+        Raises:
+            ValueError: an id is not in the vocabulary.
+        """
+        last = self.ids[-1]
+        if last == len(self.ids) - 1:
+            if not len(ids) or (ids.min() >= 0 and ids.max() <= last):
+                return ids.astype(np.int64, copy=False)
+            unknown = (ids < 0) | (ids > last)
+        else:
+            places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+            unknown = self.ids.take(places) != ids
+            if not unknown.any():
+                return places
+        raise ValueError(f"token id {ids[unknown.argmax()]} is not in the vocabulary, whose ids are 0 to {last}")
+
     def written(self, token_id: int) -> str:
         """A token as GPT-2's files write it, bytes as characters: `Ġmeaning`."""
         return self.verbatim.get(token_id) or byte_alphabet.to_characters(self.token_bytes[token_id])

@@ -138,6 +138,8 @@ def _token_ids(content: Any, path: PathLike) -> dict[str, int]:
         raise ValueError(f"{os.fspath(path)}: expected an object of tokens and ids, found {type(content).__name__}")
     token_of: dict[int, str] = {}
     for token, token_id in content.items():
+        if not token:
+            raise ValueError(f"{os.fspath(path)}: the token of id {token_id!r} is empty")
         if type(token_id) is not int or not 0 <= token_id < 2**31:
             raise ValueError(f"{os.fspath(path)}: token {token!r} has the id {token_id!r}, expected 0 to 2**31 - 1")
         if token_id in token_of:

@@ -1,0 +1,180 @@
+"""Text to token ids, by whichever of the two engines is quicker for the length at hand.
+
+Short texts go pretoken by pretoken, through a dict of those met before; long ones, and many at once, through the numpy
+engine, which gives the same ids.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2 import bpe, special_tokens
+from minigpt2.pretokenize import pretokenize
+from minigpt2.special_tokens import Selection
+from minigpt2.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from minigpt2.vectorized.engine import Engine
+
+# The lengths, in characters, at which arrays become quicker, by `scripts/bench.py --crossover`; and the one for which
+# it is worth while to build their tables.
+_ARRAYS_FROM, _ARRAYS_FROM_BEYOND_ASCII = 3000, 1000
+_ENGINE_FROM = 1 << 15
+
+# Characters of a batch that one thread takes at a time.
+_BATCH = 1 << 20
+
+
+class _PretokenIds(dict[str, list[int]]):
+    """The token ids of pretokens: merged when first asked for, and remembered up to a bound."""
+
+    MOST = 1 << 16
+    LONGEST = 64
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def __missing__(self, pretoken: str) -> list[int]:
+        symbols = [self._vocabulary.byte_ids[byte] for byte in pretoken.encode("utf-8")]
+        merge = bpe.merge if len(symbols) < bpe.LONG else bpe.merge_long
+        token_ids = merge(symbols, self._vocabulary.merges)
+        if len(pretoken) <= self.LONGEST:
+            if len(self) >= self.MOST:
+                self.clear()
+            self[pretoken] = token_ids
+        return token_ids
+
+
+class Encoder:
+    """A vocabulary's way from text to ids; what it remembers changes no answer, and threads may share it."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._ids_of = _PretokenIds(vocabulary)
+        self._engine: Engine | None = None
+
+    def ids(self, text: str, allowed: Selection, disallowed: Selection) -> list[int]:
+        """The token ids of a text, as a list."""
+        special = self._special(text, allowed, disallowed)
+        try:
+            if not special:
+                return self._list(text)
+            parts = self._parts(text, special)
+            return list(chain.from_iterable([part] if isinstance(part, int) else self._list(part) for part in parts))
+        except UnicodeEncodeError:
+            _refuse_surrogate(text)
+
+    def array(self, text: str, kind: np.dtype[Any], allowed: Selection, disallowed: Selection) -> NDArray[Any]:
+        """The token ids of a text, shape (tokens,)."""
+        special = self._special(text, allowed, disallowed)
+        try:
+            parts = self._parts(text, special) if special else [text]
+            arrays = [np.array([p] if isinstance(p, int) else self._either(p)).astype(kind, copy=False) for p in parts]
+        except UnicodeEncodeError:
+            _refuse_surrogate(text)
+        return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays])
+
+    def batch(
+        self, texts: Sequence[str], threads: int | None, allowed: Selection, disallowed: Selection
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """The token ids of several texts, one after the other, and where each text's start, and the end of all."""
+        chunks = list(_chunks(texts, _BATCH))
+        workers = min(threads or os.cpu_count() or 1, len(chunks))
+
+        def encode(chunk: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+            return self._chunk(chunk, allowed, disallowed)
+
+        if workers <= 1:
+            results = [encode(chunk) for chunk in chunks]
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                results = list(pool.map(encode, chunks))
+        counts = [np.diff(offsets) for _, offsets in results]
+        ids = np.concatenate([np.empty(0, np.uint16), *(ids for ids, _ in results)])
+        return ids, np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
+
+    def _chunk(
+        self, texts: Sequence[str], allowed: Selection, disallowed: Selection
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Encode the texts' ordinary parts together, and put the special tokens between them."""
+        parts: list[str | int] = []
+        ends = []
+        for text in texts:
+            special = self._special(text, allowed, disallowed)
+            parts.extend(self._parts(text, special) if special else [text])
+            ends.append(len(parts))
+        try:
+            ids, offsets = self._arrays().encode_batch([part for part in parts if isinstance(part, str)])
+        except UnicodeEncodeError:
+            _refuse_surrogate(*texts)
+        is_special = np.array([isinstance(part, int) for part in parts], np.bool_)
+        counts = np.ones(len(parts), np.int64)
+        counts[~is_special] = np.diff(offsets)
+        part_ends = np.cumsum(counts)
+        if is_special.any():
+            special_ids = [part for part in parts if isinstance(part, int)]
+            ids = np.insert(ids.astype(np.int64), (part_ends - np.cumsum(is_special))[is_special], special_ids)
+        return ids, np.concatenate([np.zeros(1, np.int64), part_ends[np.array(ends, np.int64) - 1]])
+
+    def _special(self, text: str, allowed: Selection, disallowed: Selection) -> frozenset[str]:
+        """The special tokens that the text contains and that are to become ids."""
+        if not isinstance(text, str):
+            raise TypeError(f"a text is a str, not {type(text).__name__}: {excerpt(text)}")
+        special = special_tokens.select(self._vocabulary.added_tokens, allowed, disallowed, text)
+        return special if special and special_tokens.finder(special).search(text) else frozenset()
+
+    def _parts(self, text: str, special: frozenset[str]) -> Iterator[str | int]:
+        """The text between special tokens, and their ids."""
+        for part, is_special in special_tokens.split(text, special):
+            yield self._vocabulary.added_tokens[part] if is_special else part
+
+    def _list(self, text: str) -> list[int]:
+        ids = self._either(text)
+        return ids if isinstance(ids, list) else ids.tolist()
+
+    def _either(self, text: str) -> list[int] | NDArray[Any]:
+        arrays_from = _ARRAYS_FROM if text.isascii() else _ARRAYS_FROM_BEYOND_ASCII
+        if len(text) < (arrays_from if self._engine else _ENGINE_FROM):
+            return list(chain.from_iterable(map(self._ids_of.__getitem__, pretokenize(text))))
+        return self._arrays().encode(text)
+
+    def _arrays(self) -> "Engine":
+        if self._engine is None:
+            from minigpt2.vectorized.engine import Engine
+
+            self._engine = Engine(self._vocabulary)
+        return self._engine
+
+
+def _chunks(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Consecutive texts of together about `size` characters."""
+    begin = total = 0
+    for index, text in enumerate(texts):
+        total += len(text)
+        if total >= size:
+            yield texts[begin : index + 1]
+            begin, total = index + 1, 0
+    if begin < len(texts):
+        yield texts[begin:]
+
+
+def _refuse_surrogate(*texts: str) -> NoReturn:
+    """Raise the error of encoding a text whole, so that it names the index in the text."""
+    for text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            error.reason = "a lone surrogate is no text; text.encode('utf-8', 'replace').decode() puts '?' in its place"
+            raise error from None
+    raise AssertionError("texts that can be encoded were refused")
+
+
+def excerpt(value: object) -> str:
+    """The start of a value's repr, for messages."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

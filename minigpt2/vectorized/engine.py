@@ -1,0 +1,213 @@
+"""The engine: texts of any size in windows, each a handful of array operations.
+
+A window ends where a piece surely starts, so that the next one splits its text as if there had been no window. A piece
+larger than a window is taken in parts. Its tokens up to some place are those of the whole piece if the two tokens on
+either side of that place are what BPE makes of them together (`long_pieces` says why). So a part ends before a token
+well inside the window, and the next window must begin with that same token, which BPE was seen to put there, after the
+token that now precedes it. Should it ever not, all is done again with larger windows.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2.vectorized import long_pieces
+from minigpt2.vectorized.boundaries import piece_starts
+from minigpt2.vectorized.memory import Found, Memory, known
+from minigpt2.vectorized.pairs import Places, Symbols
+from minigpt2.vocabulary import Vocabulary
+
+#: Characters in a window, and in the first ones of a memory: while most pieces are new, it is better to learn soon.
+WINDOW = 1 << 17
+FIRST_WINDOW = 1 << 16
+
+#: Unknown pieces are merged together once there are so many, or so many windows that wait for theirs.
+ENOUGH = 1 << 14
+GROUP = 8
+
+#: Bytes before a window's end in which no piece may start: a start depends on three characters after it.
+_LOOK_AHEAD = 16
+
+#: Bytes before a window's end in which the tokens of a larger piece may still change.
+_UNSETTLED = 1024
+
+_APOSTROPHE = ord("'")
+
+Ids = NDArray[Any]
+
+
+class _Window(NamedTuple):
+    """UTF-8, the bytes at which its pieces start, and the byte at which the last of them ends."""
+
+    data: bytes
+    starts: Places
+    end: int
+
+
+class _TornError(Exception):
+    """Two parts of a piece do not fit together."""
+
+
+class Engine:
+    """Encodes texts to ids with one vocabulary, remembering pieces; safe to share between threads."""
+
+    def __init__(self, vocabulary: Vocabulary, window: int = WINDOW) -> None:
+        self._known = known(vocabulary)
+        self._memory = Memory(self._known)
+        self._window = window
+        ids = vocabulary.ids
+        self._ids = None if ids[-1] == len(ids) - 1 else ids
+
+    def encode(self, text: str) -> Ids:
+        """The ids of a text in which special tokens are plain text, shape (tokens,).
+
+        Raises:
+            UnicodeEncodeError: the text has a lone surrogate.
+        """
+        size = self._window
+        while True:
+            try:
+                return self._to_ids(list(self._symbols(text, size)))
+            except _TornError:
+                size *= 2
+
+    def encode_batch(self, texts: Sequence[str]) -> tuple[Ids, Places]:
+        """The ids of several texts, one after the other, and where each text's start, and the end of all.
+
+        Raises:
+            UnicodeEncodeError: a text has a lone surrogate.
+        """
+        parts: list[Ids] = []
+        counts = [np.zeros(1, np.int64)]
+        for group in _groups(texts, self._window):
+            if len(group) == 1:
+                parts.append(self.encode(group[0]))
+                counts.append(np.array([len(parts[-1])]))
+            else:
+                symbols, of_each = self._encode_joined(group)
+                parts.append(self._to_ids([symbols]))
+                counts.append(of_each)
+        return self._to_ids([]) if not parts else np.concatenate(parts), np.cumsum(np.concatenate(counts))
+
+    def _encode_joined(self, texts: Sequence[str]) -> tuple[NDArray[Any], Places]:
+        """Short texts in one window, each with a newline at its end, at which a piece starts and ends in any case.
+
+        What precedes a newline is split as at the end of a text: whitespace goes with it, anything else does not. The
+        newlines' tokens are taken out again.
+        """
+        lines = [f"{text}\n" for text in texts]
+        sizes = np.fromiter((len(line.encode("utf-8")) for line in lines), np.int64, len(lines))
+        ends = np.cumsum(sizes)
+        text = "".join(lines)
+        data = text.encode("utf-8")
+        inside = piece_starts(text, data, self._known.joinable)
+        starts = np.unique(np.concatenate([inside, ends - sizes, ends - 1]))
+        memory = self._current_memory()
+        ((symbols, first),) = memory.symbols_of([_find(memory, _Window(data, starts, len(data)))])
+        newlines = first.take(np.searchsorted(starts, ends - 1))
+        kept = np.ones(len(symbols), np.bool_)
+        kept[newlines] = False
+        return symbols[kept], np.diff(newlines, prepend=-1) - 1
+
+    def _to_ids(self, symbols: list[NDArray[Any]]) -> Ids:
+        joined = symbols[0] if len(symbols) == 1 else np.concatenate([np.empty(0, np.uint16), *symbols])
+        return joined if self._ids is None else self._ids.take(joined)
+
+    def _current_memory(self) -> Memory:
+        memory = self._memory
+        if memory.is_full:
+            memory = self._memory = Memory(self._known)
+        return memory
+
+    def _symbols(self, text: str, size: int) -> Iterator[NDArray[Any]]:
+        """The symbols of each window; windows with unknown pieces wait for some more, and learn them together."""
+        memory = self._current_memory()
+        waiting: list[Found] = []
+        unknown = 0
+        for window in self._windows(text, size):
+            if isinstance(window, _Window):
+                waiting.append(_find(memory, window))
+                unknown += waiting[-1].unknown_pieces
+                if 0 < unknown < ENOUGH and len(waiting) < GROUP:
+                    continue
+            yield from (symbols for symbols, _ in memory.symbols_of(waiting))
+            waiting, unknown, memory = [], 0, self._current_memory()
+            if not isinstance(window, _Window):
+                yield window
+        yield from (symbols for symbols, _ in memory.symbols_of(waiting))
+
+    def _windows(self, text: str, size: int) -> Iterator[_Window | Symbols]:
+        """Cut a text into windows, and pieces larger than a window into the symbols of their parts."""
+        position, follower = 0, -1
+        while position < len(text):
+            width = min(size, max(FIRST_WINDOW, self._memory.characters))
+            part = text[position : position + width]
+            window = self._cut(part, is_end=position + width >= len(text))
+            end, is_part = window.end, not len(window.starts)
+            if is_part or follower >= 0:
+                first = self._merge_first(window)
+                if follower not in (-1, first[0]):
+                    raise _TornError
+                follower = -1
+            if is_part:
+                first, end, follower = self._settled(first, window.data)
+            yield first if is_part else window
+            position += _characters(window.data[:end])
+
+    def _cut(self, part: str, is_end: bool) -> _Window:
+        """The pieces of a window but for the last, which its end may have cut; none, where all is a part of one."""
+        data = part.encode("utf-8")
+        starts = piece_starts(part, data, self._known.joinable)
+        if is_end:
+            return _Window(data, starts, len(data))
+        sure = len(data) - _LOOK_AHEAD
+        last = int(np.searchsorted(starts, sure, side="right")) - 1
+        if sure <= 0:
+            raise _TornError
+        return _Window(data, starts[:last], int(starts[last])) if last else _Window(data[:sure], starts[:0], sure)
+
+    def _merge_first(self, window: _Window) -> Symbols:
+        """The symbols of a window's first piece, or of the part of one that it is."""
+        end = window.end if len(window.starts) < 2 else int(window.starts[1])
+        data = np.frombuffer(window.data, np.uint8)[:end]
+        return long_pieces.merge(self._known.merges, data, np.array([end])).symbols
+
+    def _settled(self, symbols: Symbols, data: bytes) -> tuple[Symbols, int, int]:
+        """The symbols of a part before one at which the next may start, the byte where that is, and it.
+
+        A part starts with a character's first byte, and not with an apostrophe, which could start a contraction.
+        """
+        lengths = self._known.merges.token_lengths.take(symbols)
+        starts = np.cumsum(lengths) - lengths
+        first_bytes = np.frombuffer(data, np.uint8).take(starts)
+        fit = (first_bytes & 0xC0 != 0x80) & (first_bytes != _APOSTROPHE)
+        fit &= (starts > 0) & (starts <= len(data) - min(_UNSETTLED, len(data) // 2))
+        places = np.flatnonzero(fit)
+        if not len(places):
+            raise _TornError
+        place = int(places[-1])
+        return symbols[:place], int(starts[place]), int(symbols[place])
+
+
+def _find(memory: Memory, window: _Window) -> Found:
+    memory.characters += window.end
+    return memory.find(window.data, window.starts, np.diff(window.starts, append=window.end))
+
+
+def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Consecutive texts, of together at most `size` characters if they are several."""
+    begin = total = 0
+    for index, text in enumerate(texts):
+        if total + len(text) >= size and index > begin:
+            yield texts[begin:index]
+            begin, total = index, 0
+        total += len(text) + 1
+    if begin < len(texts):
+        yield texts[begin:]
+
+
+def _characters(data: bytes) -> int:
+    """How many characters UTF-8 holds: as many as bytes that are no 10xxxxxx."""
+    return int(np.count_nonzero((np.frombuffer(data, np.uint8) & 0xC0) != 0x80))
