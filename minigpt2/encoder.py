@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from minigpt2 import bpe, special_tokens
 from minigpt2.pretokenize import pretokenize
-from minigpt2.special_tokens import Selection
+from minigpt2.special_tokens import Choice, Selection
 from minigpt2.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -57,10 +57,11 @@ class Encoder:
         self._vocabulary = vocabulary
         self._ids_of = _PretokenIds(vocabulary)
         self._engine: Engine | None = None
+        self._default_choice = special_tokens.choose(vocabulary.added_tokens, "all", ())
 
     def ids(self, text: str, allowed: Selection, disallowed: Selection) -> list[int]:
         """The token ids of a text, as a list."""
-        special = self._special(text, allowed, disallowed)
+        special = self._choice(allowed, disallowed).found_in(_required(text))
         try:
             if not special:
                 return self._list(text)
@@ -71,7 +72,7 @@ class Encoder:
 
     def array(self, text: str, kind: np.dtype[Any], allowed: Selection, disallowed: Selection) -> NDArray[Any]:
         """The token ids of a text, shape (tokens,)."""
-        special = self._special(text, allowed, disallowed)
+        special = self._choice(allowed, disallowed).found_in(_required(text))
         try:
             parts = self._parts(text, special) if special else [text]
             arrays = [np.array([p] if isinstance(p, int) else self._either(p)).astype(kind, copy=False) for p in parts]
@@ -83,11 +84,12 @@ class Encoder:
         self, texts: Sequence[str], threads: int | None, allowed: Selection, disallowed: Selection
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """The token ids of several texts, one after the other, and where each text's start, and the end of all."""
+        choice = self._choice(allowed, disallowed)
         chunks = list(_chunks(texts, _BATCH))
         workers = min(threads or os.cpu_count() or 1, len(chunks))
 
         def encode(chunk: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-            return self._chunk(chunk, allowed, disallowed)
+            return self._chunk(chunk, choice)
 
         if workers <= 1:
             results = [encode(chunk) for chunk in chunks]
@@ -98,14 +100,12 @@ class Encoder:
         ids = np.concatenate([np.empty(0, np.uint16), *(ids for ids, _ in results)])
         return ids, np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
 
-    def _chunk(
-        self, texts: Sequence[str], allowed: Selection, disallowed: Selection
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _chunk(self, texts: Sequence[str], choice: Choice) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Encode the texts' ordinary parts together, and put the special tokens between them."""
         parts: list[str | int] = []
         ends = []
         for text in texts:
-            special = self._special(text, allowed, disallowed)
+            special = choice.found_in(text)
             parts.extend(self._parts(text, special) if special else [text])
             ends.append(len(parts))
         try:
@@ -121,12 +121,10 @@ class Encoder:
             ids = np.insert(ids.astype(np.int64), (part_ends - np.cumsum(is_special))[is_special], special_ids)
         return ids, np.concatenate([np.zeros(1, np.int64), part_ends[np.array(ends, np.int64) - 1]])
 
-    def _special(self, text: str, allowed: Selection, disallowed: Selection) -> frozenset[str]:
-        """The special tokens that the text contains and that are to become ids."""
-        if not isinstance(text, str):
-            raise TypeError(f"a text is a str, not {type(text).__name__}: {excerpt(text)}")
-        special = special_tokens.select(self._vocabulary.added_tokens, allowed, disallowed, text)
-        return special if special and special_tokens.finder(special).search(text) else frozenset()
+    def _choice(self, allowed: Selection, disallowed: Selection) -> Choice:
+        if allowed == "all" and disallowed == ():
+            return self._default_choice
+        return special_tokens.choose(self._vocabulary.added_tokens, allowed, disallowed)
 
     def _parts(self, text: str, special: frozenset[str]) -> Iterator[str | int]:
         """The text between special tokens, and their ids."""
@@ -161,6 +159,12 @@ def _chunks(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
             begin, total = index + 1, 0
     if begin < len(texts):
         yield texts[begin:]
+
+
+def _required(text: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"a text is a str, not {type(text).__name__}: {excerpt(text)}")
+    return text
 
 
 def _refuse_surrogate(*texts: str) -> NoReturn:

@@ -7,29 +7,42 @@ written in the text becomes its id. Text from strangers wants `allowed_special=(
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Selection = Literal["all"] | Collection[str]
 
 
-def select(tokens: Mapping[str, int], allowed: Selection, disallowed: Selection, text: str) -> frozenset[str]:
-    """The special tokens to look for in a text.
+class Choice(NamedTuple):
+    """The special tokens that become ids, and those that a text may not contain."""
+
+    allowed: frozenset[str]
+    refused: frozenset[str]
+
+    def found_in(self, text: str) -> frozenset[str]:
+        """The allowed tokens if the text contains any, else none.
+
+        Raises:
+            ValueError: the text contains a refused token.
+        """
+        if self.refused and (found := finder(self.refused).search(text)):
+            raise ValueError(
+                f"the text contains the special token {found[0]!r} at index {found.start()}, which disallowed_special"
+                f" refuses: pass allowed_special={{{found[0]!r}}} to encode it as its id, or disallowed_special=() to"
+                " encode it as plain text"
+            )
+        return self.allowed if self.allowed and finder(self.allowed).search(text) else frozenset()
+
+
+def choose(tokens: Mapping[str, int], allowed: Selection, disallowed: Selection) -> Choice:
+    """What the two options say of the special tokens of a vocabulary.
 
     Raises:
         TypeError: an option is a string other than "all", or no collection.
-        ValueError: an option names a token that is none, or the text contains a disallowed one.
+        ValueError: an option names a token that is none.
     """
     chosen = _chosen(tokens, allowed, "allowed_special")
     refused = _chosen(tokens, disallowed, "disallowed_special")
-    if disallowed == "all":
-        refused -= chosen
-    if refused and (found := finder(refused).search(text)):
-        raise ValueError(
-            f"the text contains the special token {found[0]!r} at index {found.start()}, which disallowed_special"
-            f" refuses: pass allowed_special={{{found[0]!r}}} to encode it as its id, or disallowed_special=() to"
-            " encode it as plain text"
-        )
-    return chosen
+    return Choice(chosen, refused - chosen if disallowed == "all" else refused)
 
 
 def _chosen(tokens: Mapping[str, int], selection: Selection, option: str) -> frozenset[str]:

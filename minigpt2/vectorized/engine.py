@@ -33,7 +33,7 @@ _LOOK_AHEAD = 16
 #: Bytes before a window's end in which the tokens of a larger piece may still change.
 _UNSETTLED = 1024
 
-_APOSTROPHE = ord("'")
+_APOSTROPHE, *_SUFFIX_STARTS = b"'stmdrvl"
 
 Ids = NDArray[Any]
 
@@ -66,12 +66,12 @@ class Engine:
         Raises:
             UnicodeEncodeError: the text has a lone surrogate.
         """
-        size = self._window
+        larger = 1
         while True:
             try:
-                return self._to_ids(list(self._symbols(text, size)))
+                return self._to_ids(list(self._symbols(text, larger)))
             except _TornError:
-                size *= 2
+                larger *= 2
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[Ids, Places]:
         """The ids of several texts, one after the other, and where each text's start, and the end of all.
@@ -102,8 +102,10 @@ class Engine:
         ends = np.cumsum(sizes)
         text = "".join(lines)
         data = text.encode("utf-8")
-        inside = piece_starts(text, data, self._known.joinable)
-        starts = np.unique(np.concatenate([inside, ends - sizes, ends - 1]))
+        starts_here = np.zeros(len(data), np.bool_)
+        for places in (piece_starts(text, data, self._known.joinable), ends - sizes, ends - 1):
+            starts_here[places] = True
+        starts = np.flatnonzero(starts_here)
         memory = self._current_memory()
         ((symbols, first),) = memory.symbols_of([_find(memory, _Window(data, starts, len(data)))])
         newlines = first.take(np.searchsorted(starts, ends - 1))
@@ -121,12 +123,12 @@ class Engine:
             memory = self._memory = Memory(self._known)
         return memory
 
-    def _symbols(self, text: str, size: int) -> Iterator[NDArray[Any]]:
+    def _symbols(self, text: str, larger: int) -> Iterator[NDArray[Any]]:
         """The symbols of each window; windows with unknown pieces wait for some more, and learn them together."""
         memory = self._current_memory()
         waiting: list[Found] = []
         unknown = 0
-        for window in self._windows(text, size):
+        for window in self._windows(text, larger):
             if isinstance(window, _Window):
                 waiting.append(_find(memory, window))
                 unknown += waiting[-1].unknown_pieces
@@ -138,11 +140,11 @@ class Engine:
                 yield window
         yield from (symbols for symbols, _ in memory.symbols_of(waiting))
 
-    def _windows(self, text: str, size: int) -> Iterator[_Window | Symbols]:
+    def _windows(self, text: str, larger: int) -> Iterator[_Window | Symbols]:
         """Cut a text into windows, and pieces larger than a window into the symbols of their parts."""
         position, follower = 0, -1
         while position < len(text):
-            width = min(size, max(FIRST_WINDOW, self._memory.characters))
+            width = larger * min(self._window, max(FIRST_WINDOW, self._memory.characters))
             part = text[position : position + width]
             window = self._cut(part, is_end=position + width >= len(text))
             end, is_part = window.end, not len(window.starts)
@@ -177,13 +179,14 @@ class Engine:
     def _settled(self, symbols: Symbols, data: bytes) -> tuple[Symbols, int, int]:
         """The symbols of a part before one at which the next may start, the byte where that is, and it.
 
-        A part starts with a character's first byte, and not with an apostrophe, which could start a contraction.
+        A part starts with a character's first byte, and not with what would be a contraction at a pretoken's start.
         """
         lengths = self._known.merges.token_lengths.take(symbols)
         starts = np.cumsum(lengths) - lengths
-        first_bytes = np.frombuffer(data, np.uint8).take(starts)
-        fit = (first_bytes & 0xC0 != 0x80) & (first_bytes != _APOSTROPHE)
-        fit &= (starts > 0) & (starts <= len(data) - min(_UNSETTLED, len(data) // 2))
+        fit = (starts > 0) & (starts <= len(data) - min(_UNSETTLED, len(data) // 2))
+        utf8 = np.frombuffer(data + b" ", np.uint8)
+        first, second = utf8.take(starts), utf8.take(starts + 1)
+        fit &= (first & 0xC0 != 0x80) & ~((first == _APOSTROPHE) & np.isin(second, _SUFFIX_STARTS))
         places = np.flatnonzero(fit)
         if not len(places):
             raise _TornError
