@@ -6,7 +6,6 @@ engine, which gives the same ids.
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -94,6 +93,8 @@ class Encoder:
         if workers <= 1:
             results = [encode(chunk) for chunk in chunks]
         else:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(workers) as pool:
                 results = list(pool.map(encode, chunks))
         counts = [np.diff(offsets) for _, offsets in results]
@@ -138,8 +139,12 @@ class Encoder:
     def _either(self, text: str) -> list[int] | NDArray[Any]:
         arrays_from = _ARRAYS_FROM if text.isascii() else _ARRAYS_FROM_BEYOND_ASCII
         if len(text) < (arrays_from if self._engine else _ENGINE_FROM):
-            return list(chain.from_iterable(map(self._ids_of.__getitem__, pretokenize(text))))
+            return self.pretoken_by_pretoken(text)
         return self._arrays().encode(text)
+
+    def pretoken_by_pretoken(self, text: str) -> list[int]:
+        """The ids of a text without special tokens, in the way of short texts."""
+        return list(chain.from_iterable(map(self._ids_of.__getitem__, pretokenize(text))))
 
     def _arrays(self) -> "Engine":
         if self._engine is None:

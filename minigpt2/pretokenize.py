@@ -11,10 +11,11 @@ Source of the pattern: OpenAI's GPT-2 release (https://github.com/openai/gpt-2, 
 
 import re
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
+
+from minigpt2 import data
 
 #: The branches of the split pattern in the order they are tried, each under a name.
 BRANCHES = {
@@ -58,7 +59,7 @@ def character_classes() -> NDArray[np.uint8]:
     [1, 2, 3, 0]
     """
     classes = np.full(0x110000, OTHER, np.uint8)
-    ranges = files("minigpt2").joinpath("data/unicode_classes.txt").read_text("ascii")
+    ranges = data.read("unicode_classes.txt").decode("ascii")
     named = {"letter": LETTER, "number": NUMBER, "space": SPACE}
     for line in ranges.splitlines():
         name, first, last = line.split()

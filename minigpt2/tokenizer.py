@@ -9,19 +9,20 @@ import os
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from operator import index
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2 import batches, vocabulary_files
+from minigpt2 import batches
 from minigpt2.batches import Encoding, Padding, Side, Truncation
 from minigpt2.encoder import Encoder, excerpt
 from minigpt2.special_tokens import Selection
 from minigpt2.vocabulary import END_OF_TEXT, Vocabulary, gpt2
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from minigpt2.vectorized.decoding import Decoder
 
 # The published models that share GPT-2's vocabulary, under their short and their full names.
@@ -63,6 +64,8 @@ class Tokenizer:
             OSError: a file cannot be read.
             ValueError: a file is malformed, or lacks a byte or a merge's token.
         """
+        from minigpt2 import vocabulary_files
+
         return cls(vocabulary_files.read(vocab_file, merges_file))
 
     @classmethod
@@ -84,17 +87,21 @@ class Tokenizer:
             HubError: the hub does not answer, or the model has no vocabulary there.
             ValueError: the vocabulary is malformed or not of GPT-2's kind.
         """
-        if Path(model).is_dir():
+        from minigpt2 import vocabulary_files
+
+        if os.path.isdir(model):  # noqa: PTH112 - importing pathlib would take longer than all else here
             return cls(vocabulary_files.read_directory(model))
         if model in _GPT2_MODELS:
             return cls()
         return cls(vocabulary_files.read_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
 
-    def save_pretrained(self, directory: str | os.PathLike[str]) -> list[Path]:
+    def save_pretrained(self, directory: str | os.PathLike[str]) -> "list[Path]":
         """Write `vocab.json` and `merges.txt`, for GPT-2 byte for byte the published files, and return their paths.
 
         Tokens that were added beyond `vocab.json` go to `added_tokens.json`.
         """
+        from minigpt2 import vocabulary_files
+
         return vocabulary_files.write(self._vocabulary, directory)
 
     # ---- text to token ids

@@ -5,17 +5,18 @@ GPT-2's is 50,000 pairs of token ids and nothing else, and that is what the pack
 `<|endoftext|>`. Both published files follow from it byte for byte, which a test checks by their SHA-256.
 """
 
+import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2 import byte_alphabet
+from minigpt2 import byte_alphabet, data
 from minigpt2.bpe import Merges
 
 END_OF_TEXT = "<|endoftext|>"
@@ -27,6 +28,7 @@ class Vocabulary:
 
     Attributes:
         token_bytes: the bytes of each token by its id, ids ascending; of an added token, its UTF-8.
+        byte_ids: the token id of each of the 256 bytes: the symbols that merging starts from.
         pairs: the two token ids that each merge joins, by rank, shape (merges, 2) int64.
         products: the token id that each merge makes, by rank, shape (merges,) int64.
         added_tokens: tokens found in a text as they stand, before it is split, with their ids.
@@ -40,6 +42,7 @@ class Vocabulary:
     """
 
     token_bytes: dict[int, bytes]
+    byte_ids: list[int]
     pairs: NDArray[np.int64]
     products: NDArray[np.int64]
     added_tokens: Mapping[str, int]
@@ -57,18 +60,14 @@ class Vocabulary:
     def merges(self) -> Merges:
         """The merges as the loops of `bpe` look them up."""
         left, right = self.pairs.T.tolist()
-        products = self.products.tolist()
-        return Merges(dict(zip(zip(left, right, strict=True), range(len(products)), strict=True)), products)
+        with _without_collecting_garbage():
+            ranks = dict(zip(zip(left, right, strict=True), range(len(left)), strict=True))
+        return Merges(ranks, self.products.tolist())
 
     @cached_property
     def id_of_bytes(self) -> dict[bytes, int]:
         """The token id of a token's bytes, for tokens written in the byte alphabet."""
-        return {data: token_id for token_id, data in self.token_bytes.items() if token_id not in self.verbatim}
-
-    @cached_property
-    def byte_ids(self) -> list[int]:
-        """The token id of each of the 256 bytes: the symbols that merging starts from."""
-        return [self.id_of_bytes[bytes([byte])] for byte in range(256)]
+        return {token: token_id for token_id, token in self.token_bytes.items() if token_id not in self.verbatim}
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:
@@ -129,19 +128,31 @@ class Vocabulary:
         return "\n".join(["#version: 0.2", *lines, ""])
 
 
+@contextmanager
+def _without_collecting_garbage() -> Iterator[None]:
+    """For making many small tuples, of which none is garbage: looking through them again and again takes longer."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 @cache
 def gpt2() -> Vocabulary:
     """GPT-2's own vocabulary, grown from the pairs that the package carries: no file of yours, no network."""
-    pairs = np.frombuffer(files("minigpt2").joinpath("data/gpt2_merges.bin").read_bytes(), "<u2")
-    pairs = pairs.reshape(-1, 2).astype(np.int64)
+    pairs = np.frombuffer(data.read("gpt2_merges.bin"), "<u2").reshape(-1, 2).astype(np.int64)
     token_bytes = [bytes([byte]) for byte in byte_alphabet.ALPHABET_ORDER]
-    for left, right in pairs.tolist():
+    for left, right in zip(*pairs.T.tolist(), strict=True):
         token_bytes.append(token_bytes[left] + token_bytes[right])
     products = np.arange(256, len(token_bytes))
     end_of_text = len(token_bytes)
     token_bytes.append(END_OF_TEXT.encode())
     return Vocabulary(
         token_bytes=dict(enumerate(token_bytes)),
+        byte_ids=[byte_alphabet.ALPHABET_ORDER.index(byte) for byte in range(256)],
         pairs=pairs,
         products=products,
         added_tokens={END_OF_TEXT: end_of_text},

@@ -218,6 +218,7 @@ def _build(
     token_bytes, verbatim = _bytes_of(every)
     return Vocabulary(
         token_bytes=token_bytes,
+        byte_ids=[token_ids[byte_alphabet.to_characters(bytes([byte]))] for byte in range(256)],
         pairs=np.array([(token_ids[a], token_ids[b]) for a, b in merges], np.int64).reshape(-1, 2),
         products=np.array([token_ids[a + b] for a, b in merges], np.int64),
         added_tokens=added,

@@ -11,7 +11,7 @@ settings.load_profile("suite")
 
 _SPACES = "\t\n\x0b\x0c\r \x1c\x1f\x85\xa0\u1680\u2003\u2028\u202f\u3000\u180e\u200b\ufeff"
 _MARKS = "\u0301\u200d\ufe0f\u05bc\u202e\u20dd"
-_WORDS = (
+_WORDS: tuple[str, ...] = (
     "'s",
     "'S",
     "'ve",

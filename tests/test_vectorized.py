@@ -1,0 +1,295 @@
+"""The numpy engine gives the ids that the readable one gives: on any text, cut anywhere, whatever it remembers."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt2 import Tokenizer, bpe
+from minigpt2.pretokenize import pretokenize
+from minigpt2.vectorized import long_pieces, memory, merging, packed, store, table
+from minigpt2.vectorized.boundaries import piece_starts
+from minigpt2.vectorized.decoding import Decoder
+from minigpt2.vectorized.engine import Engine
+from minigpt2.vectorized.pairs import Merges
+from minigpt2.vocabulary import Vocabulary, gpt2
+from tests.conftest import hurtful_texts
+from tests.readable import readable_ids, small_vocabulary
+
+WORDS = "the| the|hahaha|----------------| international|ab|aab|é|日本|\n\n\n\n"
+SMALL = small_vocabulary(WORDS)
+
+
+def words(count: int, seed: int = 0) -> str:
+    """Words that no vocabulary has, each with others now and then."""
+    source = random.Random(seed)
+    return " ".join("".join(source.choices("abehlnort日é", k=source.randrange(1, 14))) for _ in range(count))
+
+
+# ---- any text, cut anywhere
+
+
+@settings(max_examples=300)
+@given(hurtful_texts(), st.integers(1, 80))
+def test_windows_of_any_size_change_nothing(text: str, window: int) -> None:
+    assert Engine(gpt2(), window).encode(text).tolist() == readable_ids(gpt2(), text)
+
+
+@pytest.mark.parametrize("window", [1, 17, 100, 1000])
+@pytest.mark.parametrize("run", ["a", " ", "\n", "-", "'", "'s", "ha", "😀", "ÃÂ", "\u3000", "0", "x'"])
+def test_a_run_larger_than_a_window_is_one_pretoken(run: str, window: int) -> None:
+    text = f"start {run * 700}end"
+    assert Engine(gpt2(), window).encode(text).tolist() == readable_ids(gpt2(), text)
+
+
+@settings(max_examples=200)
+@given(st.lists(hurtful_texts(), max_size=6), st.integers(1, 200))
+def test_a_batch_is_its_texts_one_by_one(texts: list[str], window: int) -> None:
+    ids, offsets = Engine(gpt2(), window).encode_batch(texts)
+    rows = [ids[start:end].tolist() for start, end in pairwise(offsets.tolist())]
+    assert rows == [readable_ids(gpt2(), text) for text in texts]
+
+
+@given(hurtful_texts(), st.integers(1, 40))
+def test_other_vocabularies_are_encoded_as_well(text: str, window: int) -> None:
+    assert Engine(SMALL, window).encode(text).tolist() == readable_ids(SMALL, text)
+
+
+@pytest.mark.parametrize(
+    "vocabulary",
+    [
+        small_vocabulary(WORDS, step=3, first=5),
+        small_vocabulary(WORDS, first=70_000),
+        small_vocabulary(WORDS, out_of_order=True),
+    ],
+    ids=["ids with gaps", "ids beyond 16 bits", "merges before their parts"],
+)
+def test_odd_vocabularies_are_encoded_as_well(vocabulary: Vocabulary) -> None:
+    for text in ("the then hahahahaha", "-" * 500, "ha" * 300, "aabaab" * 100, words(300), "international\n" * 50):
+        assert Engine(vocabulary, 64).encode(text).tolist() == readable_ids(vocabulary, text)
+
+
+def test_a_vocabulary_of_more_tokens_than_16_bits_is_encoded_as_well() -> None:
+    source = random.Random(1)
+    many = "|".join({"".join(source.choices("abcdefgh", k=12)) for _ in range(8000)})
+    vocabulary = small_vocabulary_of_many(many)
+    assert len(vocabulary.token_bytes) > 1 << 16
+    text = many.replace("|", " ")[:20_000]
+    assert Engine(vocabulary).encode(text).tolist() == readable_ids(vocabulary, text)
+
+
+def small_vocabulary_of_many(words: str) -> Vocabulary:
+    """As `small_vocabulary`, but quick for many words."""
+    seed = small_vocabulary("ab")
+    tokens = list(seed.token_bytes.values())[:256]
+    place = {data: i for i, data in enumerate(tokens)}
+    pairs = []
+    for word in words.encode().split(b"|"):
+        for end in range(2, len(word) + 1):
+            if word[:end] not in place:
+                pairs.append((place[word[: end - 1]], place[word[end - 1 : end]]))
+                place[word[:end]] = len(tokens)
+                tokens.append(word[:end])
+    return Vocabulary(
+        token_bytes=dict(enumerate(tokens)),
+        byte_ids=seed.byte_ids,
+        pairs=np.array(pairs),
+        products=np.arange(256, len(tokens)),
+        added_tokens={},
+        special_tokens=frozenset(),
+        beyond=frozenset(),
+        verbatim={},
+    )
+
+
+# ---- whatever is remembered
+
+
+def test_the_second_time_is_as_the_first() -> None:
+    engine, text = Engine(gpt2()), words(2000)
+    first = engine.encode(text)
+    assert np.array_equal(engine.encode(text), first)
+    assert first.tolist() == readable_ids(gpt2(), text)
+
+
+def test_a_full_memory_is_emptied_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_PIECES", 50)
+    monkeypatch.setattr(store, "MOST_TAILS", 40)
+    monkeypatch.setattr(memory, "MOST_LONG", 5)
+    engine = Engine(gpt2(), window=300)
+    text = words(1500) + "-" * 90 + "=" * 70 + words(500, seed=1)
+    expected = readable_ids(gpt2(), text)
+    memories = set()
+    for _ in range(3):
+        assert engine.encode(text).tolist() == expected
+        memories.add(id(engine._memory))
+    assert engine._memory._store.pieces <= 50
+
+
+def test_a_growing_table_keeps_what_it_has() -> None:
+    engine = Engine(SMALL)
+    bits = engine._memory._table.bits
+    for seed in range(3):
+        text = words(3000, seed)
+        assert engine.encode(text).tolist() == readable_ids(SMALL, text)
+    assert engine._memory._table.bits > bits
+    assert engine.encode(words(3000, 0)).tolist() == readable_ids(SMALL, words(3000, 0))
+
+
+def test_keys_that_all_collide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_SALT", np.zeros(2, np.uint64))
+    engine = Engine(small_vocabulary(WORDS))
+    for _ in range(2):
+        assert engine.encode(words(500)).tolist() == readable_ids(SMALL, words(500))
+
+
+def test_threads_that_share_an_engine_agree_with_one() -> None:
+    engine = Engine(gpt2(), window=2000)
+    texts = [words(400, seed) + "-" * seed + "a" * (40 * seed) for seed in range(24)]
+    expected = [readable_ids(gpt2(), text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(engine.encode, texts * 3))
+    assert [ids.tolist() for ids in results] == expected * 3
+
+
+def test_threads_that_empty_the_memory_agree_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "MOST_PIECES", 300)
+    test_threads_that_share_an_engine_agree_with_one()
+
+
+# ---- the steps
+
+
+@given(hurtful_texts().filter(bool))
+def test_pieces_start_where_pretokens_do(text: str) -> None:
+    starts = piece_starts(text, text.encode(), np.ones(65536, np.bool_))
+    lengths = [len(pretoken.encode()) for pretoken in pretokenize(text)]
+    assert starts.tolist() == np.cumsum([0, *lengths])[:-1].tolist()
+
+
+@given(st.lists(st.text(st.sampled_from("ab-é日 "), min_size=1, max_size=30), min_size=1, max_size=30))
+def test_pieces_merged_side_by_side_are_pieces_merged_alone(pieces: list[str]) -> None:
+    for vocabulary in (gpt2(), SMALL):
+        assert merged_together(vocabulary, pieces * 12) == merged_alone(vocabulary, pieces * 12)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.text(st.sampled_from("ah-é"), min_size=1, max_size=12), min_size=1, max_size=8), st.integers(1, 40))
+def test_long_pieces_sewn_together_are_pieces_merged_alone(parts: list[str], times: int) -> None:
+    pieces = [part * times for part in parts] + ["".join(parts) * times, "x"]
+    for vocabulary in (gpt2(), SMALL):
+        assert merged_together(vocabulary, pieces) == merged_alone(vocabulary, pieces)
+
+
+def test_rows_that_agree_nowhere_are_joined() -> None:
+    source = random.Random(0)
+    runs = "".join(source.choice("-=*_") * source.randrange(1, 150) for _ in range(60))
+    tokens = [data.decode() for data in gpt2().token_bytes.values() if len(data) > 14 and data.isalpha()]
+    pieces = [runs, "".join(source.choices(tokens, k=60)), "-" * 3000, "".join(source.choices("abcdefgh", k=900))]
+    assert merged_together(gpt2(), pieces) == merged_alone(gpt2(), pieces)
+
+
+def test_more_rounds_than_most_are_finished_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "MOST_ROUNDS", 3)
+    pieces = words(300).split(" ")
+    assert merged_together(gpt2(), pieces) == merged_alone(gpt2(), pieces)
+
+
+def merged_together(vocabulary: Vocabulary, pieces: list[str]) -> list[int]:
+    data = "".join(pieces).encode()
+    lengths = np.array([len(piece.encode()) for piece in pieces])
+    merged = long_pieces.merge(Merges(vocabulary), np.frombuffer(data, np.uint8), lengths)
+    assert len(merged.lengths) == len(pieces)
+    ids: list[int] = vocabulary.ids.take(merged.symbols).tolist()
+    return ids
+
+
+def merged_alone(vocabulary: Vocabulary, pieces: list[str]) -> list[int]:
+    symbols = ([vocabulary.byte_ids[byte] for byte in piece.encode()] for piece in pieces)
+    return [token_id for piece in symbols for token_id in bpe.merge_long(piece, vocabulary.merges)]
+
+
+@given(st.lists(st.lists(st.integers(0, 65535), min_size=1, max_size=50), min_size=1, max_size=12), st.data())
+def test_packed_runs_join_as_lists_do(runs: list[list[int]], data: st.DataObject) -> None:
+    numbers = np.array([number for run in runs for number in run])
+    kind = np.dtype(data.draw(st.sampled_from([np.uint16, np.uint32])))
+    whole = packed.Packed.pack(numbers, np.array([len(run) for run in runs]), kind)
+    chosen = data.draw(st.lists(st.integers(0, len(runs) - 1), max_size=30))
+    joined, starts = whole.join(np.array(chosen, np.int64))
+    assert joined.tolist() == [number for run in chosen for number in runs[run]]
+    assert starts.tolist() == np.cumsum([0, *(len(runs[run]) for run in chosen)])[:-1].tolist()
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 3)), max_size=60))
+def test_a_table_answers_as_a_dict_does(keys: list[tuple[int, int]]) -> None:
+    distinct = list(dict.fromkeys(keys))
+    known = dict(zip(distinct[::2], range(len(distinct)), strict=False))
+    small = table.Table(8)
+    low, high = (np.array([key[i] for key in known], np.uint64) for i in (0, 1))
+    small.add(low, high, np.array(list(known.values()), np.int32))
+    low, high = (np.array([key[i] for key in keys], np.uint64) for i in (0, 1))
+    assert small.find(low, high).tolist() == [known.get(key, table.ABSENT) for key in keys]
+    assert small.copy(10).find(low, high).tolist() == [known.get(key, table.ABSENT) for key in keys]
+
+
+@given(st.lists(st.integers(0, 50256), max_size=300))
+def test_ids_decode_in_arrays_as_they_do_one_by_one(ids: list[int]) -> None:
+    expected = b"".join(gpt2().token_bytes[token_id] for token_id in ids)
+    assert Decoder(gpt2()).decode(np.array(ids, np.int64)) == expected
+
+
+# ---- through the tokenizer
+
+
+def test_long_texts_take_the_engine_and_agree_with_short_ones() -> None:
+    tokenizer = Tokenizer()
+    lines = [words(20, seed) + "\n" for seed in range(400)]
+    text = "<|endoftext|>".join(lines)
+    expected = [token_id for line in lines for token_id in [*readable_ids(gpt2(), line), 50256]][:-1]
+    assert tokenizer.encode(text) == tokenizer.encode_to_numpy(text).tolist() == expected
+    assert tokenizer.encode_to_numpy(text, dtype=np.uint16).dtype == np.uint16
+    assert tokenizer.tokenize(text) == tokenizer.convert_ids_to_tokens(expected)
+    assert tokenizer.decode(expected) == tokenizer.decode(np.array(expected, np.uint16)) == text
+    assert tokenizer.decode(expected, skip_special_tokens=True) == "".join(lines)
+
+
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_batches_with_special_tokens_come_back_in_order(threads: int | None) -> None:
+    tokenizer = Tokenizer()
+    texts = [words(seed % 50, seed) + "<|endoftext|>" * (seed % 3) + "x" * (seed % 7) for seed in range(300)]
+    expected = [tokenizer.encode(text) for text in texts]
+    assert tokenizer.encode_batch(texts, threads) == expected
+    ids, offsets = tokenizer.encode_batch_to_numpy(texts, threads, dtype=np.uint16)
+    assert [ids[start:end].tolist() for start, end in pairwise(offsets.tolist())] == expected
+
+
+def test_large_batches_are_shared_among_threads() -> None:
+    tokenizer = Tokenizer()
+    texts = [words(30_000, seed) for seed in range(8)] + ["", "short"]
+    assert tokenizer.encode_batch(texts, 4) == [tokenizer.encode(text) for text in texts]
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.5, True, "2"])
+def test_a_number_of_threads_that_is_none_is_refused(bad: object) -> None:
+    with pytest.raises(ValueError, match="num_threads"):
+        Tokenizer().encode_batch(["x"], bad)  # type: ignore[arg-type]
+
+
+def test_a_lone_surrogate_in_a_batch_is_refused_at_its_index() -> None:
+    with pytest.raises(UnicodeEncodeError, match="position 3"):
+        Tokenizer().encode_batch(["fine", "abc\ud800"])
+
+
+@pytest.mark.parametrize("bad", [50257, -1])
+def test_an_id_outside_the_vocabulary_is_named_in_arrays_too(bad: int) -> None:
+    with pytest.raises(ValueError, match=rf"{bad} .*0 to 50256"):
+        Tokenizer().decode(np.array([0] * 5000 + [bad]))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint16", "uint64"])
+def test_long_arrays_of_every_integer_type_decode(dtype: str) -> None:
+    assert Tokenizer().decode(np.array([39, 72] * 3000, dtype)) == "Hi" * 3000
