@@ -293,3 +293,9 @@ def test_an_id_outside_the_vocabulary_is_named_in_arrays_too(bad: int) -> None:
 @pytest.mark.parametrize("dtype", ["int32", "uint16", "uint64"])
 def test_long_arrays_of_every_integer_type_decode(dtype: str) -> None:
     assert Tokenizer().decode(np.array([39, 72] * 3000, dtype)) == "Hi" * 3000
+
+
+@pytest.mark.parametrize(("bad", "error"), [(True, TypeError), (1.0, TypeError), ("1", TypeError), (2**70, ValueError)])
+def test_what_is_no_id_is_refused_in_long_lists_too(bad: object, error: type[Exception]) -> None:
+    with pytest.raises(error, match=str(bad) if error is ValueError else "integer"):
+        Tokenizer().decode([0] * 5000 + [bad])  # type: ignore[list-item]
