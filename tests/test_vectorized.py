@@ -164,11 +164,21 @@ def test_threads_that_empty_the_memory_agree_with_one(monkeypatch: pytest.Monkey
 # ---- the steps
 
 
-@given(hurtful_texts().filter(bool))
-def test_pieces_start_where_pretokens_do(text: str) -> None:
+def check_starts(text: str) -> None:
     starts = piece_starts(text, text.encode(), np.ones(65536, np.bool_))
     lengths = [len(pretoken.encode()) for pretoken in pretokenize(text)]
     assert starts.tolist() == np.cumsum([0, *lengths])[:-1].tolist()
+
+
+@given(hurtful_texts().filter(bool))
+def test_pieces_start_where_pretokens_do(text: str) -> None:
+    check_starts(text)
+
+
+@settings(max_examples=300)
+@given(hurtful_texts(), hurtful_texts())
+def test_pieces_start_where_pretokens_do_in_text_that_is_mostly_ascii(first: str, second: str) -> None:
+    check_starts(f"{'word ' * 99}{first}'{'s  ' * 99}{second}")
 
 
 @given(st.lists(st.text(st.sampled_from("ab-é日 "), min_size=1, max_size=30), min_size=1, max_size=30))

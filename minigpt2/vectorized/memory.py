@@ -115,6 +115,10 @@ def _bytes_of(low: Words, high: Words) -> tuple[NDArray[np.uint8], Places]:
     return rows[np.arange(16) < lengths[:, None]], lengths
 
 
+def _slices(data: bytes, starts: Places, lengths: Places) -> list[bytes]:
+    return [data[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]
+
+
 class Found(NamedTuple):
     """The entries of a window's pieces, but for those that nobody met before: where they are, and what."""
 
@@ -128,8 +132,8 @@ class Found(NamedTuple):
 
     @property
     def unknown_pieces(self) -> int:
-        """How many pieces wait to be merged, those of more than two words not counted as long as they are few."""
-        return len(self.unknown) + len(self.long_pieces) // 64
+        """How many pieces wait to be merged."""
+        return len(self.unknown) + len(self.long_pieces)
 
 
 class Memory:
@@ -166,9 +170,18 @@ class Memory:
         found = self._table.find(low, high)
         entries[short] = found
         unknown = np.flatnonzero(found == ABSENT)
-        ends = (starts.take(long) + lengths.take(long)).tolist()
-        pieces = [data[start:end] for start, end in zip(starts.take(long).tolist(), ends, strict=True)]
-        return Found(version, entries, short.take(unknown), low.take(unknown), high.take(unknown), long, pieces)
+        pieces = _slices(data, starts.take(long), lengths.take(long))
+        entries[long] = [self._long.get(piece, ABSENT) for piece in pieces]
+        new = np.flatnonzero(entries.take(long) == ABSENT).tolist()
+        return Found(
+            version,
+            entries,
+            short.take(unknown),
+            low.take(unknown),
+            high.take(unknown),
+            long.take(new),
+            [pieces[i] for i in new],
+        )
 
     def symbols_of(self, windows: Sequence[Found]) -> list[tuple[NDArray[Any], Places]]:
         """The symbols of each window's pieces, one piece after the other, and where each piece's start.
@@ -176,7 +189,7 @@ class Memory:
         What is unknown is merged, for all windows at once.
         """
         overflow = Overflow(self._store.limit)
-        if any(len(window.unknown) or window.long_pieces for window in windows):
+        if any(window.unknown_pieces for window in windows):
             with self._lock:
                 self._learn(windows, overflow)
         return [self._store.symbols_of(window.entries, overflow) for window in windows]

@@ -66,6 +66,7 @@ class Packed(NamedTuple):
     def _write_tails(self, words: Words, starts: Places, lengths: Places, tails: Places) -> None:
         """Write the words after the first, all runs' last words first: they may reach into others' earlier words."""
         lanes = 8 // self.kind.itemsize
-        for place in range(_MANY_WORDS - 1, 0, -1):
+        most = min(_MANY_WORDS, -(-int(lengths.max()) // lanes))
+        for place in range(most - 1, 0, -1):
             some = np.flatnonzero(lengths > place * lanes)
             words[starts.take(some) + place * lanes] = self.tails.take(tails.take(some) + (place - 1))
