@@ -19,10 +19,13 @@ from minigpt2.vectorized.pairs import Merges, Places
 #: The bytes that two rows share; each row starts with such a stretch and, but for the last, ends with the next one.
 OVERLAP = 32
 
+#: The longest piece that is merged whole, in bytes.
+LONG = 256
+
 
 def merge(merges: Merges, data: NDArray[np.uint8], lengths: Places) -> Pieces:
     """Merge the bytes of pieces of any length, laid one after the other, into tokens."""
-    if not len(lengths) or lengths.max() <= 2 * OVERLAP:
+    if not len(lengths) or lengths.max() <= LONG:
         return merging.merge(merges, data, lengths)
     return _Seams(data, lengths).sew(merges)
 
