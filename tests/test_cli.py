@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 import minigpt2
 from minigpt2 import Tokenizer
 from minigpt2.cli import COMMANDS, main
-from minigpt2.cli.table import display_width
+from minigpt2.explain.characters import display_width
 from tests.command import ROOT, Capture, answer, command, complaint, environment, run
 from tests.conftest import hurtful_texts
 

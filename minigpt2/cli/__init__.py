@@ -5,12 +5,34 @@ Nothing heavy is imported here or at the top of a command's file, so that `--hel
 
 import argparse
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 from minigpt2 import __version__
-from minigpt2.cli import decode, download, embed, encode, nearest, params, show, streams, tokens, tour
+from minigpt2.cli import (
+    count,
+    decode,
+    diff,
+    download,
+    embed,
+    encode,
+    explain,
+    extract,
+    nearest,
+    params,
+    serve,
+    show,
+    stats,
+    streams,
+    tokenize,
+    tokens,
+    tour,
+    vocab,
+)
+from minigpt2.cli.model import note_what_was_read
 
-COMMANDS = (tour, encode, decode, tokens, params, show, embed, nearest, download)
+COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, vocab)
+COMMANDS += (params, show, stats, embed, nearest, diff, extract, download)
 
 # What the package raises over input, files and the hub. Anything else is a fault of ours, and shows as one.
 _EXPECTED = (OSError, ValueError, LookupError, MemoryError, ImportError)
@@ -50,6 +72,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as request:  # argparse has answered already: a help text, or wrong usage
         return int(request.code or 0)
     options.run(options)
+    note_what_was_read(options)
     return 0
 
 

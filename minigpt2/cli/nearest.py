@@ -14,7 +14,8 @@ from minigpt2.cli import streams
 from minigpt2.cli.model import add_model, open_both, print_label
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
-from minigpt2.cli.tokens import name, text_of
+from minigpt2.cli.tokens import name
+from minigpt2.explain.characters import text_of
 
 if TYPE_CHECKING:
     from minigpt2 import Tokenizer

@@ -5,6 +5,7 @@ They are those that transformers lists, under its names and in its order. PATTER
 
   minigpt2 params
   minigpt2 params "h.0.*"
+  minigpt2 params --tree
 """
 
 import argparse
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 from minigpt2.cli import streams
 from minigpt2.cli.model import add_model, open_weights, print_label
 from minigpt2.cli.table import print_table
+from minigpt2.cli.tree import HEADER as TREE_HEADER
+from minigpt2.cli.tree import tree_rows
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
@@ -25,6 +28,7 @@ PREFIX = "transformer."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="list only names that match it")
+    parser.add_argument("--tree", action="store_true", help="add the totals of every part and layer, and the bytes")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
     add_model(parser)
 
@@ -32,14 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """List a model's parameters."""
     weights = open_weights(options)
-    names = [name for name in weights.parameter_names() if _matches(name, options.pattern)]
+    names = [name for name in weights.parameter_names() if matches(name, options.pattern)]
     if not names:
         raise ValueError(f"no parameter of {options.model} is called {options.pattern!r}; `*` stands for anything")
     if options.json:
         streams.print_json(_as_json(weights, names))
         return
     print_label(weights)
-    print_table(HEADER, parameter_rows(weights, names))
+    if options.tree:
+        print_table(TREE_HEADER, tree_rows({name: weights.info(name) for name in names}))
+    else:
+        print_table(HEADER, parameter_rows(weights, names))
     print()
     print(total(weights, names))
     if options.pattern == "*":
@@ -75,7 +82,8 @@ def remarks(weights: "Checkpoint") -> list[str]:
     return lines
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
+    """Whether a tensor is called that, with or without `transformer.`; `*` stands for anything."""
     return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(PREFIX), pattern)
 
 

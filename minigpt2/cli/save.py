@@ -1,6 +1,8 @@
 """A file that appears whole or not at all."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -9,7 +11,18 @@ if TYPE_CHECKING:
 
 
 def save_npy(path: Path, array: "NDArray[Any]") -> None:
-    """Save an array in numpy's `.npy` format, under exactly this name.
+    """Save an array in numpy's `.npy` format, under exactly this name. Raises as `save` does."""
+    save(path, partial(_write_npy, array=array))
+
+
+def save_text(path: Path, text: str) -> None:
+    """Save a text as UTF-8. Raises as `save` does."""
+    data = text.encode("utf-8")
+    save(path, lambda file: file.write(data))
+
+
+def save(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` write a file, which takes its name when it is whole.
 
     Raises:
         OSError: the file cannot be written; what was there before still is.
@@ -18,25 +31,25 @@ def save_npy(path: Path, array: "NDArray[Any]") -> None:
     try:
         if target.exists() and not target.is_file():
             with target.open("wb") as file:  # a device or a pipe cannot be replaced; a directory is refused here
-                _write(file, array)
+                write(file)
         else:
-            _write_aside(target, array)
+            _write_aside(target, write)
     except OSError as error:
         error.filename, error.filename2 = os.fspath(path), None
         raise
 
 
-def _write_aside(target: Path, array: "NDArray[Any]") -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+def _write_aside(target: Path, write: Callable[[BinaryIO], object]) -> None:
+    aside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
-            _write(file, array)
-        partial.replace(target)
+        with aside.open("wb") as file:
+            write(file)
+        aside.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
 
 
-def _write(file: BinaryIO, array: "NDArray[Any]") -> None:
+def _write_npy(file: BinaryIO, array: "NDArray[Any]") -> None:
     # numpy.save would leave the reason out where the disk is full, and cannot write to a pipe.
     import numpy as np
 

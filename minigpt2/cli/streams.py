@@ -21,6 +21,15 @@ def prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def can_show(text: str) -> bool:
+    """Whether standard output's encoding has all the characters of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def note(message: str) -> None:
     """Tell the user something, or what went wrong, in one line on standard error."""
     with suppress(OSError):  # where nobody can read it, the exit code must do

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minigpt2.explain.characters import display_width
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -30,21 +32,6 @@ def print_table(header: Row, rows: Iterable[Row], indent: str = "") -> None:
 def _padded(cell: str, width: int, right: bool) -> str:
     padding = " " * (width - display_width(cell))
     return padding + cell if right else cell + padding
-
-
-def display_width(text: str) -> int:
-    """How many columns of a terminal a text takes.
-
-    >>> display_width("life"), display_width("生命"), display_width("e\\u0301")
-    (4, 4, 1)
-    """
-    return sum(map(_character_width, text)) if not text.isascii() else len(text)
-
-
-def _character_width(character: str) -> int:
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def visible(data: bytes) -> str:

@@ -13,6 +13,7 @@ from minigpt2.cli import streams
 from minigpt2.cli.model import add_model, open_tokenizer
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import add_text, read_text, token_ids
+from minigpt2.explain.characters import text_of
 
 if TYPE_CHECKING:
     from minigpt2 import Tokenizer
@@ -62,11 +63,3 @@ def name(tokenizer: "Tokenizer", token_id: int) -> tuple[str, bytes]:
         return str(tokenizer.convert_ids_to_tokens(token_id)), tokenizer.decode_bytes([token_id])
     except ValueError:
         return "", b""
-
-
-def text_of(data: bytes) -> str | None:
-    """The bytes of a token as text, or None where they are no whole characters."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None

@@ -17,7 +17,7 @@ from minigpt2.vectorized.merging import Pieces, ragged_ranges
 from minigpt2.vectorized.pairs import Merges, Places
 
 #: The bytes that two rows share; each row starts with such a stretch and, but for the last, ends with the next one.
-OVERLAP = 32
+OVERLAP = 64
 
 #: The longest piece that is merged whole, in bytes.
 LONG = 256

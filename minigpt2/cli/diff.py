@@ -1,0 +1,85 @@
+"""Two checkpoints compared: names that only one has, shapes, and how far apart the numbers of each tensor are.
+
+A and B are models on the hub, directories or files; names count as the same with and without `transformer.`. Tensors
+whose numbers are all equal are not listed unless --all is given.
+
+  minigpt2 diff gpt2 ./my-fine-tuned-gpt2
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.table import print_table
+
+if TYPE_CHECKING:
+    from minigpt2 import Checkpoint
+    from minigpt2.checkpoint_diff import Difference, Names
+
+HEADER = ["name", "dtype", "shape", ">differing", ">largest", ">mean"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("a", metavar="A", help="a model on the hub, a directory or a .safetensors file")
+    parser.add_argument("b", metavar="B", help="another one")
+    parser.add_argument("--all", action="store_true", help="list the tensors that are equal, too")
+    parser.add_argument("--json", action="store_true", help="print a JSON object, with every tensor")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare two checkpoints."""
+    from minigpt2 import Checkpoint
+    from minigpt2.checkpoint_diff import compare_all, compare_names
+
+    first, second = Checkpoint.from_pretrained(options.a), Checkpoint.from_pretrained(options.b)
+    names = compare_names(first, second)
+    differences = compare_all(first, second, names.common)
+    if options.json:
+        streams.print_json(_as_json(names, differences))
+        return
+    for label, checkpoint, alone in (("A", first, names.only_first), ("B", second, names.only_second)):
+        for name in alone:
+            print(f"only in {label}: {name}, {checkpoint.info(name).dtype} {checkpoint.info(name).shape}")
+    for name in names.other_shape:
+        print(f"other shape: {name}, {first.info(name).shape} in A, {second.info(name).shape} in B")
+    shown = [difference for difference in differences if options.all or difference.differing]
+    if shown:
+        print_table(HEADER, [_row(first, second, difference) for difference in shown])
+    print(_summary(names, differences))
+
+
+def _row(first: "Checkpoint", second: "Checkpoint", difference: "Difference") -> list[str]:
+    info, other = first.info(difference.name), second.info(difference.name)
+    dtype = info.dtype if info.dtype == other.dtype else f"{info.dtype}/{other.dtype}"
+    figures = [f"{difference.differing:,}", f"{difference.largest:.6g}", f"{difference.mean:.6g}"]
+    return [difference.name, dtype, str(info.shape), *figures]
+
+
+def _summary(names: "Names", differences: list["Difference"]) -> str:
+    differing = sum(difference.differing > 0 for difference in differences)
+    alone = f"{len(names.only_first)} only in A, {len(names.only_second)} only in B"
+    return (
+        f"{len(differences)} tensors in both with the same shape, {differing} of them with other numbers; "
+        f"{alone}, {len(names.other_shape)} of another shape"
+    )
+
+
+def _as_json(names: "Names", differences: list["Difference"]) -> dict[str, object]:
+    listed = [
+        {
+            "name": each.name,
+            "count": each.count,
+            "differing": each.differing,
+            "largest": _number(each.largest),
+            "mean": _number(each.mean),
+        }
+        for each in differences
+    ]
+    alone = {"only_in_a": names.only_first, "only_in_b": names.only_second, "other_shape": names.other_shape}
+    return {**alone, "tensors": listed}
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if value == value else None  # noqa: PLR0124

@@ -1,0 +1,91 @@
+"""What happens to a text: its pretokens, every merge, its tokens, and their rows.
+
+In the terminal each pretoken's merges are a tree, bytes at the top and tokens at the bottom, the ranks on the way;
+--steps lists them with the pairs that each was chosen from. With -o or --open it is a page to play with. The rows are
+GPT-2's, from the cache of downloads, or else read on the hub, if it answers soon.
+
+  minigpt2 explain "The meaning of life is"
+  minigpt2 explain "Your own sentence" --open
+  minigpt2 explain "Your own sentence" -o page.html
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.model import add_model, open_at_hand
+from minigpt2.cli.save import save_text
+from minigpt2.cli.text import add_text, read_text
+
+if TYPE_CHECKING:
+    from minigpt2.explain import Trace
+
+NO_ROWS = "The rows of wte are shown once GPT-2's weights are there: `minigpt2 download` (548 MB)."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_text(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--steps", action="store_true", help="list each merge with its candidates")
+    form.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a page, one HTML file, instead")
+    form.add_argument("--json", action="store_true", help="print the whole trace as a JSON object")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    add_model(parser, default=None)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Explain a text in the terminal, as a page, or as JSON."""
+    from minigpt2.explain import explain
+    from minigpt2.explain.page import page
+
+    if options.open and (options.json or options.steps):
+        raise ValueError("--open opens the page, which goes neither with --json nor with --steps")
+    text = read_text(options)
+    trace_of = partial(explain, text=text, allowed_special=() if options.ordinary else "all")
+    tokenizer, weights = open_at_hand(options, lambda tokenizer, weights: trace_of(tokenizer, weights=weights))
+    trace = trace_of(tokenizer, weights=weights)
+    if options.json:
+        streams.print_json(trace.to_json())
+    elif options.output or options.open:
+        _write_page(page(trace), options)
+    else:
+        _show(trace, options.steps)
+
+
+def _show(trace: "Trace", steps: bool) -> None:
+    from minigpt2.explain.terminal import render
+
+    width = shutil.get_terminal_size(fallback=(100, 24)).columns
+    for line in render(trace, width=max(width, 20), colour=_has_colours(), steps=steps):
+        print(line)
+    if trace.rows is None:
+        print(f"\n{NO_ROWS}")
+
+
+def _has_colours() -> bool:
+    """Whether output goes to a terminal that has colours and whose user wants them (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _write_page(html: str, options: argparse.Namespace) -> None:
+    path = options.output or _temporary()
+    save_text(path, html)
+    print(path)
+    if options.open:
+        import webbrowser
+
+        sys.stdout.flush()
+        if not webbrowser.open(path.resolve().as_uri()):
+            streams.note(f"there is no browser to open it with; the page is {path}")
+
+
+def _temporary() -> Path:
+    import tempfile
+
+    return Path(tempfile.mkdtemp(prefix="minigpt2-")) / "page.html"  # in a directory that is its user's alone

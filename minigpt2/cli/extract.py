@@ -1,0 +1,47 @@
+"""Some of a model's tensors as a safetensors file of their own.
+
+Each PATTERN selects by name, with or without `transformer.`; * stands for anything, and without any, all are written.
+The file appears whole or not at all. safetensors and transformers read it.
+
+  minigpt2 extract embeddings.safetensors wte.weight wpe.weight
+  minigpt2 extract half.safetensors --dtype F16
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from minigpt2.cli.model import add_model, open_weights
+from minigpt2.cli.params import matches
+
+if TYPE_CHECKING:
+    from minigpt2 import Checkpoint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("output", type=Path, metavar="FILE", help="the file to write")
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="which tensors (default: all)")
+    parser.add_argument("--dtype", choices=["BF16", "F16", "F32", "F64"], help="write floating-point numbers as this")
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write a part of a checkpoint to a file."""
+    weights = open_weights(options)
+    names = _names(weights, options.patterns)
+    weights.save(options.output, names=names, dtype=options.dtype)
+    tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+    print(f"{options.output}: {tensors}, {options.output.stat().st_size:,} bytes")
+
+
+def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
+    """The file's own names that match.
+
+    Raises:
+        ValueError: a pattern that matches nothing.
+    """
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in weights):
+            raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` stands for anything")
+    return [name for name in weights if not patterns or any(matches(name, pattern) for pattern in patterns)]

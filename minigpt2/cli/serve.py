@@ -1,0 +1,44 @@
+"""The page of `minigpt2 explain` with a live box for text: tokens as you type.
+
+It is served on 127.0.0.1, to this machine alone; nothing that is typed leaves it or is kept. The rows are shown where
+GPT-2's weights are in the cache of downloads; nothing is downloaded.
+
+  minigpt2 serve
+"""
+
+import argparse
+
+from minigpt2.cli.model import add_model, open_cached
+from minigpt2.cli.tour import PROMPT
+
+PORT = 8765
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "--port", type=_port, default=PORT, metavar="N", help=f"the port; 0 takes any that is free (default: {PORT})"
+    )
+    add_model(parser, default=None)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Serve the page until it is interrupted."""
+    from minigpt2.explain.server import ExplainServer
+
+    tokenizer, weights = open_cached(options)
+    with ExplainServer(options.port, tokenizer, weights, PROMPT) as server:
+        print(f"{server.url}  (Ctrl-C ends it)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()  # after the ^C that the terminal shows
+
+
+def _port(text: str) -> int:
+    try:
+        if 0 <= (port := int(text)) <= 65535:
+            return port
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, not {text!r}")

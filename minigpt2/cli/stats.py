@@ -1,0 +1,81 @@
+"""What the numbers of a tensor are like: extremes, mean, deviation, norms, and a histogram.
+
+The figures are of the finite numbers, in double precision; NaNs and infinities are counted apart.
+
+  minigpt2 stats wte.weight
+"""
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.model import add_model, open_weights, print_label
+from minigpt2.cli.table import print_table
+
+if TYPE_CHECKING:
+    from minigpt2.tensor_stats import TensorStats
+
+WIDTH = 50  # of the longest bar, in characters
+EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("name", metavar="NAME", help="the tensor's name; `minigpt2 params` lists them")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print a tensor's figures and its histogram."""
+    from minigpt2.tensor_stats import tensor_stats
+
+    weights = open_weights(options)
+    info = weights.info(options.name)
+    stats = tensor_stats(weights, options.name)
+    if options.json:
+        streams.print_json(_as_json(options.name, stats))
+        return
+    print(f"{options.name}: {info.dtype} {info.shape}, {info.size:,} numbers, {info.nbytes:,} bytes")
+    print_label(weights)
+    print_table(["", ">"], _figures(stats), "  ")
+    print()
+    for line in _histogram(stats):
+        print(line)
+
+
+def _figures(stats: "TensorStats") -> list[list[str]]:
+    figures = {"min": stats.least, "max": stats.greatest, "mean": stats.mean, "std": stats.std}
+    figures |= {"L1 norm": stats.l1, "L2 norm": stats.l2, "max norm": stats.largest}
+    counts = {"zeros": stats.zeros, "NaN": stats.nans, "infinite": stats.infinities}
+    return [
+        *([name, f"{figure:.8g}"] for name, figure in figures.items()),
+        *([name, f"{count:,}"] for name, count in counts.items()),
+    ]
+
+
+def _histogram(stats: "TensorStats") -> list[str]:
+    """A line for each step: where it begins, how many numbers lie in it, and a bar."""
+    counts = stats.histogram.tolist()
+    most, step = max(counts), stats.greatest / len(counts) - stats.least / len(counts)
+    if not most:
+        return ["no finite numbers"]
+    begins = [f"{stats.least + place * step:.4g}" for place in range(len(counts))]
+    rows = [
+        f"{begin:>11}  {count:>13,}  {_bar(count / most)}".rstrip() for begin, count in zip(begins, counts, strict=True)
+    ]
+    return [f"{'from':>11}  {'count':>13}", *rows]
+
+
+def _bar(part: float) -> str:
+    """A bar of this part of `WIDTH`, where the output has the characters to the eighth of one."""
+    if not streams.can_show(EIGHTHS):
+        return "#" * max(round(part * WIDTH), int(part > 0))
+    eighths = max(round(part * WIDTH * 8), int(part > 0))  # what is there at all shows
+    return EIGHTHS[-1] * (eighths // 8) + EIGHTHS[eighths % 8].strip()
+
+
+def _as_json(name: str, stats: "TensorStats") -> dict[str, object]:
+    figures = {key: value if value == value else None for key, value in asdict(stats).items() if key != "histogram"}  # noqa: PLR0124
+    return {"name": name, **figures, "histogram": stats.histogram.tolist()}

@@ -1,0 +1,46 @@
+"""Parameters as a tree: every part of the model above those that it is made of, each with its totals."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minigpt2.checkpoint import TensorInfo
+
+HEADER = ["name", "dtype", "shape", ">count", ">bytes"]
+
+
+def tree_rows(infos: "dict[str, TensorInfo]", part: str = "", depth: int = 0) -> list[list[str]]:
+    """The table's rows, under `HEADER`, for the parameters whose names begin with `part`.
+
+    A part that is made of a single parameter is that parameter.
+    """
+    rows = []
+    for child in dict.fromkeys(_child(name, part) for name in infos):
+        below = {name: info for name, info in infos.items() if name == child or name.startswith(f"{child}.")}
+        count, nbytes = sum(info.size for info in below.values()), sum(info.nbytes for info in below.values())
+        totals = [f"{count:,}", f"{nbytes:,}"]
+        if len(below) == 1:
+            [(name, info)] = below.items()
+            rows.append(["  " * depth + name, info.dtype, str(info.shape), *totals])
+        else:
+            dtypes = ", ".join(dict.fromkeys(info.dtype for info in below.values()))
+            rows += [["  " * depth + child, dtypes, _made_of(child, below), *totals]]
+            rows += tree_rows(below, child, depth + 1)
+    return rows
+
+
+def _child(name: str, part: str) -> str:
+    """The part right below `part` that a parameter belongs to.
+
+    >>> _child("transformer.h.0.ln_1.weight", "transformer.h")
+    'transformer.h.0'
+    """
+    depth = part.count(".") + 2 if part else 1
+    return ".".join(name.split(".")[:depth])
+
+
+def _made_of(part: str, below: "dict[str, TensorInfo]") -> str:
+    """What stands in the place of a shape: how many layers, where they are numbered."""
+    numbers = {_child(name, part).rpartition(".")[2] for name in below}
+    if not all(number.isdecimal() for number in numbers):
+        return ""
+    return "1 layer" if len(numbers) == 1 else f"{len(numbers)} layers"

@@ -1,0 +1,143 @@
+"""The vocabulary: what tokens there are, the longest, those that contain a text, the odd ones.
+
+Without an option it is summed up. TEXT is searched for as text and, with Ġ or Ċ in it, as GPT-2 writes tokens: " life"
+and Ġlife find the same.
+
+  minigpt2 vocab --longest
+  minigpt2 vocab --search magi
+  minigpt2 vocab --odd
+"""
+
+import argparse
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.table import print_table, visible
+from minigpt2.cli.text import argument
+from minigpt2.explain.characters import text_of
+
+if TYPE_CHECKING:
+    from minigpt2 import Tokenizer
+
+HEADER = [">id", ">bytes", "text"]
+WIDEST = 72  # columns of a token's text
+MOST_ODD = 20  # of each kind; --json lists all
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--longest", nargs="?", type=_count, const=20, metavar="N", help="the longest N (default: 20)")
+    what.add_argument("--search", metavar="TEXT", help="the tokens that contain TEXT")
+    what.add_argument("--odd", action="store_true", help="the odd ones, by kind, each found by a rule")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_model(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what was asked of the vocabulary."""
+    text = None if options.search is None else argument(options.search)
+    tokenizer = open_tokenizer(options)
+    if options.longest is not None:
+        _print_tokens(tokenizer, longest(tokenizer, options.longest), options.json)
+    elif text is not None:
+        _search(tokenizer, text, options.json)
+    elif options.odd:
+        _print_odd(tokenizer, options.json)
+    else:
+        _print_summary(tokenizer, options.json)
+
+
+def longest(tokenizer: "Tokenizer", count: int) -> list[int]:
+    """The ids of the tokens with the most bytes, the lower id first among equals."""
+    ids = list(tokenizer.get_vocab().values())
+    lengths = dict(zip(ids, map(len, tokenizer.decode_tokens_bytes(ids)), strict=True))
+    return sorted(ids, key=lambda token_id: (-lengths[token_id], token_id))[:count]
+
+
+def token_rows(tokenizer: "Tokenizer", ids: Iterable[int]) -> list[list[str]]:
+    """A row of the table under `HEADER` for each token id."""
+    ids = list(ids)
+    data = tokenizer.decode_tokens_bytes(ids)
+    return [[str(i), str(len(each)), _clipped(visible(each))] for i, each in zip(ids, data, strict=True)]
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
+
+
+def _print_tokens(tokenizer: "Tokenizer", ids: list[int], as_json: bool) -> None:
+    if as_json:
+        streams.print_json(_as_json(tokenizer, ids))
+    else:
+        print_table(HEADER, token_rows(tokenizer, ids))
+
+
+def _as_json(tokenizer: "Tokenizer", ids: Iterable[int]) -> list[dict[str, object]]:
+    ids = list(ids)
+    tokens = zip(ids, tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids), strict=True)
+    return [{"id": i, "token": token, "bytes": data.hex(), "text": text_of(data)} for i, token, data in tokens]
+
+
+def _search(tokenizer: "Tokenizer", text: str, as_json: bool) -> None:
+    vocabulary = tokenizer.get_vocab()
+    # Only where Ġ or Ċ shows that it is meant so: any other é in a token as written is a byte of something else.
+    as_written = bool({"Ġ", "Ċ"} & set(text))
+    tokens = zip(vocabulary.items(), tokenizer.decode_tokens_bytes(list(vocabulary.values())), strict=True)
+    found = [i for (written, i), data in tokens if text.encode() in data or (as_written and text in written)]
+    if not found and not as_json:
+        print(f"No token contains {text!r}; `minigpt2 tokens {text!r}` shows what it is made of.")
+        return
+    _print_tokens(tokenizer, found, as_json)
+    if not as_json:
+        print(f"\n{len(found):,} of {len(vocabulary):,} tokens contain {text!r}")
+
+
+def _print_odd(tokenizer: "Tokenizer", as_json: bool) -> None:
+    from minigpt2.explain.oddities import oddities
+
+    kinds = oddities(tokenizer)
+    if as_json:
+        streams.print_json(
+            [
+                {"kind": each.name, "rule": each.rule, "reason": each.reason, "tokens": _as_json(tokenizer, each.ids)}
+                for each in kinds
+            ]
+        )
+        return
+    for place, kind in enumerate(kinds):
+        print("\n" * (place > 0) + f"{kind.name}: {len(kind.ids)} tokens")
+        print(textwrap.fill(f"Rule: {kind.rule}. {kind.reason}", 100))
+        print_table(HEADER, token_rows(tokenizer, kind.ids[:MOST_ODD]), "  ")
+        if len(kind.ids) > MOST_ODD:
+            print(f"  … and {len(kind.ids) - MOST_ODD} more: --json lists all")
+
+
+def _print_summary(tokenizer: "Tokenizer", as_json: bool) -> None:
+    ids = list(tokenizer.get_vocab().values())
+    data = tokenizer.decode_tokens_bytes(ids)
+    counts = {
+        "tokens": len(ids),
+        "single bytes": sum(len(each) == 1 for each in data),
+        "of several bytes": sum(len(each) > 1 for each in data),
+        "special tokens among them": len(tokenizer.all_special_tokens),
+        "begin with a space": sum(each.startswith(b" ") for each in data),
+        "no whole characters": sum(text_of(each) is None for each in data),
+        "bytes of the longest": max(map(len, data)),
+    }
+    if as_json:
+        streams.print_json(counts)
+    else:
+        print_table(["", ">count"], [[name, f"{count:,}"] for name, count in counts.items()])
+
+
+def _count(text: str) -> int:
+    try:
+        if (count := int(text)) >= 1:
+            return count
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected how many, 1 at least, not {text!r}")

@@ -1,0 +1,48 @@
+"use strict";
+
+// Everything that comes from the text goes into the page as text nodes and attributes, never as markup.
+
+const byId = (id) => document.getElementById(id);
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat().filter((child) => child !== null));
+  return element;
+}
+
+const make = (tag, attributes = {}, ...children) => fill(document.createElement(tag), attributes, children);
+const draw = (tag, attributes = {}, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+
+const number = (value) => value.toLocaleString("en-US");
+const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
+const plain = (segments) => segments.map(([shown]) => shown).join("");
+
+// What stands for something that has no shape is marked as a sign.
+const shown = (segments) =>
+  segments.map(([text, isSign]) => (isSign ? make("span", { class: "sign" }, text) : document.createTextNode(text)));
+
+// Of several elements one is in the tab order: the one that was last clicked or reached by the keys of `stepOf`.
+function rove(container, selector, stepOf, chosen) {
+  const focus = (element) => {
+    for (const other of container.querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
+    element.tabIndex = 0;
+    element.focus();
+    chosen(element);
+  };
+  container.addEventListener("click", (event) => {
+    const element = event.target.closest(selector);
+    if (element) focus(element);
+  });
+  container.addEventListener("keydown", (event) => {
+    const all = [...container.querySelectorAll(selector)];
+    const place = all.indexOf(document.activeElement);
+    const next = place < 0 ? null : stepOf(event.key, place, all.length);
+    if (next === null || next === undefined) return;
+    event.preventDefault();
+    if (all[next]) focus(all[next]);
+  });
+}

@@ -1,0 +1,194 @@
+"""The rows of a trace: what a checkpoint holds for a text's tokens, where in the file, and what lies near them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2.checkpoint import Checkpoint
+from minigpt2.demonstration import is_demonstration
+from minigpt2.embeddings import Embeddings
+from minigpt2.tokenizer import Tokenizer
+
+#: How many neighbours are looked for, and of how many of a text's different tokens: each costs a pass over `wte`.
+NEIGHBOURS: Final = 6
+MOST_WITH_NEIGHBOURS: Final = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a matrix lies: bytes `[begin, end)` of a file of `file_size` bytes, `row_size` of them a row."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, int]
+    file: str
+    file_size: int
+    begin: int
+    end: int
+
+    @property
+    def row_size(self) -> int:
+        """How many bytes of the file a row takes."""
+        return (self.end - self.begin) // self.shape[0]
+
+    def row(self, index: int) -> tuple[int, int]:
+        """The bytes of the file that a row lies at, half-open.
+
+        >>> wte = Place("wte.weight", "F32", (50257, 768), "model.safetensors", 548105171, 287223763, 441613267)
+        >>> wte.row(464)
+        (288649171, 288652243)
+        """
+        begin = self.begin + index * self.row_size
+        return begin, begin + self.row_size
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A token whose row of `wte` points nearly the same way: its id, how GPT-2 writes it, and the cosine."""
+
+    id: int
+    token: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A token on the plane, and whether it is one of the text's own."""
+
+    id: int
+    token: str
+    x: float
+    y: float
+    of_text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """A text's tokens and their neighbours on their first two principal components, in the units of the rows.
+
+    `shares` is how much of the variance of these rows each of the two carries.
+    """
+
+    points: tuple[Point, ...]
+    shares: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rows:
+    """The rows of a text's tokens, as many as the model has positions for.
+
+    `tokens` is `wte[ids]`, `positions` is `wpe[0:T]`, and `sums` is what enters the first layer, transformers'
+    `hidden_states[0]`: each of shape (T, n_embd). The places say where in the files they were read. `neighbours` are
+    those of each of the text's first `MOST_WITH_NEIGHBOURS` different tokens, best first; there are none of a remote
+    checkpoint, which would have to bring all of `wte`.
+    """
+
+    checkpoint: str
+    demonstration: bool
+    wte: Place
+    wpe: Place
+    tokens: NDArray[Any]
+    positions: NDArray[Any]
+    sums: NDArray[Any]
+    neighbours: dict[int, tuple[Neighbour, ...]]
+    plane: Plane
+
+
+class RowReader:
+    """Reads the rows of texts out of a checkpoint, and remembers the neighbours that it has looked for.
+
+    Raises:
+        CheckpointError: the checkpoint is no GPT-2.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, weights: Checkpoint) -> None:
+        self._tokenizer = tokenizer
+        self._weights = weights
+        self._embeddings = Embeddings(weights)
+        self._neighbours: dict[int, tuple[Neighbour, ...]] = {}
+
+    def read(self, ids: Sequence[int]) -> Rows:
+        """The rows of these tokens, one after the other.
+
+        Raises:
+            ValueError: an id has no row.
+        """
+        wte, wpe = self._place("wte.weight"), self._place("wpe.weight")
+        ids = list(ids[: wpe.shape[0]])
+        different = list(dict.fromkeys(ids))[:MOST_WITH_NEIGHBOURS]
+        searched = different if self._weights.commit is None else []
+        neighbours = {token_id: self._nearest(token_id) for token_id in searched}
+        return Rows(
+            checkpoint=str(self._weights.path),
+            demonstration=is_demonstration(self._weights),
+            wte=wte,
+            wpe=wpe,
+            tokens=self._embeddings.tokens(ids),
+            positions=np.array(self._weights.rows("wpe.weight", slice(len(ids)))),
+            sums=self._embeddings(ids),
+            neighbours=neighbours,
+            plane=self._plane(different, neighbours),
+        )
+
+    def _place(self, name: str) -> Place:
+        info = self._weights.info(name)
+        rows, width = info.shape
+        in_file = [other for each in self._weights if (other := self._weights.info(each)).path == info.path]
+        # A sound safetensors file ends where its last tensor does.
+        size = max(other.end for other in in_file)
+        return Place(name, info.dtype, (rows, width), Path(info.path).name, size, info.begin, info.end)
+
+    def _nearest(self, token_id: int) -> tuple[Neighbour, ...]:
+        if token_id not in self._neighbours:
+            try:
+                found = self._embeddings.nearest(token_id, NEIGHBOURS)
+            except ValueError:  # a row of zeros, or of no numbers, has no direction
+                found = []
+            self._neighbours[token_id] = tuple(Neighbour(i, self._written(i), cosine) for i, cosine in found)
+        return self._neighbours[token_id]
+
+    def _written(self, token_id: int) -> str:
+        try:
+            return str(self._tokenizer.convert_ids_to_tokens(token_id))
+        except ValueError:  # `wte` may have rows beyond the vocabulary
+            return ""
+
+    def _plane(self, own: list[int], neighbours: dict[int, tuple[Neighbour, ...]]) -> Plane:
+        near = [each.id for found in neighbours.values() for each in found]
+        ids = list(dict.fromkeys([*own, *near]))
+        rows = self._embeddings.tokens(ids).astype(np.float64)
+        finite = np.flatnonzero(np.isfinite(rows).all(axis=1))
+        places, shares = principal_components(rows[finite])
+        points = [
+            Point(token_id, self._written(token_id), x, y, token_id in own)
+            for token_id, (x, y) in zip([ids[place] for place in finite], places.tolist(), strict=True)
+        ]
+        return Plane(tuple(points), shares)
+
+
+def principal_components(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Rows (n, d) on their first two principal components (n, 2), and the share of the variance that each carries.
+
+    The sign of a component is free: here its largest entry is positive, so that a text has one picture.
+
+    >>> places, shares = principal_components(np.array([[0.0, 1.0, 5.0], [2.0, 1.0, 5.0], [1.0, 1.0, 5.0]]))
+    >>> places.round(3).tolist(), shares
+    ([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], (1.0, 0.0))
+    """
+    places = np.zeros((len(rows), 2))
+    if len(rows) < 2:
+        return places, (0.0, 0.0)
+    centred = rows - rows.mean(axis=0)
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    variances = np.square(lengths)
+    axes = axes[:2] * np.sign([axis[np.abs(axis).argmax()] for axis in axes[:2]])[:, None]
+    places[:, : len(axes)] = centred @ axes.T
+    shares = np.zeros(2)
+    if variances.sum() > 0:
+        shares[: len(axes)] = (variances / variances.sum())[:2]
+    first, second = shares.tolist()
+    return places + 0.0, (first, second)

@@ -1,0 +1,218 @@
+"""The trace: everything that happens to a text on its way to rows, as plain data that others can show.
+
+`explain` makes it. What the terminal, the page and a notebook show is drawn from it and from nothing else.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from minigpt2 import bpe, byte_alphabet, special_tokens
+from minigpt2.bpe import Candidate
+from minigpt2.checkpoint import Checkpoint
+from minigpt2.explain.rows import RowReader, Rows
+from minigpt2.pretokenize import pretokenize_by_branch
+from minigpt2.special_tokens import Selection
+from minigpt2.tokenizer import Tokenizer
+from minigpt2.vocabulary import Vocabulary
+
+#: The branch of what no branch of the split pattern matched: it was found in the text before the split.
+SPECIAL_TOKEN: Final = "special_token"
+
+#: A longer pretoken's merges are not recorded: n bytes have up to n²/2 candidates on the way.
+LONGEST_RECORDED: Final = 256
+#: Neither are those of pretokens that first come after this many candidates: it bounds the trace of any text.
+MOST_CANDIDATES: Final = 1_000_000
+
+_Symbol = TypeVar("_Symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """One merge: the pair of token ids at `position` among the pretoken's symbols becomes the token `product`.
+
+    `rank` is the pair's place in the list of merges, the lowest of all `candidates`; `token` is the product as GPT-2
+    writes it. The candidates are the pairs of neighbours that could be merged, from left to right, each with its rank
+    and the position of its left symbol.
+    """
+
+    rank: int
+    position: int
+    pair: tuple[int, int]
+    product: int
+    token: str
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pretoken:
+    """A pretoken, `text[start:end]`, and how its bytes become tokens.
+
+    `branch` names the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is
+    `special_token` for one of those. `symbols` are the ids of its bytes' tokens, which merging starts from, and `ids`
+    those that it ends with. `merges` is None where they are not recorded: see `LONGEST_RECORDED`, `MOST_CANDIDATES`.
+    """
+
+    text: str
+    start: int
+    end: int
+    branch: str
+    data: bytes
+    characters: str
+    symbols: tuple[int, ...]
+    merges: tuple[Merge, ...] | None
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of the text: its id, how GPT-2 writes it, its bytes, where it lies, and its pretoken's index.
+
+    `start` and `end` are half-open and in characters; tokens that share a character overlap on it.
+    """
+
+    id: int
+    written: str
+    data: bytes
+    start: int
+    end: int
+    pretoken: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What happened to a text: its pretokens, its tokens, and with weights their rows."""
+
+    text: str
+    pretokens: tuple[Pretoken, ...]
+    tokens: tuple[Token, ...]
+    rows: Rows | None
+
+    @property
+    def ids(self) -> list[int]:
+        """The token ids: what `Tokenizer.encode` answers."""
+        return [token.id for token in self.tokens]
+
+    def to_json(self) -> dict[str, Any]:
+        """The trace in dicts, lists, strings and numbers, for `json.dumps`: bytes in hexadecimal, arrays as lists.
+
+        >>> explain(Tokenizer(), "Hi").to_json()["pretokens"][0]["merges"]
+        [{'rank': 16994, 'position': 0, 'pair': [39, 72], 'product': 17250, 'token': 'Hi', 'candidates': [[16994, 0]]}]
+        """
+        from minigpt2.explain.as_json import as_json
+
+        converted: dict[str, Any] = as_json(self)
+        return converted
+
+    def _repr_html_(self) -> str:
+        from minigpt2.explain.notebook import trace_html
+
+        return trace_html(self)
+
+
+def explain(
+    tokenizer: Tokenizer, text: str, weights: Checkpoint | None = None, *, allowed_special: Selection = "all"
+) -> Trace:
+    """Trace a text from pretokens to tokens and, with weights, to rows of `wte` and `wpe`.
+
+    Special tokens in `allowed_special` become their ids, others stay plain text.
+
+    Raises:
+        TypeError: the text is no string.
+        ValueError: the text contains a lone surrogate, or a token that the weights have no row for.
+        CheckpointError: the weights are no GPT-2's.
+
+    >>> trace = explain(Tokenizer(), "It's life")
+    >>> [(pretoken.text, pretoken.branch) for pretoken in trace.pretokens]
+    [('It', 'letters'), ("'s", 'contraction'), (' life', 'letters')]
+    >>> [(merge.token, merge.rank) for merge in trace.pretokens[2].merges]
+    [('Ġl', 44), ('if', 105), ('ife', 645), ('Ġlife', 948)]
+    """
+    reader = None if weights is None else RowReader(tokenizer, weights)
+    return trace_text(tokenizer, text, reader, allowed_special)
+
+
+def trace_text(
+    tokenizer: Tokenizer, text: str, reader: RowReader | None = None, allowed_special: Selection = "all"
+) -> Trace:
+    """As `explain`, with a reader of rows that was made before: it remembers the neighbours it found."""
+    if not isinstance(text, str):
+        raise TypeError(f"a text is a str, not {type(text).__name__}")
+    encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special)
+    special = special_tokens.choose(tokenizer._vocabulary.added_tokens, allowed_special, ()).found_in(text)
+    pretokens = tuple(_pretokens(text, special, _Recorder(tokenizer._vocabulary)))
+    tokens = tuple(_tokens(tokenizer._vocabulary, pretokens, encoding["offset_mapping"]))
+    rows = None if reader is None else reader.read([token.id for token in tokens])
+    return Trace(text, pretokens, tokens, rows)
+
+
+def replay(
+    symbols: Sequence[_Symbol], merges: Iterable[Merge], product: Callable[[Merge], _Symbol]
+) -> list[list[_Symbol]]:
+    """The symbols before the first merge, and after each: as ids, or as whatever stands for them.
+
+    >>> pretoken = explain(Tokenizer(), "life").pretokens[0]
+    >>> replay(pretoken.characters, pretoken.merges, lambda merge: merge.token)
+    [['l', 'i', 'f', 'e'], ['l', 'if', 'e'], ['l', 'ife'], ['life']]
+    """
+    states = [list(symbols)]
+    for merge in merges:
+        position = merge.position
+        states.append([*states[-1][:position], product(merge), *states[-1][position + 2 :]])
+    return states
+
+
+def _pretokens(text: str, special: frozenset[str], recorder: "_Recorder") -> Iterator[Pretoken]:
+    start = 0
+    for piece, is_special in special_tokens.split(text, special):
+        for part, branch in [(piece, SPECIAL_TOKEN)] if is_special else pretokenize_by_branch(piece):
+            end = start + len(part)
+            merging = recorder.special_token(part) if is_special else recorder.merging(part)
+            yield Pretoken(part, start, end, branch, *merging)
+            start = end
+
+
+def _tokens(
+    vocabulary: Vocabulary, pretokens: Iterable[Pretoken], offsets: Iterable[tuple[int, int]]
+) -> Iterator[Token]:
+    ids = [(token_id, index) for index, pretoken in enumerate(pretokens) for token_id in pretoken.ids]
+    for (token_id, index), (start, end) in zip(ids, offsets, strict=True):
+        data = vocabulary.token_bytes[token_id]
+        yield Token(token_id, vocabulary.written(token_id), data, start, end, index)
+
+
+#: Of a pretoken: its bytes, these as characters, the symbols that merging starts from, the merges, the ids.
+_Merging = tuple[bytes, str, tuple[int, ...], tuple[Merge, ...] | None, tuple[int, ...]]
+
+
+class _Recorder:
+    """Records the merges of pretokens, once for all that are equal, and within bounds."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._mergings: dict[str, _Merging] = {}
+        self._candidates = 0
+
+    def special_token(self, token: str) -> _Merging:
+        return token.encode("utf-8"), token, (), (), (self._vocabulary.added_tokens[token],)
+
+    def merging(self, pretoken: str) -> _Merging:
+        if pretoken not in self._mergings:
+            data = pretoken.encode("utf-8")
+            symbols = tuple(self._vocabulary.byte_ids[byte] for byte in data)
+            merges, ids = self._merged(symbols)
+            self._mergings[pretoken] = data, byte_alphabet.to_characters(data), symbols, merges, ids
+        return self._mergings[pretoken]
+
+    def _merged(self, symbols: tuple[int, ...]) -> tuple[tuple[Merge, ...] | None, tuple[int, ...]]:
+        if len(symbols) > LONGEST_RECORDED or self._candidates >= MOST_CANDIDATES:
+            return None, tuple(bpe.merge_long(symbols, self._vocabulary.merges))
+        merges = tuple(map(self._merge, bpe.merge_steps(symbols, self._vocabulary.merges)))
+        self._candidates += sum(len(merge.candidates) for merge in merges)
+        return merges, tuple(replay(symbols, merges, lambda merge: merge.product)[-1])
+
+    def _merge(self, step: bpe.MergeStep) -> Merge:
+        rank, position = step.merged
+        left, right = step.symbols[position : position + 2]
+        token = self._vocabulary.written(step.product)
+        return Merge(rank, position, (left, right), step.product, token, step.candidates)
