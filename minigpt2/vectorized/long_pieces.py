@@ -38,19 +38,17 @@ class _Seams:
     """
 
     def __init__(self, data: NDArray[np.uint8], lengths: Places) -> None:
-        self.blocks = -(-lengths // OVERLAP)
-        first_block = np.cumsum(self.blocks) - self.blocks
-        self.position = ragged_ranges(first_block * OVERLAP, lengths)
-        self.piece_ends = np.repeat(first_block * OVERLAP + lengths, self.blocks)
+        self.blocks = -(-lengths // OVERLAP)  # of each piece
+        self.first_blocks = np.cumsum(self.blocks) - self.blocks
+        self.piece_ends = np.repeat(self.first_blocks * OVERLAP + lengths, self.blocks)
         positions = int(self.blocks.sum()) * OVERLAP
         self.data = np.zeros(positions, np.uint8)
-        self.data[self.position] = data
+        self.data[ragged_ranges(self.first_blocks * OVERLAP, lengths)] = data
         self.within = np.full(positions, -1, np.int32)
         self.ahead = np.full(positions, -1, np.int32)
         self.starts_piece = np.zeros(positions // OVERLAP, np.bool_)
-        self.starts_piece[first_block] = True
+        self.starts_piece[self.first_blocks] = True
         self.starts_row = np.ones(positions // OVERLAP, np.bool_)
-        self.lengths = lengths
 
     def sew(self, merges: Merges) -> Pieces:
         """Merge the rows, and join those that do not agree until all do."""
@@ -68,18 +66,19 @@ class _Seams:
         return self._tokens()
 
     def _merge_rows(self, merges: Merges, first_blocks: Places) -> None:
+        """Merge the rows that start with some blocks, and put down where their tokens start."""
         starts = np.flatnonzero(self.starts_row)
         next_block = np.append(starts, len(self.starts_row))[np.searchsorted(starts, first_blocks) + 1]
         begin, own_end = first_blocks * OVERLAP, next_block * OVERLAP
         end = np.minimum(own_end + OVERLAP, self.piece_ends.take(first_blocks))
         tokens = merging.merge(merges, self.data.take(ragged_ranges(begin, end - begin)), end - begin)
         widths = merges.token_lengths.take(tokens.symbols)
+        offsets = np.cumsum(end - begin) - (end - begin)  # of the rows, which were merged one after the other
         row = np.repeat(np.arange(len(begin)), tokens.lengths)
-        row_offset = (np.cumsum(end - begin) - (end - begin)).take(row)
-        position = np.cumsum(widths) - widths - row_offset + begin.take(row)
+        position = np.cumsum(widths) - widths + (begin - offsets).take(row)
         is_ahead = position >= own_end.take(row)
-        self.within[ragged_ranges(begin, own_end - begin)] = -1
         shares = np.flatnonzero(end > own_end)
+        self.within[ragged_ranges(begin, own_end - begin)] = -1
         self.ahead[ragged_ranges(own_end[shares], end[shares] - own_end[shares])] = -1
         self.within[position[~is_ahead]] = tokens.symbols[~is_ahead]
         self.ahead[position[is_ahead]] = tokens.symbols[is_ahead]
@@ -97,5 +96,4 @@ class _Seams:
         symbols = np.where(left, self.ahead.reshape(-1, OVERLAP), self.within.reshape(-1, OVERLAP)).ravel()
         is_token = symbols >= 0
         per_block = np.add.reduceat(is_token, np.arange(0, len(symbols), OVERLAP), dtype=np.int64)
-        first_block = np.cumsum(self.blocks) - self.blocks
-        return Pieces(symbols[is_token], np.add.reduceat(per_block, first_block))
+        return Pieces(symbols[is_token], np.add.reduceat(per_block, self.first_blocks))
