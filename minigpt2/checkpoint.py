@@ -5,33 +5,28 @@ The published `gpt2` names its tensors `wte.weight`, `h.0.ln_1.weight`, …; fil
 is `wte` again, unless the file has one of its own.
 """
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
+from minigpt2.checkpoint_files import INDEX, WEIGHTS, Files, download_files, is_local, open_files, read_json_object
+from minigpt2.hub_answers import ANSWER_SECONDS, HubError, MissingFileError
 from minigpt2.safetensors_file import Array, CheckpointError, Rows, SafetensorsFile, TensorInfo
 
-__all__ = ["Checkpoint", "CheckpointError", "TensorInfo", "gpt2_shapes"]
+__all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo", "gpt2_shapes"]
 
 PREFIX: Final = "transformer."
-WEIGHTS: Final = "model.safetensors"
-INDEX: Final = "model.safetensors.index.json"
 LAYER: Final = re.compile(r"(?:transformer\.)?h\.([0-9]+)\.")
-PICKLES: Final = {".bin", ".ckpt", ".pt", ".pth"}
-PICKLE_REASON: Final = (
-    "A pickle such as pytorch_model.bin can run code when it is loaded, so it is not read here: load it with "
-    "transformers where you trust it, and save_pretrained() writes a model.safetensors"
-)
 
 
 def gpt2_shapes(
@@ -65,13 +60,13 @@ def gpt2_shapes(
 
 
 class Checkpoint(Mapping[str, Array]):
-    """The tensors of a checkpoint by name, memory-mapped: nothing is read until a number is asked for.
+    """The tensors of a checkpoint by name, here or on the hub: nothing is read until a number is asked for.
 
     Iteration and `len` are the files' own names. `[]` and `in` also take a name with or without `transformer.`, and
     `lm_head.weight`. Arrays are read-only views of the file in its own dtype; BF16, which numpy lacks, is widened to
     float32 at each access. A view of a file whose data starts at an odd byte, as the published one's does, is
     unaligned: numpy computes with it all the same, only slower. An array already handed out must not be used after
-    its file was truncated.
+    its file was truncated. Those of a remote checkpoint are no views but read when they are indexed: see `remote`.
 
     >>> from minigpt2.demonstration import demonstration_weights
     >>> weights = demonstration_weights()
@@ -83,11 +78,12 @@ class Checkpoint(Mapping[str, Array]):
     True
     """
 
-    def __init__(self, path: Path, files: dict[str, SafetensorsFile]) -> None:
-        """Use `Checkpoint.open` or `Checkpoint.from_pretrained`; here `files` gives the file of each tensor."""
+    def __init__(self, path: Path, files: Files, find_config: Callable[[], Path] | None = None) -> None:
+        """Use `Checkpoint.open`, `.from_pretrained` or `.remote`; here `files` gives the file of each tensor."""
         self.path = path
+        self.commit: str | None = None  # of a remote checkpoint
         self._files = files
-        self._config_path = path.parent / "config.json"
+        self._find_config = find_config
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -97,13 +93,7 @@ class Checkpoint(Mapping[str, Array]):
             FileNotFoundError: there is nothing at `path`.
             CheckpointError: a file is damaged or no safetensors file, or a directory holds none.
         """
-        path = Path(path)
-        if path.is_dir():
-            path = _weights_in(path)
-        if path.suffix == ".json":
-            return cls(path, _open_shards(path))
-        file = SafetensorsFile(path)
-        return cls(path, dict.fromkeys(file.tensors, file))
+        return cls(*open_files(Path(path)))
 
     @classmethod
     def from_pretrained(
@@ -122,28 +112,56 @@ class Checkpoint(Mapping[str, Array]):
             HubError: the hub cannot be reached, or has no such model or revision.
             CheckpointError: the model has no safetensors weights, or they are damaged.
         """
-        if _is_local(model):
+        if is_local(model):
             return cls.open(model)
         from minigpt2 import hub
 
         name = os.fspath(model)
-        in_cache = partial(hub.cached, name, revision=revision, cache_dir=cache_dir)
-        fetch = partial(hub.fetch, name, cache_dir=cache_dir, local_files_only=local_files_only)
-        path = None
-        if in_cache(WEIGHTS) or not in_cache(INDEX):  # a cached sharded model needs no question whether it is whole
-            with suppress(hub.MissingFileError):
-                path = fetch(WEIGHTS, revision=revision)
-        path = path or _fetch_shards(fetch, name, revision)
-        weights = cls.open(path)
-        with suppress(hub.HubError):  # only `config` needs it, and says so
-            # A snapshot's directory is named by its commit.
-            weights._config_path = fetch("config.json", revision=path.parent.name)
+        weights = cls.open(download_files(name, revision, cache_dir, local_files_only))
+        with suppress(HubError):  # only `config` needs it, and says so
+            weights._config_path = hub.fetch(
+                name,
+                "config.json",
+                revision=weights.path.parent.name,  # a snapshot's directory is named by its commit
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+            )
+        return weights
+
+    @classmethod
+    def remote(
+        cls,
+        model: str = "gpt2",
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Self:
+        """Open a model where it is, on the hub: its header is read now, and rows and tensors when they are asked for.
+
+        The tensors are `RemoteArray`s: `weights["wte.weight"][[464, 3616]]` brings those two rows. What was read stays
+        in a folder of the hub's cache (at most 1 GiB for all models, the one used longest ago goes first), pinned to
+        the commit that the hub first named for `revision`. A file that the cache has whole is read there. `timeout` is
+        how many seconds the hub may take for its first answer.
+
+        Raises:
+            HubError: the hub cannot be reached, has no such model or revision, or does not give parts of files.
+            CheckpointError: the model has no safetensors weights, or they are damaged.
+            ValueError: `model` is a path, or no name that a model can have.
+        """
+        if is_local(model):
+            raise ValueError(f"{model!r} is a path on this machine: Checkpoint.open reads it")
+        from minigpt2 import hub
+        from minigpt2.checkpoint_files import remote_files
+
+        path, files, commit = remote_files(model, revision, cache_dir, timeout)
+        weights = cls(path, files, lambda: hub.fetch(model, "config.json", revision=commit, cache_dir=cache_dir))
+        weights.commit = commit
         return weights
 
     def __getitem__(self, name: str) -> Array:
-        array = self.rows(name, ...)
-        array.flags.writeable = False
-        return array
+        own_name = self._require(name)
+        return self._files[own_name].array(own_name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -163,6 +181,11 @@ class Checkpoint(Mapping[str, Array]):
         dtypes = ", ".join(sorted({info.dtype for info in infos})) or "nothing"
         nbytes = sum(info.nbytes for info in infos)
         return f"<Checkpoint {str(self.path)!r}: {len(self)} tensors, {nbytes:,} bytes of {dtypes}>"
+
+    def _repr_html_(self) -> str:
+        from minigpt2.notebook import checkpoint_table
+
+        return checkpoint_table(repr(self), self.metadata, {name: self.info(name) for name in self})
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -187,6 +210,67 @@ class Checkpoint(Mapping[str, Array]):
         """
         own_name = self._require(name)
         return self._files[own_name].read(own_name, rows)
+
+    def blocks(self, name: str) -> Iterator[Array]:
+        """All numbers of a tensor in the order of the file, some of them at a time: aligned, of shape (n,).
+
+        However large the tensor is, this takes little memory: each block may overwrite the one before it. Raises as
+        `rows` does.
+        """
+        own_name = self._require(name)
+        return self._files[own_name].blocks(own_name)
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Bring all of these tensors, if the checkpoint is remote: with few requests, and a bar on a terminal.
+
+        Raises:
+            KeyError: there is no such tensor.
+            HubError: the hub cannot be reached, or does not give them.
+        """
+        wanted: dict[SafetensorsFile, list[str]] = {}
+        for name in map(self._require, names):
+            wanted.setdefault(self._files[name], []).append(name)
+        for file, own_names in wanted.items():
+            file.fetch(own_names)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the checkpoint's files have."""
+        return sum(file.size for file in set(self._files.values()))
+
+    @property
+    def fetched_bytes(self) -> int:
+        """How many of them a remote checkpoint has read over the network since it was opened."""
+        return sum(file.fetched_bytes for file in set(self._files.values()))
+
+    def save(
+        self, path: str | os.PathLike[str], *, names: Iterable[str] | None = None, dtype: DTypeLike | None = None
+    ) -> None:
+        """Write these tensors (by default all) to a `.safetensors` file, under the names given.
+
+        `dtype` is one for floating-point numbers, as the file format spells it (`"BF16"`) or as numpy does
+        (`np.float16`); each number becomes the nearest that it has. Other tensors stay as they are. The file appears
+        whole or not at all, in place of one that was there before.
+
+        Raises:
+            KeyError: there is no such tensor.
+            TypeError, ValueError: no such dtype, numbers beyond its range, or `path` is a file that is read from.
+            OSError: the file cannot be written.
+
+        >>> from minigpt2.demonstration import demonstration_weights
+        >>> weights = demonstration_weights()
+        >>> weights.save(weights.path.with_name("small.safetensors"), names=["wte.weight", "wpe.weight"], dtype="F16")
+        >>> Checkpoint.open(weights.path.with_name("small.safetensors"))["wpe.weight"].dtype
+        dtype('float16')
+        """
+        from minigpt2.safetensors_writer import save
+
+        if isinstance(names, str):
+            raise TypeError(f"names is a collection of names, not one: [{names!r}]")
+        chosen = {name: self._require(name) for name in (self if names is None else names)}
+        tensors = {name: (self._files[own_name], own_name) for name, own_name in chosen.items()}
+        self.fetch(chosen)
+        save(Path(path), tensors, dtype, {"format": "pt", **self.metadata})
 
     def parameter_names(self) -> list[str]:
         """The names that transformers' `GPT2LMHeadModel.named_parameters()` lists for this file, in its order.
@@ -225,10 +309,17 @@ class Checkpoint(Mapping[str, Array]):
         path = self._config_path
         if not path.is_file():
             raise CheckpointError(f"there is no config.json beside {self.path}: put the model's there")
-        config = _read_json_object(path)
+        config = read_json_object(path)
         if config.get("model_type", "gpt2") != "gpt2":
             raise CheckpointError(f"{path} is of no GPT-2: its model_type is {config['model_type']!r}")
         return MappingProxyType(config)
+
+    @cached_property
+    def _config_path(self) -> Path:
+        with suppress(MissingFileError):
+            if self._find_config:
+                return self._find_config()
+        return self.path.with_name("config.json")
 
     def _own_name(self, name: object) -> str | None:
         """The file's own name for `name`, if it has that tensor."""
@@ -286,78 +377,9 @@ class Checkpoint(Mapping[str, Array]):
         return not self._equal("lm_head.weight", "wte.weight")
 
     def _equal(self, name: str, other: str) -> bool:
-        shape = self.info(name).shape
-        if shape != self.info(other).shape:
+        if self.info(name).shape != self.info(other).shape:
             return False
-        blocks = (slice(start, start + 4096) for start in range(0, shape[0], 4096))
-        return all(np.array_equal(self.rows(name, block), self.rows(other, block)) for block in blocks)
-
-
-def _is_local(model: str | os.PathLike[str]) -> bool:
-    """Whether `model` is a path: a directory, or what no model on the hub can be called."""
-    path = Path(model)
-    return path.is_dir() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
-
-
-def _weights_in(directory: Path) -> Path:
-    """The weights in a directory: under transformers' names, or else the only index or the only file there."""
-    named = [directory / name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
-    indexes = sorted(directory.glob("*.safetensors.index.json"))
-    singles = sorted(directory.glob("*.safetensors"))
-    for found in (named[:1], indexes, singles):
-        if len(found) == 1:
-            return found[0]
-    if singles:
-        names = ", ".join(path.name for path in singles[:4])
-        raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
-    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES)
-    reason = f", only {', '.join(pickles)}. {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
-    raise CheckpointError(f"{directory} holds no safetensors weights{reason}")
-
-
-def _fetch_shards(fetch: Callable[..., Path], model: str, revision: str | None) -> Path:
-    """Fetch the index and the shards it names, all from the index's commit; the index's path."""
-    from minigpt2 import hub
-
-    try:
-        index = fetch(INDEX, revision=revision)
-    except hub.MissingFileError as error:
-        raise CheckpointError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub. {PICKLE_REASON}") from error
-    for shard in sorted(set(_weight_map(index).values())):
-        fetch(shard, revision=index.parent.name)
-    return index
-
-
-def _open_shards(index: Path) -> dict[str, SafetensorsFile]:
-    """The file of each tensor that the index lists."""
-    weight_map = _weight_map(index)
-    shards: dict[str, SafetensorsFile] = {}
-    for shard in sorted(set(weight_map.values())):
-        if not (index.parent / shard).exists():
-            raise CheckpointError(f"{index} names {shard}, which is not beside it: download it too")
-        shards[shard] = SafetensorsFile(index.parent / shard)
-    for name, shard in weight_map.items():
-        if name not in shards[shard].tensors:
-            raise CheckpointError(f"{index} says that {name!r} is in {shard}, and it is not")
-    return {name: shards[shard] for name, shard in weight_map.items()}
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    """The index's map from tensor to shard; a shard must be a plain name, so that it cannot point elsewhere."""
-    weight_map = _read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict):
-        raise CheckpointError(f"{index} has no weight_map: it is not the index of a sharded checkpoint")
-    for name, shard in weight_map.items():
-        if not isinstance(shard, str) or shard in {"", ".", ".."} or set(shard) & set("/\\:\0"):
-            raise CheckpointError(f"{index} puts {name!r} into {shard!r}, which is no plain file name")
-    return weight_map
-
-
-def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
-        raise CheckpointError(f"{path} is not sound JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is no JSON object but a {type(value).__name__}")
-    return value
+        few = slice(16)  # a remote checkpoint need not bring the rest where these tell
+        if not np.array_equal(self.rows(name, few), self.rows(other, few)):
+            return False
+        return all(map(np.array_equal, self.blocks(name), self.blocks(other)))

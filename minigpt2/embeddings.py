@@ -46,6 +46,12 @@ class Embeddings:
     def __repr__(self) -> str:
         return f"<Embeddings of {self._vocab_size} tokens and {self._n_positions} positions, {self._n_embd} wide>"
 
+    def _repr_html_(self) -> str:
+        from minigpt2.notebook import rows_table
+
+        ids = [i for i in range(self._vocab_size) if i < 3 or i >= self._vocab_size - 3]
+        return rows_table(repr(self), self._weights.metadata, ids, self.tokens(ids))
+
     @property
     def wte(self) -> Array:
         """The token embeddings, read-only, shape (vocab_size, n_embd)."""
@@ -164,6 +170,7 @@ class Embeddings:
         """What `compute` says of every row of `wte`, by blocks; on several cores, as numpy lets go of the GIL."""
         from concurrent.futures import ThreadPoolExecutor
 
+        self._weights.fetch(["wte.weight"])  # at one go
         blocks = [slice(start, start + BLOCK) for start in range(0, self._vocab_size, BLOCK)]
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             return np.concatenate(list(pool.map(lambda rows: compute(self._weights.rows("wte.weight", rows)), blocks)))

@@ -2,18 +2,30 @@
 
 The cache keeps `refs/<revision>` (the commit a branch was last seen at), `snapshots/<commit>/<file>` and, behind those
 links, `blobs/<hash>`. What is there is used without a request. What is not is downloaded by huggingface_hub between
-two checks of ours: the hub's first answer before it (is this a hub, and soon?), the file's hash after it.
+two checks of ours: the hub's first answer before it (is this a hub, and soon?), the file's hash after it. That first
+answer alone is what `minigpt2.remote` needs to read a file by byte ranges.
 """
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
-_Result = TypeVar("_Result")
+from minigpt2.hub_answers import (
+    ANSWER_SECONDS,
+    COMMIT,
+    HubError,
+    MissingFileError,
+    Published,
+    RefusedError,
+    ask,
+    missing,
+    translated_errors,
+)
+
+__all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
 
 # The hub moved its oldest models into organizations and redirects their short names: one model, two cache folders.
 _LONG_NAME = {
@@ -27,19 +39,6 @@ _OTHER_NAME = _LONG_NAME | {long: short for short, long in _LONG_NAME.items()}
 
 _NAME = r"\w(?:[\w.-]{0,94}\w)?"
 _MODEL = re.compile(rf"(?!.*(?:--|\.\.|\.git$))(?:{_NAME}/)?{_NAME}", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-_CONNECTION_SECONDS = 3
-_ANSWER_SECONDS = 8
-
-
-class HubError(OSError):
-    """A file could not be had, neither from the cache nor from the hub; the message says why and what to do."""
-
-
-class MissingFileError(HubError):
-    """The repository is there at that revision, and has no such file."""
 
 
 def fetch(
@@ -58,22 +57,19 @@ def fetch(
     Raises `MissingFileError` if the repository has no such file, `HubError` for every other failure, and `ValueError`
     for a name that cannot be a model's.
 
-    >>> fetch("gpt2", "model.safetensors", cache_dir="no/such/folder", local_files_only=True)
+    >>> fetch("gpt2", "model.safetensors", cache_dir="no/such/folder", local_files_only=True)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    minigpt2.hub.HubError: gpt2: model.safetensors (revision main) is not in the cache; `minigpt2 download gpt2` gets it
+    minigpt2.hub_answers.HubError: gpt2: model.safetensors (revision main) is not in the cache; `minigpt2 download ...
     """
     path = cached(model, filename, revision=revision, cache_dir=cache_dir)
     if path is not None:
         return path
     revision = revision or "main"
-    snapshots = list(_snapshots(model, revision, cache_dir))
-    if any(_is_file(folder / ".no_exist" / commit / filename) for folder, commit in snapshots):
-        raise MissingFileError(_missing(model, filename, revision))
+    known_commit = _commit_to_ask(model, filename, revision, cache_dir)
     if local_files_only:
         raise HubError(
             f"{model}: {filename} (revision {revision}) is not in the cache; `minigpt2 download {model}` gets it"
         )
-    known_commit = next((commit for _, commit in snapshots), revision)
     return _download(model, filename, revision, known_commit, cache_dir)
 
 
@@ -93,7 +89,7 @@ def download(
     Traceback (most recent call last):
     ValueError: 'one/name/too/many' is neither a directory nor a model's name, such as gpt2 or owner/name
     """
-    _check_arguments(model, filename, revision)
+    _check_arguments(model, revision, filename)
     revision = revision or "main"
     return _download(model, filename, revision, revision, cache_dir)
 
@@ -110,19 +106,77 @@ def cached(
     >>> cached("gpt2", "model.safetensors", cache_dir="no/such/folder") is None
     True
     """
-    _check_arguments(model, filename, revision)
+    _check_arguments(model, revision, filename)
     snapshots = _snapshots(model, revision or "main", cache_dir)
     paths = (folder / "snapshots" / commit / filename for folder, commit in snapshots)
     return next(filter(_is_file, paths), None)
 
 
-def _check_arguments(model: str, filename: str, revision: str | None) -> None:
-    for value in (model, filename, "main" if revision is None else revision):
+def published(
+    model: str,
+    filename: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    timeout: float = ANSWER_SECONDS,
+) -> Published:
+    """What the hub says of one of a model's files, in one request that brings none of its content.
+
+    Where the cache knows the revision's commit it is that commit's file. `timeout` is how many seconds the hub may
+    take. Raises as `fetch` does.
+
+    >>> published("no model", "model.safetensors")
+    Traceback (most recent call last):
+    ValueError: 'no model' is neither a directory nor a model's name, such as gpt2 or owner/name
+    """
+    _check_arguments(model, revision, filename)
+    revision = revision or "main"
+    commit = _commit_to_ask(model, filename, revision, cache_dir)
+    with _failures_of(model, filename, revision, cache_dir):
+        return ask(model, filename, commit, timeout)
+
+
+def known_commit(
+    model: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+) -> str | None:
+    """The commit that the revision was last seen at, if the cache knows it, otherwise None; the hub is never asked.
+
+    >>> known_commit("gpt2", cache_dir="no/such/folder") is None
+    True
+    """
+    _check_arguments(model, revision)
+    return next((commit for _, commit in _snapshots(model, revision or "main", cache_dir)), None)
+
+
+def long_name(model: str) -> str:
+    """The model's name as the hub has it today.
+
+    >>> long_name("gpt2")
+    'openai-community/gpt2'
+    """
+    return _LONG_NAME.get(model, model)
+
+
+def _commit_to_ask(model: str, filename: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> str:
+    """The commit that the cache knows the revision as, or the revision itself.
+
+    Raises:
+        MissingFileError: that commit is known to lack the file.
+    """
+    snapshots = list(_snapshots(model, revision, cache_dir))
+    if any(_is_file(folder / ".no_exist" / commit / filename) for folder, commit in snapshots):
+        raise MissingFileError(missing(model, filename, revision))
+    return next((commit for _, commit in snapshots), revision)
+
+
+def _check_arguments(model: str, revision: str | None, *filenames: str) -> None:
+    names = [*filenames, "main" if revision is None else revision]
+    for value in (model, *names):
         if not isinstance(value, str):
             raise TypeError(f"model, filename and revision are strings, not {type(value).__name__}: {value!r}")
     if not _MODEL.fullmatch(model):
         raise ValueError(f"{model!r} is neither a directory nor a model's name, such as gpt2 or owner/name")
-    for value in (filename, "main" if revision is None else revision):
+    for value in names:
         if not _stays_inside(value):
             raise ValueError(f"{value!r} is no name of a file or revision: it would leave the model's cache folder")
 
@@ -142,7 +196,8 @@ def _is_file(path: Path) -> bool:
 # --- the cache's layout
 
 
-def _folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:
+def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The cache folder: `cache_dir`, or the one that the environment names."""
     if "huggingface_hub" not in sys.modules:
         # It reads these when it is imported. Xet is a second protocol on other hosts, and hangs for minutes where
         # those are out of reach; telemetry begins with a request of its own, before the one that is wanted.
@@ -150,23 +205,27 @@ def _folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import constants
 
-    root = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser().resolve()
-    return root / f"models--{model.replace('/', '--')}"
+    return Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser().resolve()
+
+
+def model_folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:
+    """Where a cache folder keeps a model's files."""
+    return cache_root(cache_dir) / f"models--{model.replace('/', '--')}"
 
 
 def _snapshots(model: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> Iterator[tuple[Path, str]]:
     """The cache folders that know the revision, each with its commit; the model's name as given comes first."""
     for name in filter(None, (model, _OTHER_NAME.get(model))):
-        folder = _folder(name, cache_dir)
+        folder = model_folder(name, cache_dir)
         commit = revision
-        if not _COMMIT.fullmatch(revision):
+        if not COMMIT.fullmatch(revision):
             with suppress(OSError):
                 commit = (folder / "refs" / revision).read_text("ascii", "replace")
-        if _COMMIT.fullmatch(commit):
+        if COMMIT.fullmatch(commit):
             yield folder, commit
 
 
-def _note_commit(folder: Path, revision: str, commit: str) -> None:
+def note_commit(folder: Path, revision: str, commit: str) -> None:
     """Let every user of the cache find `commit` when asking for `revision`."""
     from uuid import uuid4
 
@@ -184,7 +243,7 @@ def _note_commit(folder: Path, revision: str, commit: str) -> None:
 
 def _note_missing(folder: Path, commit: str, filename: str) -> None:
     """Spare every user of the cache the same question about this commit."""
-    if _COMMIT.fullmatch(commit):
+    if COMMIT.fullmatch(commit):
         with suppress(OSError):
             note = folder / ".no_exist" / commit / filename
             note.parent.mkdir(parents=True, exist_ok=True)
@@ -212,141 +271,35 @@ def _verify(path: Path, expected: str) -> None:
             path.resolve().unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     if found != expected:
-        raise _RefusedError(f"it came damaged ({algorithm} {found}, not {expected}) and was removed; try again")
+        raise RefusedError(f"it came damaged ({algorithm} {found}, not {expected}) and was removed; try again")
 
 
 # --- the hub
 
 
-class _RefusedError(Exception):
-    """What came from the hub was refused; the message says why and what to do."""
-
-
 def _download(model: str, filename: str, revision: str, commit: str, cache_dir: str | os.PathLike[str] | None) -> Path:
     """The file as of `commit` (which may be a name for one), verified, then noted as what `revision` means."""
-    folder = _folder(model, cache_dir)
+    folder = model_folder(model, cache_dir)
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    try:
-        with _quiet():
-            commit, expected_hash = _ask(model, filename, commit)
-            blob = folder / "blobs" / expected_hash
-            others_have_it = _is_file(blob)
-            path = Path(hf_hub_download(model, filename, revision=commit, cache_dir=folder.parent))
-            if not (others_have_it and path.resolve() == blob.resolve()):
-                _verify(path, expected_hash)
-            _note_commit(folder, revision, commit)
-            return path
-    except RemoteEntryNotFoundError as error:
-        _note_missing(folder, error.response.headers.get("X-Repo-Commit", ""), filename)
-        raise MissingFileError(_missing(model, filename, revision)) from error
-    except Exception as error:  # huggingface_hub's have no common root: OSError, httpx2's, RuntimeError, ValueError
-        reason = _reason(error, model, folder.parent)
-        raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
-
-
-def _ask(model: str, filename: str, revision: str) -> tuple[str, str]:
-    """The commit that the revision stands for on the hub, and the file's hash there: one small request.
-
-    `hf_hub_download` alone would retry for minutes where the network is down, and would use whatever hash it is told
-    as a file's name.
-    """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-
-    url = hf_hub_url(model, filename, revision=revision)
-    answer = _within(_ANSWER_SECONDS, lambda: get_hf_file_metadata(url, timeout=_CONNECTION_SECONDS))
-    commit, file_hash = answer.commit_hash or "", answer.etag or ""
-    if not _COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
-        raise _RefusedError(
-            f"{constants.ENDPOINT} did not answer as a hub does (commit {commit!r}, hash {file_hash!r}); "
-            "check HF_ENDPOINT, and that no proxy or login page stands between"
-        )
-    return commit, file_hash
-
-
-def _within(seconds: float, call: Callable[[], _Result]) -> _Result:
-    """What `call()` returns or raises, or a `TimeoutError` if that takes longer.
-
-    A connection's own timeout counts for each address of a host anew, and not at all while its name is looked up.
-    """
-    from concurrent.futures import Future, wait
-    from threading import Thread
-
-    outcome: Future[_Result] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:
-            outcome.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    if not wait([outcome], seconds).done:
-        raise TimeoutError(f"no answer within {seconds} seconds")
-    return outcome.result()
+    with _failures_of(model, filename, revision, cache_dir):
+        answer = ask(model, filename, commit, ANSWER_SECONDS)
+        blob = folder / "blobs" / answer.hash
+        others_have_it = _is_file(blob)
+        path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
+        if not (others_have_it and path.resolve() == blob.resolve()):
+            _verify(path, answer.hash)
+        note_commit(folder, revision, answer.commit)
+    return path
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep huggingface_hub's warnings (one for each retry, say) off stderr, unless the user asked to see even more."""
-    import logging
-
-    logger = logging.getLogger("huggingface_hub")
-    handlers = list(logger.handlers)
-
-    def is_wanted(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.WARNING or logger.level < logging.WARNING
-
-    for handler in handlers:
-        handler.addFilter(is_wanted)
+def _failures_of(model: str, filename: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Every failure as a `HubError`; that a commit lacks the file is noted, so that it is not asked for again."""
+    folder = model_folder(model, cache_dir)
     try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.removeFilter(is_wanted)
-
-
-def _reason(error: BaseException, model: str, cache: Path) -> str:
-    """What went wrong and what to do about it, in one line."""
-    from huggingface_hub import constants, errors
-
-    hub = constants.ENDPOINT
-    explanations = {
-        _RefusedError: str(error),
-        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
-        errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
-        errors.RepositoryNotFoundError: f"{hub} shows no such model; check its name or, if it is private, set HF_TOKEN",
-        errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
-    }
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-        error = error.__cause__  # it only says that the cache could not replace the answer which this one is about
-    for kind, explanation in explanations.items():
-        if isinstance(error, kind):
-            return explanation
-    if isinstance(error, errors.HfHubHTTPError):
-        return f"{hub} answered {error.response.status_code}; {_advice(error.response.status_code)}"
-    if isinstance(error, OSError) and error.errno:
-        return f"the cache {cache} does not take it ({error.strerror}); set HF_HOME or cache_dir to a folder that does"
-    first_line = str(error).strip().partition("\n")[0]
-    return (
-        f"asking {hub} failed ({type(error).__name__}: {first_line}); "
-        "check the network, the proxy and HF_ENDPOINT, then try again, or name a directory that holds the files"
-    )
-
-
-def _missing(model: str, filename: str, revision: str) -> str:
-    return (
-        f"{model} has no file {filename} (revision {revision}); "
-        f"should it have been added lately, `minigpt2 download {model}` gets the newest"
-    )
-
-
-def _advice(status: int) -> str:
-    if status in (401, 403):
-        return "set HF_TOKEN to a token that may read the model, or unset it if it is not valid any more"
-    if status == 429:
-        return "those were too many requests: wait a few minutes, or set HF_TOKEN to be allowed more"
-    if status >= 500:
-        return "the fault is there: try again later"
-    return "check the model's name and HF_ENDPOINT"
+        with translated_errors(model, filename, revision, folder.parent):
+            yield
+    except MissingFileError as error:
+        _note_missing(folder, error.commit, filename)
+        raise

@@ -7,15 +7,20 @@ header: the numbers are mapped, so a row costs the pages that it lies on.
 
 import json
 import mmap
+import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from minigpt2.damage import explanation
+from minigpt2.positions import opened, read_at, read_into
 
 Array = NDArray[Any]
 Rows = NDArray[np.int64] | slice | EllipsisType
@@ -37,6 +42,7 @@ NUMPY_DTYPE: Final = {
     "F64": "<f8",
     "C64": "<c8",
 }
+BLOCK: Final = 1 << 16  # numbers that are read at a time where all of a tensor is gone through
 
 
 class CheckpointError(ValueError):
@@ -73,7 +79,8 @@ class TensorInfo:
 class SafetensorsFile:
     """One safetensors file, validated by `safetensors` itself and mapped into memory.
 
-    `tensors` maps each name to its `TensorInfo`, in the header's order; `metadata` is the header's `__metadata__`.
+    `tensors` maps each name to its `TensorInfo`, in the header's order; `metadata` is the header's `__metadata__`;
+    `size` is the file's size in bytes.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -84,10 +91,25 @@ class SafetensorsFile:
         self.path = path
         self._identity = _identity(path)
         _refuse_unsound(path)
-        with path.open("rb") as file:
-            self.tensors, self.metadata = _read_header(path, file)
-            # The one place that maps a file. The mapping outlives the closed file.
-            self._bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        self._descriptor = opened(self, path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+        self.tensors, self.metadata = _read_header(path, self._descriptor)
+        # The one place that maps a file.
+        self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+
+    @property
+    def fetched_bytes(self) -> int:
+        """How many bytes came over the network: none, of a file that is here."""
+        return 0
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Bring all the bytes of these tensors: those of a file that is here are here."""
+
+    def array(self, name: str) -> Array:
+        """Tensor `name` as a read-only array. Raises as `read` does."""
+        array = self.read(name)
+        array.flags.writeable = False
+        return array
 
     def read(self, name: str, rows: Rows = ...) -> Array:
         """Tensor `name`, or the given rows of it: a view where numpy has the dtype, BF16 widened to float32.
@@ -96,19 +118,52 @@ class SafetensorsFile:
             CheckpointError: numpy has no such dtype or shape, or the file has changed since it was opened.
         """
         info = self.tensors[name]
-        stored = self._view(name, info)[rows]
+        view = self._view(name, info)
+        self._prepare(info, rows)
+        stored = view[rows]
         return _widened(stored) if info.dtype == "BF16" else stored
 
+    def blocks(self, name: str) -> Iterator[Array]:
+        """All numbers of a tensor in the order of the file, `BLOCK` of them at a time: aligned, of shape (n,).
+
+        However large the tensor is, this takes little memory: each block may overwrite the one before it. Raises as
+        `read` does.
+        """
+        info = self.tensors[name]
+        dtype = self._view(name, info).dtype
+        for raw in self.raw_blocks(name):
+            yield _widened(raw.view(dtype)) if info.dtype == "BF16" else raw.view(dtype)
+
+    def raw_blocks(self, name: str) -> Iterator[NDArray[np.uint8]]:
+        """All bytes of a tensor, as `blocks` gives its numbers: of any dtype, and BF16 as it is.
+
+        Raises:
+            CheckpointError: the file has changed since it was opened.
+        """
+        info = self.tensors[name]
+        self.fetch([name])
+        step = BLOCK * np.dtype(NUMPY_DTYPE.get(info.dtype, "u1")).itemsize
+        buffer = np.empty(min(step, info.nbytes), np.uint8)
+        for place in range(info.begin, info.end, step):
+            block = buffer[: info.end - place]
+            self._prepare(info, slice(0))
+            if read_into(self._descriptor, block, place) < len(block):
+                raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
+            yield block
+
     def _view(self, name: str, info: TensorInfo) -> Array:
-        # A mapped page that is no longer in the file would end the process, and one rewritten would be a wrong row.
-        if _identity(self.path) != self._identity:
-            raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
         if info.dtype not in NUMPY_DTYPE:
             raise CheckpointError(f"{self.path}: tensor {name!r} is {info.dtype}, which numpy cannot represent")
         try:
             return self._bytes[info.begin : info.end].view(NUMPY_DTYPE[info.dtype]).reshape(info.shape)
         except (ValueError, OverflowError) as error:
             raise CheckpointError(f"{self.path}: tensor {name!r} is no numpy array: {error}") from error
+
+    def _prepare(self, info: TensorInfo, rows: Rows) -> None:
+        """Make sure that the rows which are about to be read are those that were opened."""
+        # A mapped page that is no longer in the file would end the process, and one rewritten would be a wrong row.
+        if _identity(self.path) != self._identity:
+            raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:
@@ -127,30 +182,13 @@ def _refuse_unsound(path: Path) -> None:
         with safe_open(path, framework="np"):
             pass
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a sound safetensors file: {_reason(path, str(error))}") from error
+        raise CheckpointError(f"{path} is not a sound safetensors file: {explanation(path, str(error))}") from error
 
 
-def _reason(path: Path, error: str) -> str:
-    """What the file is instead, where its first bytes tell; otherwise what `safetensors` says, and the file's size."""
-    with path.open("rb") as file:
-        start = file.read(64).lstrip().lower()
-    if start.startswith((b"pk\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
-        return (
-            "it is a pickle, as torch.save writes it, which can run code when it is loaded and so is not read here; "
-            "load it with transformers where you trust it, and save_pretrained() writes a model.safetensors"
-        )
-    if start.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return "it is a web page, so the download went wrong: download the file again"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned"
-    error = error.removeprefix("Error while deserializing header: ")
-    return f"{error} (the file has {path.stat().st_size:,} bytes)"
-
-
-def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
     """The header of a file that `_refuse_unsound` let pass, so its JSON is strict, bounded and free of NaN."""
-    length = int.from_bytes(file.read(8), "little")
-    header = json.loads(file.read(length))
+    length = int.from_bytes(read_at(descriptor, 8, 0), "little")
+    header = json.loads(read_at(descriptor, length, 8))
     metadata = header.pop("__metadata__", None) or {}
     return {name: _tensor_info(path, name, entry, 8 + length) for name, entry in header.items()}, metadata
 

@@ -1,5 +1,7 @@
 """What several tests share: the package's own tokenizer, and text made to hurt one."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -43,6 +45,14 @@ def hurtful_texts() -> st.SearchStrategy[str]:
         st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     )
     return st.lists(pieces, max_size=12).map("".join)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_asks_the_hub(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the tests in this process off the real hub, unless they are asked to talk to it."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", request.config.getoption("-m") != "hub")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,11 @@ renamed model to its new name; it names the commit and the file's hash in its he
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from typing import Self
@@ -30,14 +32,28 @@ class Fault(Enum):
     CORRUPT = auto()  # one bit is not as it was
     STALL = auto()  # the content is announced and never comes
     HOLD = auto()  # the content comes when the test calls `release`
+    # And with a part of the content that is asked for by its range:
+    WHOLE = auto()  # all of it is sent instead, with a 200
+    WHOLE_AS_PART = auto()  # all of it is sent instead, as if it were the part
+    ANOTHER_PART = auto()  # the part after it is sent, and honestly called that
+    LONGER_PART = auto()  # more is sent than was asked for, in an answer of no announced length
+    NO_LENGTH = auto()  # the answer's length is not announced: its end is the connection's
+    CHUNKED = auto()  # nor here, where it comes in chunks
+    GZIP = auto()  # it is compressed though nobody asked for that
+    NO_RANGE = auto()  # it comes without saying which part it is
+    ANOTHER_SIZE = auto()  # it is called a part of a larger file
+    CHANGED = auto()  # it is of a content with another hash than before
+    RENAMED = auto()  # each answer names its content by another tag, none of them a hash
+    ELSEWHERE = auto()  # the storage sends the client on to another server
+    SLOW = auto()  # it comes byte by byte, and never ends
 
 
-@dataclass(frozen=True)
+@dataclass
 class File:
     content: bytes
     large: bool
 
-    @property
+    @cached_property
     def hash(self) -> str:
         if self.large:
             return hashlib.sha256(self.content).hexdigest()
@@ -56,12 +72,18 @@ class Request:
 
 @dataclass
 class Hub:
-    """The server: models by name and commit, faults by file name, and everything that it was asked."""
+    """The server: models by name and commit, faults by file name, and everything that it was asked.
+
+    `statuses` are answers (status and headers) that the storage gives to its next requests for a file instead of it,
+    `storage_tags` the ETags that it gives to files where that is not the quoted hash.
+    """
 
     commits: dict[str, dict[str, dict[str, File]]] = field(default_factory=dict)
     branches: dict[str, dict[str, str]] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
     faults: dict[str, Fault | int] = field(default_factory=dict)
+    statuses: dict[str, Iterator[tuple[int, dict[str, str]]]] = field(default_factory=dict)
+    storage_tags: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
 
@@ -103,6 +125,10 @@ class Hub:
     def count(self, method: str) -> int:
         return sum(request.method == method for request in self.requests)
 
+    @property
+    def sent_bytes(self) -> int:
+        return sum(request.sent_bytes for request in self.requests)
+
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -117,6 +143,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     timeout = 60
 
     def do_HEAD(self) -> None:
@@ -139,14 +166,35 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.at_storage:
             _, commit, model, filename = path.split("/", 3)
             model = model.replace("--", "/")
-            self._send_file(hub.commits[model][commit][filename], filename)
+            instead = next(hub.statuses.get(filename, iter(())), None)
+            if instead:
+                self._send(*instead, b"")
+            else:
+                self._send_file(hub.commits[model][commit][filename], filename)
         elif match := re.fullmatch(r"/api/resolve-cache/models/(.+)/([0-9a-f]{40})/([^/]+)", path):
             model, commit, filename = match.groups()
             self._send_file(hub.commits[model][commit][filename], filename, {"X-Repo-Commit": commit})
+        elif match := re.fullmatch(r"/api/models/(.+)/(revision|tree)/([^/]+)", path):
+            self._describe(*match.groups())
         elif match := re.fullmatch(r"/(.+)/resolve/(.+)/([^/]+)", path):
             self._resolve(*match.groups())
         else:
             self._send(404, {}, b"")
+
+    def _describe(self, model: str, what: str, revision: str) -> None:
+        """What `snapshot_download` asks before it downloads several files: their names, or their sizes and hashes."""
+        hub = self.server.hub
+        commit = hub.branches.get(model, {}).get(revision, revision)
+        files = hub.commits.get(model, {}).get(commit)
+        if files is None:
+            self._send(404, {"X-Error-Code": "RepoNotFound"}, b"")
+            return
+        listed: object = [
+            {"type": "file", "path": name, "size": len(file.content), "oid": file.hash} for name, file in files.items()
+        ]
+        if what == "revision":
+            listed = {"id": model, "sha": commit, "siblings": [{"rfilename": name} for name in files]}
+        self._send(200, {"Content-Type": "application/json"}, json.dumps(listed).encode())
 
     def _resolve(self, model: str, revision: str, filename: str) -> None:
         hub = self.server.hub
@@ -185,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, file: File, filename: str, headers: Mapping[str, str] = {}) -> None:
         hub = self.server.hub
-        content, status, headers = file.content, 200, {"ETag": f'"{file.hash}"', **headers}
+        content, headers = file.content, {"ETag": hub.storage_tags.get(filename, f'"{file.hash}"'), **headers}
         fault = hub.faults.get(filename)
         if self.command == "HEAD":
             if fault is Fault.ESCAPING_HASH:
@@ -200,16 +248,72 @@ class _Handler(BaseHTTPRequestHandler):
             hub.released.wait()
         if match := re.fullmatch(r"bytes=(\d+)-(\d*)", self.asked.range or ""):
             start, stop = int(match[1]), min(int(match[2] or len(content)) + 1, len(content))
-            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
-            content, status = content[start:stop], 206
+            self._send_part(content, start, stop, headers, fault)
+            return
         arrives = len(content)
         if fault in (Fault.DROP, Fault.STALL, Fault.DROP_ONCE):
             arrives = len(content) // 2 if fault is Fault.DROP_ONCE else 0
-        self._send(status, headers, content, arrives)
+        self._send(200, headers, content, arrives)
         if fault is Fault.STALL:
             hub.closing.wait()
         if fault is Fault.DROP_ONCE:
             del hub.faults[filename]
+
+    def _send_part(
+        self, content: bytes, start: int, stop: int, headers: dict[str, str], fault: Fault | int | None
+    ) -> None:
+        if fault is Fault.ANOTHER_PART:
+            start, stop = stop, 2 * stop - start
+        size = len(content) + (fault is Fault.ANOTHER_SIZE)
+        part, arrives = content[start:stop], stop - start
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+        if fault is Fault.WHOLE:
+            del headers["Content-Range"]
+            self._send(200, headers, content)
+            return
+        if fault is Fault.NO_RANGE:
+            del headers["Content-Range"]
+        if fault is Fault.CHANGED:
+            headers["ETag"] = f'"{hashlib.sha256(b"something else").hexdigest()}"'
+        if fault is Fault.RENAMED:
+            headers["ETag"] = f'"version-{len(self.server.hub.requests)}"'
+        if fault is Fault.GZIP:
+            part = zlib.compress(part, wbits=31)
+            arrives, headers["Content-Encoding"] = len(part), "gzip"
+        if fault is Fault.ELSEWHERE:
+            self._send(302, {"Location": f"http://127.0.0.2:9/{headers['ETag']}"}, b"")
+            return
+        if fault in (Fault.WHOLE_AS_PART, Fault.LONGER_PART):
+            part = content if fault is Fault.WHOLE_AS_PART else content[start : stop + 10]
+        if fault in (Fault.NO_LENGTH, Fault.LONGER_PART, Fault.CHUNKED, Fault.SLOW):
+            self._send_unannounced(headers, part, fault)
+            return
+        if fault in (Fault.DROP, Fault.STALL, Fault.DROP_ONCE):
+            arrives = len(part) // 2 if fault is Fault.DROP_ONCE else 0
+        self._send(206, headers, part, len(part) if fault is Fault.WHOLE_AS_PART else arrives)
+        if fault is Fault.STALL:
+            self.server.hub.closing.wait()
+        if fault is Fault.DROP_ONCE:
+            self.server.hub.faults.clear()
+
+    def _send_unannounced(self, headers: Mapping[str, str], part: bytes, fault: Fault | int | None) -> None:
+        self.send_response(206)
+        chunked = {"Transfer-Encoding": "chunked"} if fault is Fault.CHUNKED else {"Connection": "close"}
+        for name, value in {**headers, **chunked}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        if fault is Fault.CHUNKED:
+            self.wfile.write(b"".join(b"%x\r\n%b\r\n" % (len(half), half) for half in (part[:1], part[1:]) if half))
+            self.wfile.write(b"0\r\n\r\n")
+        elif fault is Fault.SLOW:
+            for place in range(len(part)):
+                self.wfile.write(part[place : place + 1])
+                if self.server.hub.closing.wait(0.1):
+                    return
+        else:
+            self.wfile.write(part)
+        self.asked.sent_bytes = len(part)
 
     def _send(self, status: int, headers: Mapping[str, str], content: bytes, arrives: int | None = None) -> None:
         """Answer with `content`, or announce all of it and send its first bytes alone."""

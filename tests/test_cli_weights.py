@@ -63,6 +63,26 @@ def test_params_says_when_nothing_matches(model: Path, capsys: Capture) -> None:
     assert "'wte'" in complaint(capsys, "params", "wte", "--model", model)
 
 
+def test_params_as_a_tree_has_totals_of_every_part_and_layer(model: Path, capsys: Capture) -> None:
+    weights = Checkpoint.open(model)
+    lines = answer(capsys, "params", "--tree", "--model", model).partition("\n\n")[0].splitlines()[1:]
+    rows = {line.split()[0]: re.split(r"  +", line.strip()) for line in lines}
+    for part, row in rows.items():
+        below = [name for name in weights.parameter_names() if name == part or name.startswith(part + ".")]
+        infos = [weights.info(name) for name in below]
+        assert below and row[1] == "F32"
+        assert row[-2:] == [f"{sum(info.size for info in infos):,}", f"{sum(info.nbytes for info in infos):,}"]
+    assert set(weights.parameter_names()) < set(rows)
+    assert {"transformer", "transformer.h", "transformer.h.1", "transformer.h.1.attn.c_proj"} < set(rows)
+    assert rows["transformer.h"][2] == "2 layers" and rows["transformer.wpe.weight"][2] == "(16, 8)"
+
+
+def test_params_as_a_tree_of_a_pattern_sums_what_matches(model: Path, capsys: Capture) -> None:
+    printed = answer(capsys, "params", "--tree", "*.bias", "--model", model)
+    assert re.search(r"^transformer +F32 +184 +736$", printed, re.M), printed
+    assert "wte" not in printed
+
+
 def test_show_prints_the_first_and_last_values_of_rows(model: Path, wte: NDArray[np.float32], capsys: Capture) -> None:
     title, _, *rows = answer(capsys, "show", "wte.weight", "--rows", "3:5", "--model", model).splitlines()
     assert title == "wte.weight: F32 (50257, 8), 2 of 50,257 rows"

@@ -1,0 +1,75 @@
+"""A column of a Parquet file, some rows at a time."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from minigpt2.corpus.sources import Source, opened, require_unchanged
+
+
+def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
+    """The UTF-8 of a column from a row on, about `size` bytes at a time, each with the share of rows that are read.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is damaged, has no such column of strings, or a row has none.
+        ImportError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ImportError("reading .parquet files needs the package pyarrow: pip install 'minigpt2[parquet]'") from None
+    with opened(source) as (stored, _):
+        try:
+            file = parquet.ParquetFile(stored, pre_buffer=False, page_checksum_verification=True)
+            _require_strings(source, file.schema_arrow, field)
+            yield from _rows(source, file, field, start, size)
+        except (pyarrow.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            require_unchanged(source, stored)
+            raise ValueError(f"{source.name} is damaged: {error}") from None
+        require_unchanged(source, stored)
+
+
+def _require_strings(source: Source, schema: Any, field: str) -> None:
+    from pyarrow import types
+
+    if field not in schema.names:
+        raise ValueError(f"{source.name} has no column {field!r}; it has {', '.join(map(repr, schema.names))}")
+    kind = schema.field(field).type
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
+        raise ValueError(f"{source.name}: column {field!r} is no text but {kind}")
+
+
+def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
+    row = 0
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        if row + group.num_rows <= start:
+            row += group.num_rows
+            continue
+        at_once = _rows_at_once(group, field, size)
+        for batch in file.iter_batches(at_once, row_groups=[number], columns=[field], use_threads=False):
+            texts = batch.column(0)[max(start - row, 0) :]
+            row += batch.num_rows
+            if len(texts):
+                yield _utf8(source, field, texts, row - len(texts)), row / file.metadata.num_rows
+
+
+def _rows_at_once(group: Any, field: str, size: int) -> int:
+    columns = map(group.column, range(group.num_columns))
+    stored = next(column.total_uncompressed_size for column in columns if column.path_in_schema == field)
+    return int(max(1, size * group.num_rows // max(1, stored)))
+
+
+def _utf8(source: Source, field: str, texts: Any, row: int) -> list[bytes]:
+    import pyarrow
+
+    if texts.null_count:
+        missing = row + texts.is_null().to_pylist().index(True)
+        raise ValueError(f"{source.name}: column {field!r} has no text in row {missing}, counted from 0")
+    plain = texts.dictionary_decode() if pyarrow.types.is_dictionary(texts.type) else texts
+    utf8: list[bytes] = plain.cast(pyarrow.large_binary()).to_pylist()  # as bytes, for no one has checked them yet
+    return utf8

@@ -1,0 +1,138 @@
+"""Several processes at work, their results in the order of the pieces."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from minigpt2.corpus.encoding import PieceEncoder, Tally
+from minigpt2.corpus.pieces import SIZE, Piece
+
+# What another process has to do at most, so that none waits while this one works; and what may wait for its turn.
+_AHEAD, _BEHIND = 2, 8
+
+Batch = list[Piece]
+Encoded = tuple[bytes, list[Tally]]
+
+
+class Workers:
+    """What makes ids of pieces: this process, and others that make up the number of jobs. A context, which ends them.
+
+    The others start at once, before whoever makes them opens a file that they would inherit.
+    """
+
+    def __init__(self, encoder: PieceEncoder, jobs: int) -> None:
+        self._encoder, self._others = encoder, jobs - 1
+        self._pool = ProcessPoolExecutor(self._others, _context(), _start, (encoder,)) if self._others else None
+        if self._pool:
+            self._pool.submit(os.getpid)  # a pool starts no process before it has something to do
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def encoded(self, pieces: Iterable[Piece]) -> Iterator[tuple[Batch, Encoded]]:
+        """Pieces and their token ids, some at a time, in order.
+
+        Where pieces cannot be read on, those before come first, so that any number of processes ends alike.
+
+        Raises:
+            ChildProcessError: a process ended unasked.
+            ValueError: as the encoder and the pieces do, the first of them.
+        """
+        failure: list[Exception] = []
+        waiting: deque[tuple[Batch, Future[Encoded]]] = deque()
+        try:
+            for batch in _batches(_until_failure(pieces, failure)):
+                future = (
+                    self._pool.submit(_work, batch)
+                    if self._pool and self._is_idle(waiting)
+                    else _now(self._encoder, batch)
+                )
+                waiting.append((batch, future))
+                while waiting and (waiting[0][1].done() or len(waiting) > _BEHIND * self._others):
+                    yield _first(waiting)
+            while waiting:
+                yield _first(waiting)
+        except BrokenProcessPool:
+            reason = "a worker process ended unasked; where memory is short, fewer --jobs help"
+            raise ChildProcessError(reason) from None
+        if failure:
+            raise failure[0]
+
+    def _is_idle(self, waiting: Iterable[tuple[Batch, "Future[Encoded]"]]) -> bool:
+        return sum(not future.done() for _, future in waiting) < _AHEAD * self._others
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """A copy of this process starts fastest, but only Linux's libraries bear it, and no other thread may be at work."""
+    is_safe = sys.platform == "linux" and threading.active_count() == 1
+    return multiprocessing.get_context("fork" if is_safe else "spawn")
+
+
+def _batches(pieces: Iterable[Piece]) -> Iterator[Batch]:
+    """Small pieces together, so that handing them over costs little."""
+    batch: Batch = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += piece.size
+        if size >= SIZE // 2:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _until_failure(pieces: Iterable[Piece], failure: list[Exception]) -> Iterator[Piece]:
+    try:
+        yield from pieces
+    except (OSError, ValueError, ImportError) as error:
+        failure.append(error)
+
+
+def _now(encoder: PieceEncoder, batch: Batch) -> "Future[Encoded]":
+    """Do it here, and keep what comes of it, or what goes wrong, until its turn."""
+    future: Future[Encoded] = Future()
+    try:
+        future.set_result(encoder(batch))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
+def _first(waiting: "deque[tuple[Batch, Future[Encoded]]]") -> tuple[Batch, Encoded]:
+    batch, future = waiting.popleft()
+    return batch, future.result()
+
+
+# ---- in a worker process
+
+_encoder: PieceEncoder
+
+
+def _start(encoder: PieceEncoder) -> None:
+    global _encoder  # noqa: PLW0603  a process pool gives a worker no other place to keep something
+    _encoder = encoder
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A parent that is killed cannot end its workers, which would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(batch: Batch) -> Encoded:
+    return _encoder(batch)

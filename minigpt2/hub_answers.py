@@ -1,0 +1,206 @@
+"""The one question that the hub is asked before anything else, and every way in which it fails, in words that help.
+
+`huggingface_hub` answers within seconds only when it is asked rightly, and its errors have no common root: here each
+of them becomes a `HubError` whose message says what to do.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urljoin
+
+_Result = TypeVar("_Result")
+
+COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_CONNECTION_SECONDS = 3
+ANSWER_SECONDS: Final = 8.0
+LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask for before the same question is put again
+
+
+class HubError(OSError):
+    """A file could not be had, neither from the cache nor from the hub; the message says why and what to do."""
+
+
+class MissingFileError(HubError):
+    """The repository is there at that revision, which is this `commit`, and has no such file."""
+
+    commit = ""
+
+
+class RefusedError(Exception):
+    """What came from the hub was refused; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the hub says of a file: its commit, its content's hash, its size in bytes, and where the content is now.
+
+    The hash is the SHA-256 of a file in Git LFS and the SHA-1 of the git blob of any other. Where the content is in
+    Xet, its storage may name it by a hash of another kind.
+    """
+
+    commit: str
+    hash: str
+    size: int | None
+    url: str
+    in_xet: bool = False
+
+
+def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
+    """What the hub says of the file: one small request.
+
+    `hf_hub_download` alone would retry for minutes where the network is down, and would use whatever hash it is told
+    as a file's name.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(model, filename, revision=revision)
+    seconds = min(timeout, _CONNECTION_SECONDS)
+    answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
+    commit, file_hash = answer.commit_hash or "", answer.etag or ""
+    if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
+        raise RefusedError(
+            f"{constants.ENDPOINT} did not answer as a hub does (commit {commit!r}, hash {file_hash!r}); "
+            "check HF_ENDPOINT, and that no proxy or login page stands between"
+        )
+    return Published(commit, file_hash, answer.size, urljoin(url, answer.location), answer.xet_file_data is not None)
+
+
+def _patiently(ask: Callable[[], _Result]) -> _Result:
+    """What `ask()` returns, asked again where a busy hub says in how many seconds."""
+    import time
+
+    from huggingface_hub.errors import HfHubHTTPError
+
+    give_up = time.monotonic() + LONGEST_WAIT
+    while True:
+        try:
+            return ask()
+        except HfHubHTTPError as error:
+            pause = asked_pause(error.response.status_code, error.response.headers)
+            if pause is None or time.monotonic() + pause > give_up:
+                raise
+        time.sleep(pause)
+
+
+def asked_pause(status: int, headers: Mapping[str, str]) -> float | None:
+    """How many seconds a busy server asks to wait (429 or 503 with `Retry-After`), 1 at least; None if it does not.
+
+    >>> asked_pause(429, {"Retry-After": "2"})
+    2.0
+    >>> asked_pause(429, {}) is None
+    True
+    """
+    seconds = headers.get("Retry-After", "").strip()
+    return max(1.0, float(seconds)) if status in (429, 503) and re.fullmatch(r"[0-9]{1,9}", seconds) else None
+
+
+def within(seconds: float, call: Callable[[], _Result]) -> _Result:
+    """What `call()` returns or raises, or a `TimeoutError` if that takes longer.
+
+    A connection's own timeout counts for each address of a host anew, and not at all while its name is looked up.
+    """
+    from concurrent.futures import Future, wait
+    from threading import Thread
+
+    outcome: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    if not wait([outcome], seconds).done:
+        raise TimeoutError(f"no answer within {seconds} seconds")
+    return outcome.result()
+
+
+@contextmanager
+def translated_errors(model: str, filename: str, revision: str, cache: Path) -> Iterator[None]:
+    """Turn whatever huggingface_hub and its session raise into a `HubError` that says what to do."""
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    try:
+        with _quiet():
+            yield
+    except HubError:
+        raise
+    except RemoteEntryNotFoundError as error:
+        refusal = MissingFileError(missing(model, filename, revision))
+        refusal.commit = error.response.headers.get("X-Repo-Commit", "")
+        raise refusal from error
+    except Exception as error:  # huggingface_hub's have no common root: OSError, httpx2's, RuntimeError, ValueError
+        reason = _reason(error, model, cache)
+        raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep huggingface_hub's warnings (one for each retry, say) off stderr, unless the user asked to see even more."""
+    import logging
+
+    logger = logging.getLogger("huggingface_hub")
+    handlers = list(logger.handlers)
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING or logger.level < logging.WARNING
+
+    for handler in handlers:
+        handler.addFilter(is_wanted)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(is_wanted)
+
+
+def _reason(error: BaseException, model: str, cache: Path) -> str:
+    """What went wrong and what to do about it, in one line."""
+    from huggingface_hub import constants, errors
+
+    hub = constants.ENDPOINT
+    explanations = {
+        RefusedError: str(error),
+        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
+        errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
+        errors.RepositoryNotFoundError: f"{hub} shows no such model; check its name or, if it is private, set HF_TOKEN",
+        errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
+    }
+    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__  # it only says that the cache could not replace the answer which this one is about
+    for kind, explanation in explanations.items():
+        if isinstance(error, kind):
+            return explanation
+    if isinstance(error, errors.HfHubHTTPError):
+        return f"{hub} answered {error.response.status_code}; {advice(error.response.status_code)}"
+    if isinstance(error, OSError) and error.errno:
+        return f"the cache {cache} does not take it ({error.strerror}); set HF_HOME or cache_dir to a folder that does"
+    first_line = str(error).strip().partition("\n")[0]
+    return (
+        f"asking {hub} failed ({type(error).__name__}: {first_line}); "
+        "check the network, the proxy and HF_ENDPOINT, then try again, or name a directory that holds the files"
+    )
+
+
+def missing(model: str, filename: str, revision: str) -> str:
+    return (
+        f"{model} has no file {filename} (revision {revision}); "
+        f"should it have been added lately, `minigpt2 download {model}` gets the newest"
+    )
+
+
+def advice(status: int) -> str:
+    """What to do about an answer of this HTTP status."""
+    if status in (401, 403):
+        return "set HF_TOKEN to a token that may read the model, or unset it if it is not valid any more"
+    if status == 429:
+        return "those were too many requests: wait a few minutes, or set HF_TOKEN to be allowed more"
+    if status >= 500:
+        return "the fault is there: try again later"
+    return "check the model's name and HF_ENDPOINT"

@@ -1,0 +1,297 @@
+"""The commands tokenize and count: pipes, terminals, full disks, and users and systems that end them at any moment."""
+
+import contextlib
+import gzip
+import json
+import os
+import pty
+import resource
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigpt2 import Tokenizer
+from tests.command import Capture, answer, command, complaint, environment, one_line, run
+from tests.parity.references import tiktoken_encoding
+
+END = 50256
+
+# The command with pieces and intervals so small that there is much to interrupt.
+_SMALL = """
+import sys
+from minigpt2.cli import main
+from minigpt2.corpus import output, pieces, workers
+pieces.SIZE = workers.SIZE = 10_000
+output.INTERVAL = 0.0
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def in_small_pieces(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", _SMALL, *map(str, arguments)]
+
+
+def ids_of(*documents: str) -> list[int]:
+    encode = tiktoken_encoding().encode_ordinary
+    return [token_id for document in documents for token_id in [*encode(document), END]]
+
+
+def read(path: Path) -> list[int]:
+    ids: list[int] = np.memmap(path, dtype=np.uint16, mode="r").tolist()
+    return ids
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of about a megabyte, as text, as lines, and compressed."""
+    directory = tmp_path_factory.mktemp("corpus")
+    generator = np.random.default_rng(0)
+    text = " ".join(f"word{number} été," for number in generator.integers(1000, size=25_000))
+    (directory / "a.txt").write_text(text)
+    (directory / "b.jsonl").write_text("".join(json.dumps({"text": part}) + "\n" for part in text.split("7")))
+    (directory / "c.txt.gz").write_bytes(gzip.compress(text.encode()))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The ids of the corpus."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert run("tokenize", str(corpus), "-o", str(out)).returncode == 0
+    return out.read_bytes()
+
+
+# ---- what they print
+
+
+def test_tokenize_writes_ids_and_says_how_many(tmp_path: Path, capsys: Capture) -> None:
+    for name in ["a.txt", "b.txt"]:
+        (tmp_path / name).write_text("The meaning of life is")
+    out = tmp_path / "train.bin"
+    assert answer(capsys, "tokenize", tmp_path / "a.txt", "-o", out) == f"{out}: 6 tokens of 1 document\n"
+    assert answer(capsys, "tokenize", f"{tmp_path}/*.txt", "-o", out) == f"{out}: 12 tokens of 2 documents\n"
+    assert read(out) == ids_of("The meaning of life is") * 2
+
+
+def test_tokenize_reads_a_stream(tmp_path: Path) -> None:
+    finished = run("tokenize", "-", "-o", str(tmp_path / "out"), stdin="\ufeffé<|endoftext|>\r\n".encode())
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    assert read(tmp_path / "out") == ids_of("\ufeffé<|endoftext|>\r\n")
+    assert json.loads((tmp_path / "out.json").read_text())["sources"][0]["path"] == "-"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.json"]
+
+
+def test_tokenize_reads_a_pipe_by_its_name(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    started = subprocess.Popen(command("tokenize", str(pipe), "-o", str(tmp_path / "out")), env=environment())
+    pipe.write_bytes(b"from a pipe")
+    assert started.wait(60) == 0
+    assert read(tmp_path / "out") == ids_of("from a pipe")
+
+
+def test_count_prints_the_number_alone(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "a.txt").write_text("The meaning of life is")
+    assert answer(capsys, "count", tmp_path / "a.txt") == "5\n"
+    assert run("count", stdin=b"The meaning of life is\n").stdout == b"6\n"
+    assert run("count").stdout == b"0\n"
+
+
+def test_count_tells_of_each_source(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "a.txt").write_text("The meaning")
+    (tmp_path / "b.jsonl").write_text('{"body": "of"}\n{"body": "life"}\n')
+    counts = json.loads(answer(capsys, "count", tmp_path, "--json", "--field", "body", "--jobs", 2))
+    assert counts == {
+        "tokens": 4,
+        "documents": 3,
+        "bytes": 17,
+        "sources": [
+            {"path": f"{tmp_path}/a.txt", "bytes": 11, "documents": 1, "tokens": 2},
+            {"path": f"{tmp_path}/b.jsonl", "bytes": 6, "documents": 2, "tokens": 2},
+        ],
+    }
+
+
+@pytest.mark.parametrize("arguments", [["count"], ["tokenize", "-o", "out", "-"]], ids=["count", "tokenize"])
+def test_a_stream_that_is_no_utf8_is_named(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished = run(*arguments, stdin=b"caf\xc3\xa9 \xff\n")
+    assert (finished.returncode, finished.stdout) == (1, b"")
+    assert "standard input is not UTF-8: byte 0xFF at byte offset 6" in one_line(finished.stderr)
+    assert not list(tmp_path.iterdir())
+
+
+def test_errors_are_one_line(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.jsonl").write_text("{}")
+    out = tmp_path / "out"
+    assert "missing: No such file or directory" in complaint(capsys, "count", tmp_path / "missing")
+    assert "/*.md: this glob matches no file" in complaint(capsys, "count", f"{tmp_path}/*.md")
+    assert "b.jsonl, line 1, has no field 'text'" in complaint(capsys, "tokenize", tmp_path, "-o", out)
+    assert "is a directory: name the file to write" in complaint(capsys, "tokenize", tmp_path / "a.txt", "-o", tmp_path)
+    assert "there is no such directory" in complaint(capsys, "tokenize", tmp_path / "a.txt", "-o", tmp_path / "no/out")
+    assert "no --resume" in complaint(capsys, "tokenize", "-", "-o", out, "--resume")
+    assert "1 at least" in complaint(capsys, "count", tmp_path, "--jobs", 0, status=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.jsonl"]
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "b").symlink_to("b")
+    finished = run("count", str(tmp_path / "b"))
+    assert finished.returncode == 1
+    assert f"{tmp_path}/b: Too many levels of symbolic links" in one_line(finished.stderr)
+
+
+def on_a_terminal(*arguments: str, cwd: Path) -> str:
+    """What the command writes to standard error, that being a terminal."""
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 120))
+    started = subprocess.Popen(command(*arguments), env=environment(), stderr=end, stdout=subprocess.DEVNULL, cwd=cwd)
+    os.close(end)
+    written = b""
+    with contextlib.suppress(OSError):  # when the other end is closed
+        while data := os.read(terminal, 4096):
+            written += data
+    os.close(terminal)
+    assert started.wait(60) == 0
+    return written.decode()
+
+
+def test_a_terminal_sees_bytes_and_tokens_per_second(corpus: Path, tmp_path: Path) -> None:
+    shown = on_a_terminal("tokenize", str(corpus), "-o", "out", cwd=tmp_path)
+    size = sum(path.stat().st_size for path in corpus.iterdir())
+    assert "100%" in shown
+    assert f"{size / 1000:.0f}k/{size / 1000:.0f}k" in shown or f"{size / 1e6:.2f}M/{size / 1e6:.2f}M" in shown
+    assert "tokens/s" in shown
+
+
+# ---- full disks, and ends at any moment
+
+
+def limited_to(size: int) -> Mapping[str, object]:
+    """Let no file grow larger, as if the disk were full."""
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
+
+
+def test_a_full_disk_leaves_nothing_half_written(corpus: Path, tmp_path: Path) -> None:
+    arguments = command("tokenize", str(corpus), "-o", str(tmp_path / "out"))
+    finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, **limited_to(100_001))  # type: ignore[call-overload]
+    assert (finished.returncode, finished.stdout) == (1, b"")
+    assert one_line(finished.stderr) == f"minigpt2: {tmp_path}/out: File too large\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_after_a_full_disk_it_can_be_resumed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = in_small_pieces("tokenize", corpus, "-o", out)
+    finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, **limited_to(100_001))  # type: ignore[call-overload]
+    assert finished.returncode == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.journal", "out.partial"]
+    refused = run("tokenize", str(corpus), "-o", str(out))
+    assert "continue it with --resume, or delete it" in one_line(refused.stderr)
+    assert run("tokenize", str(corpus), "-o", str(out), "--resume").returncode == 0
+    assert out.read_bytes() == whole
+
+
+def until(is_so: "Iterator[bool]", seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not next(is_so):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def grows_to(path: Path, size: int) -> Iterator[bool]:
+    while True:
+        yield path.exists() and path.stat().st_size >= size
+
+
+def start(corpus: Path, out: Path, *options: object) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        in_small_pieces("tokenize", corpus, "-o", out, *options),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_at_any_moment_and_resumed_it_writes_the_same(
+    jobs: int, corpus: Path, whole: bytes, tmp_path: Path
+) -> None:
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    places = np.sort(np.random.default_rng(jobs).integers(len(whole), size=4)).tolist()
+    for place in places:
+        with start(corpus, out, "--jobs", jobs, "--resume") as started:
+            until(grows_to(partial, place))
+            started.kill()
+        assert not out.exists()
+    finished = start(corpus, out, "--jobs", jobs, "--resume")
+    assert (finished.wait(60), finished.communicate()[1]) == (0, b"")
+    assert out.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.json"]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_from_the_keyboard_ends_all_processes_silently(
+    jobs: int, corpus: Path, whole: bytes, tmp_path: Path
+) -> None:
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    with start(corpus, out, "--jobs", jobs) as started:
+        until(grows_to(partial, len(whole) // 3))
+        os.killpg(started.pid, signal.SIGINT)
+        assert started.communicate(timeout=30) == (b"", b"")
+    assert started.returncode == 130
+    assert run("tokenize", str(corpus), "-o", str(out), "--resume").returncode == 0
+    assert out.read_bytes() == whole
+
+
+def processes_of(session: int) -> list[int]:
+    """The processes of a session that are not yet dead."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, its_session = path.read_text().rpartition(")")[2].split()[:4]
+            found += [int(path.parent.name)] if int(its_session) == session and state != "Z" else []
+    return found
+
+
+def none_is_left(session: int) -> Iterator[bool]:
+    while True:
+        yield not processes_of(session)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to look")
+def test_workers_end_with_a_process_that_is_killed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
+    with start(corpus, tmp_path / "out", "--jobs", 3) as started:
+        until(grows_to(tmp_path / "out.partial", len(whole) // 3))
+        assert len(processes_of(started.pid)) >= 3
+        started.kill()
+    until(none_is_left(started.pid))
+
+
+def test_a_worker_that_is_killed_is_an_error(corpus: Path, whole: bytes, tmp_path: Path) -> None:
+    with start(corpus, tmp_path / "out", "--jobs", 2) as started:
+        until(grows_to(tmp_path / "out.partial", len(whole) // 3))
+        worker = max(each for each in processes_of(started.pid) if each != started.pid)
+        os.kill(worker, signal.SIGKILL)
+        printed, told = started.communicate(timeout=30)
+    assert (started.returncode, printed) == (1, b"")
+    assert "a worker process ended unasked" in one_line(told)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_model_says_which_vocabulary(tmp_path: Path, capsys: Capture) -> None:
+    Tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "a.txt").write_text("The meaning of life is")
+    assert answer(capsys, "count", tmp_path / "a.txt", "--model", tmp_path / "model") == "5\n"
