@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from operator import index
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -294,7 +294,7 @@ class Tokenizer:
 
     # ---- token ids to text
 
-    def decode(self, ids: Ids | int, skip_special_tokens: bool = False, errors: str = "replace") -> str:
+    def decode(self, ids: Ids | SupportsIndex, skip_special_tokens: bool = False, errors: str = "replace") -> str:
         """The text of token ids, a list or an array of shape (tokens,) of any integer type.
 
         Bytes that are no UTF-8 are handled as `errors` says, in the words of `bytes.decode`.
@@ -376,7 +376,7 @@ class Tokenizer:
             return ids[~np.isin(ids, list(skipped))]
         return [token_id for token_id in ids if token_id not in skipped]
 
-    def _checked(self, ids: Ids | int) -> list[int] | NDArray[Any]:
+    def _checked(self, ids: Ids | SupportsIndex) -> list[int] | NDArray[Any]:
         """Token ids as a list of Python integers or an array; whether the vocabulary has them is for others to say."""
         if isinstance(ids, np.ndarray):
             return _checked_array(ids)
@@ -392,7 +392,7 @@ class Tokenizer:
 
     # ---- tokens as GPT-2 writes them
 
-    def convert_ids_to_tokens(self, ids: Ids | int) -> str | list[str]:
+    def convert_ids_to_tokens(self, ids: Ids | SupportsIndex) -> str | list[str]:
         """The tokens of ids, or the token of one, as GPT-2 writes them.
 
         >>> Tokenizer().convert_ids_to_tokens([3616, 198]), Tokenizer().convert_ids_to_tokens(0)

@@ -69,10 +69,12 @@ def test_all_disallowed_means_all_that_are_not_allowed() -> None:
 
 @pytest.mark.parametrize("option", ["allowed_special", "disallowed_special"])
 def test_an_option_that_names_no_special_token_is_refused(option: str) -> None:
+    unknown: Any = {option: {"<pad>"}}
     with pytest.raises(ValueError, match="'<pad>'"):
-        tok.encode("x", **{option: {"<pad>"}})
+        tok.encode("x", **unknown)
+    nonsense: Any = {option: "none"}
     with pytest.raises(TypeError, match="'none'"):
-        tok.encode("x", **{option: "none"})
+        tok.encode("x", **nonsense)
 
 
 # ---- batches
