@@ -271,7 +271,6 @@ def none_is_left(session: int) -> Iterator[bool]:
         yield not processes_of(session)
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to look")
 def test_workers_end_with_a_process_that_is_killed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
     with start(corpus, tmp_path / "out", "--jobs", 3) as started:
         until(grows_to(tmp_path / "out.partial", len(whole) // 3))
