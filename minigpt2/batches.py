@@ -20,6 +20,8 @@ class Encoding(dict[str, Any]):
     [464]
     """
 
+    __slots__ = ()
+
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]

@@ -32,8 +32,8 @@ _BATCH = 1 << 20
 class _PretokenIds(dict[str, list[int]]):
     """The token ids of pretokens: merged when first asked for, and remembered up to a bound."""
 
-    MOST = 1 << 16
-    LONGEST = 64
+    MOST = 1 << 15
+    LONGEST = 32
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -74,7 +74,7 @@ class Encoder:
         special = self._choice(allowed, disallowed).found_in(_required(text))
         try:
             parts = self._parts(text, special) if special else [text]
-            arrays = [np.array([p] if isinstance(p, int) else self._either(p)).astype(kind, copy=False) for p in parts]
+            arrays = [np.array([part], kind) if isinstance(part, int) else self._part(part, kind) for part in parts]
         except UnicodeEncodeError:
             _refuse_surrogate(text)
         return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays])
@@ -84,6 +84,9 @@ class Encoder:
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """The token ids of several texts, one after the other, and where each text's start, and the end of all."""
         choice = self._choice(allowed, disallowed)
+        if sum(map(len, texts)) < (_ARRAYS_FROM if self._engine else _ENGINE_FROM):
+            rows = [self.ids(text, allowed, disallowed) for text in texts]
+            return np.array(list(chain.from_iterable(rows)), np.int64), np.cumsum([0, *map(len, rows)])
         chunks = list(_chunks(texts, _BATCH))
         workers = min(threads or os.cpu_count() or 1, len(chunks))
 
@@ -98,7 +101,7 @@ class Encoder:
             with ThreadPoolExecutor(workers) as pool:
                 results = list(pool.map(encode, chunks))
         counts = [np.diff(offsets) for _, offsets in results]
-        ids = np.concatenate([np.empty(0, np.uint16), *(ids for ids, _ in results)])
+        ids = np.concatenate([np.empty(0, np.uint8), *(ids for ids, _ in results)])
         return ids, np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
 
     def _chunk(self, texts: Sequence[str], choice: Choice) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -133,14 +136,16 @@ class Encoder:
             yield self._vocabulary.added_tokens[part] if is_special else part
 
     def _list(self, text: str) -> list[int]:
-        ids = self._either(text)
-        return ids if isinstance(ids, list) else ids.tolist()
+        return self.pretoken_by_pretoken(text) if self._is_short(text) else self._arrays().encode(text).tolist()
 
-    def _either(self, text: str) -> list[int] | NDArray[Any]:
+    def _part(self, text: str, kind: np.dtype[Any]) -> NDArray[Any]:
+        if self._is_short(text):
+            return np.array(self.pretoken_by_pretoken(text), kind)
+        return self._arrays().encode(text, kind)
+
+    def _is_short(self, text: str) -> bool:
         arrays_from = _ARRAYS_FROM if text.isascii() else _ARRAYS_FROM_BEYOND_ASCII
-        if len(text) < (arrays_from if self._engine else _ENGINE_FROM):
-            return self.pretoken_by_pretoken(text)
-        return self._arrays().encode(text)
+        return len(text) < (arrays_from if self._engine else _ENGINE_FROM)
 
     def pretoken_by_pretoken(self, text: str) -> list[int]:
         """The ids of a text without special tokens, in the way of short texts."""

@@ -24,13 +24,14 @@ class Choice(NamedTuple):
         Raises:
             ValueError: the text contains a refused token.
         """
-        if self.refused and (found := finder(self.refused).search(text)):
+        if any(token in text for token in self.refused):
+            found = next(finder(self.refused).finditer(text))
             raise ValueError(
                 f"the text contains the special token {found[0]!r} at index {found.start()}, which disallowed_special"
                 f" refuses: pass allowed_special={{{found[0]!r}}} to encode it as its id, or disallowed_special=() to"
                 " encode it as plain text"
             )
-        return self.allowed if self.allowed and finder(self.allowed).search(text) else frozenset()
+        return self.allowed if any(token in text for token in self.allowed) else frozenset()
 
 
 def choose(tokens: Mapping[str, int], allowed: Selection, disallowed: Selection) -> Choice:

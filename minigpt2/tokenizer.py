@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from operator import index
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -37,7 +37,7 @@ Ids = Sequence[int] | NDArray[Any]
 
 
 class Tokenizer:
-    """GPT-2's tokenizer, with its vocabulary in the package: no file, no network.
+    """GPT-2's tokenizer, or that of another `vocabulary`; GPT-2's lies in the package: no file, no network.
 
     Immutable in public; it can be pickled, and shared between threads.
 
@@ -51,6 +51,10 @@ class Tokenizer:
     __slots__ = ("_decoder", "_encoder", "_vocabulary")
 
     def __init__(self, vocabulary: Vocabulary | None = None) -> None:
+        if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+            raise TypeError(
+                f"a vocabulary is no {type(vocabulary).__name__}: try Tokenizer.from_pretrained({vocabulary!r})"
+            )
         self._vocabulary = vocabulary or gpt2()
         self._encoder = Encoder(self._vocabulary)
         self._decoder: Decoder | None = None
@@ -92,7 +96,7 @@ class Tokenizer:
 
         if os.path.isdir(model):  # noqa: PTH112 - importing pathlib would take longer than all else here
             return cls(vocabulary_files.read_directory(model))
-        if model in _GPT2_MODELS:
+        if os.fspath(model) in _GPT2_MODELS:
             return cls()
         return cls(vocabulary_files.read_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
 
@@ -146,8 +150,9 @@ class Tokenizer:
         array([[ 464, 3616,  286, 1204,  318]])
         """
         batches.require_known_tensors(return_tensors)
-        token_ids = self._encoder.ids(text, allowed_special, disallowed_special)
-        return token_ids if return_tensors is None else np.array([token_ids], np.int64)
+        if return_tensors is None:
+            return self._encoder.ids(text, allowed_special, disallowed_special)
+        return self._encoder.array(text, np.dtype(np.int64), allowed_special, disallowed_special)[None]
 
     def encode_ordinary(self, text: str) -> list[int]:
         """The token ids of a text in which special tokens are plain text.
@@ -222,8 +227,8 @@ class Tokenizer:
     def _encode_batch(
         self, texts: Sequence[str], num_threads: int | None, allowed: Selection, disallowed: Selection
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        if num_threads is not None and (type(num_threads) is not int or num_threads < 1):
-            raise ValueError(f"num_threads={num_threads!r} is no number of threads: pass 1 or more, or None")
+        if num_threads is not None and _id(num_threads, "num_threads") < 1:
+            raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None for one a processor")
         return self._encoder.batch(_require_texts(texts), num_threads, allowed, disallowed)
 
     def tokenize(
@@ -266,7 +271,7 @@ class Tokenizer:
         """
         batches.require_known_tensors(return_tensors)
         layout = batches.checked(padding, truncation, max_length, padding_side, self.pad_token_id)
-        texts = [text] if isinstance(text, str) else list(_require_texts(text))
+        texts = [text] if isinstance(text, str) else _require_texts(text)
         rows = [self._encoder.ids(each, allowed_special, disallowed_special) for each in texts]
         offsets = [self._offsets(*pair) for pair in zip(texts, rows, strict=True)] if return_offsets_mapping else None
         encoding = batches.lay_out(rows, offsets, layout)
@@ -278,6 +283,8 @@ class Tokenizer:
         """Where in the text each token lies: its tokens' bytes, one after the other, are the text's own."""
         places = self._vocabulary.places(np.fromiter(token_ids, np.int64, len(token_ids)))
         lengths = self._vocabulary.lengths.take(places)
+        for token, token_id in self._vocabulary.added_tokens.items():  # they stand in the text as they are written
+            lengths[places == self._vocabulary.places(np.array([token_id]))] = len(token.encode("utf-8"))
         data = np.frombuffer(text.encode("utf-8"), np.uint8)
         character_of_byte = np.cumsum((data & 0xC0) != 0x80) - 1  # a character's first byte is no 10xxxxxx
         ends = np.cumsum(lengths)
@@ -350,10 +357,9 @@ class Tokenizer:
         >>> Tokenizer().decode_with_offsets([40, 1101, 30325, 222, 12876])
         ("I'm 😀 ok", [0, 1, 3, 4, 5])
         """
-        tokens = self.decode_tokens_bytes(ids)
-        text = b"".join(tokens).decode("utf-8")
-        starts = self._offsets(text, _as_list(self._checked(ids)))
-        return text, [start for start, _ in starts]
+        token_ids = _as_list(self._checked(ids))
+        text = self._join(token_ids).decode("utf-8")
+        return text, [start for start, _ in self._offsets(text, token_ids)]
 
     def _join(self, ids: list[int] | NDArray[Any]) -> bytes:
         if len(ids) < _ARRAYS_FROM:
@@ -368,7 +374,7 @@ class Tokenizer:
         try:
             return list(map(self._vocabulary.token_bytes.__getitem__, ids))
         except KeyError as error:
-            self._refuse_id(error.args[0])
+            self._vocabulary.refuse(error.args[0])
 
     def _without_special(self, ids: list[int] | NDArray[Any]) -> list[int] | NDArray[Any]:
         skipped = {self._vocabulary.added_tokens[token] for token in self._vocabulary.special_tokens}
@@ -387,9 +393,6 @@ class Tokenizer:
             return _as_array(token_ids)
         return token_ids if set(map(type, token_ids)) <= {int} else [_id(i) for i in token_ids]
 
-    def _refuse_id(self, token_id: int) -> NoReturn:
-        raise ValueError(f"token id {token_id} is not in the vocabulary, whose ids are 0 to {self.n_vocab - 1}")
-
     # ---- tokens as GPT-2 writes them
 
     def convert_ids_to_tokens(self, ids: Ids | SupportsIndex) -> str | list[str]:
@@ -401,7 +404,7 @@ class Tokenizer:
         try:
             tokens = [self._vocabulary.written(i) for i in _as_list(self._checked(ids))]
         except KeyError as error:
-            self._refuse_id(error.args[0])
+            self._vocabulary.refuse(error.args[0])
         return tokens if isinstance(ids, Iterable) else tokens[0]
 
     @overload
@@ -430,7 +433,7 @@ class Tokenizer:
         >>> Tokenizer().convert_tokens_to_string(["The", "Ġmeaning"])
         'The meaning'
         """
-        return self.decode(self.convert_tokens_to_ids(list(_require_texts(tokens))))
+        return self.decode(self.convert_tokens_to_ids(_require_texts(tokens)))
 
     def get_vocab(self) -> dict[str, int]:
         """Every token as GPT-2 writes it, with its id."""
@@ -484,13 +487,14 @@ class Tokenizer:
         return (Tokenizer, () if self._vocabulary is gpt2() else (self._vocabulary,))
 
 
-def _require_texts(texts: Sequence[str]) -> Sequence[str]:
-    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__iter__"):
+def _require_texts(texts: Iterable[str]) -> list[str]:
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
         raise TypeError(f"expected a sequence of strings, not {type(texts).__name__}: {excerpt(texts)}")
-    for place, text in enumerate(texts):
+    found = list(texts)
+    for place, text in enumerate(found):
         if not isinstance(text, str):
             raise TypeError(f"item {place} is no str but {type(text).__name__}: {excerpt(text)}")
-    return texts
+    return found
 
 
 def _only_row(encoding: Encoding) -> Encoding:
@@ -517,12 +521,13 @@ def _as_array(ids: list[int]) -> NDArray[np.int64]:
         found = np.array([_id(token_id) for token_id in ids], object)
         huge = found[(found < -(2**63)) | (found >= 2**63)]
         raise ValueError(f"token id {huge[0]} is in no vocabulary") from None
-    for place in np.flatnonzero((found == 0) | (found == 1)).tolist():
-        _id(ids[place])
+    suspects = [ids[place] for place in np.flatnonzero((found == 0) | (found == 1)).tolist()]
+    if bool in set(map(type, suspects)):
+        raise TypeError("a token id is an integer, not bool")
     return found
 
 
-def _id(value: Any) -> int:
+def _id(value: Any, name: str = "a token id") -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"a token id is an integer, not {type(value).__name__}: {excerpt(value)}")
+        raise TypeError(f"{name} is an integer, not {type(value).__name__}: {excerpt(value)}")
     return index(value)

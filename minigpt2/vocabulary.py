@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from typing import Any
+from threading import Lock
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ class Vocabulary:
     """Every token's bytes by its id, and the merges that lead to them.
 
     Attributes:
-        token_bytes: the bytes of each token by its id, ids ascending; of an added token, its UTF-8.
+        token_bytes: the bytes of each token by its id, ids ascending.
         byte_ids: the token id of each of the 256 bytes: the symbols that merging starts from.
         pairs: the two token ids that each merge joins, by rank, shape (merges, 2) int64.
         products: the token id that each merge makes, by rank, shape (merges,) int64.
@@ -95,7 +96,11 @@ class Vocabulary:
             unknown = self.ids.take(places) != ids
             if not unknown.any():
                 return places
-        raise ValueError(f"token id {ids[unknown.argmax()]} is not in the vocabulary, whose ids are 0 to {last}")
+        return self.refuse(int(ids[unknown.argmax()]))
+
+    def refuse(self, token_id: int) -> NoReturn:
+        """Raise the `ValueError` that an id which the vocabulary does not have deserves."""
+        raise ValueError(f"token id {token_id} is not in the vocabulary, whose ids are {self.ids[0]} to {self.ids[-1]}")
 
     def written(self, token_id: int) -> str:
         """A token as GPT-2's files write it, bytes as characters: `Ġmeaning`."""
@@ -128,16 +133,20 @@ class Vocabulary:
         return "\n".join(["#version: 0.2", *lines, ""])
 
 
+_COLLECTING = Lock()
+
+
 @contextmanager
 def _without_collecting_garbage() -> Iterator[None]:
     """For making many small tuples, of which none is garbage: looking through them again and again takes longer."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    with _COLLECTING:  # or two threads could leave it disabled
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 @cache

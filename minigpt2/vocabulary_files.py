@@ -88,22 +88,30 @@ def read_tokenizer_json(path: PathLike) -> Vocabulary:
         raise ValueError(f"{os.fspath(path)}: not a BPE tokenizer, so not one of GPT-2's kind")
     _refuse_what_gpt2_does_not_do(content, model, path)
     token_ids = _token_ids(model.get("vocab"), path)
-    merges = [_pair(merge, path, place) for place, merge in enumerate(model.get("merges") or [])]
-    added, special = _added_tokens(content.get("added_tokens") or [], path)
+    lists = {name: part.get(name) or [] for name, part in (("merges", model), ("added_tokens", content))}
+    for name, entries in lists.items():
+        if not isinstance(entries, list):
+            raise ValueError(f"{os.fspath(path)}: {name} is {entries!r}, expected a list")
+    merges = [_pair(merge, path, rank) for rank, merge in enumerate(lists["merges"])]
+    added, special = _added_tokens(lists["added_tokens"], path)
     return _build(token_ids, merges, added, special, os.fspath(path), os.fspath(path))
 
 
 def write(vocabulary: Vocabulary, directory: PathLike) -> list[Path]:
-    """Write `vocab.json` and `merges.txt`, and `added_tokens.json` where tokens lie beyond `vocab.json`.
+    """Write `vocab.json` and `merges.txt`, and `added_tokens.json` where tokens were added.
 
     Each file appears whole or not at all; the directory is made if need be. Returns the paths.
     """
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     texts = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
-    if vocabulary.beyond:
-        added = {token: vocabulary.added_tokens[token] for token in vocabulary.beyond}
+    added = {
+        token: i for token, i in vocabulary.added_tokens.items() if token != END_OF_TEXT or token in vocabulary.beyond
+    }
+    if added:
         texts["added_tokens.json"] = json.dumps(dict(sorted(added.items(), key=lambda item: item[1])))
+    else:
+        (target / "added_tokens.json").unlink(missing_ok=True)  # another vocabulary's
     return [write_whole(target / name, text.encode("utf-8")) for name, text in texts.items()]
 
 
@@ -128,7 +136,7 @@ def _text(path: PathLike) -> str:
 def _json(path: PathLike) -> Any:
     try:
         return json.loads(_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not only JSONDecodeError: numbers may have too many digits
         raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from None
 
 
@@ -152,7 +160,8 @@ def _merges(text: str, path: PathLike) -> list[tuple[str, str]]:
     lines = text.split("\n")  # not splitlines: a token may hold characters that it takes for line ends
     if lines[-1] == "":
         lines.pop()
-    return [_pair(line.removesuffix("\r"), path, i) for i, line in enumerate(lines) if not line.startswith("#version")]
+    merges = [line.removesuffix("\r") for line in lines if not line.startswith("#version")]
+    return [_pair(merge, path, rank) for rank, merge in enumerate(merges)]
 
 
 def _pair(merge: Any, path: PathLike, place: int) -> tuple[str, str]:
@@ -164,10 +173,12 @@ def _pair(merge: Any, path: PathLike, place: int) -> tuple[str, str]:
 
 
 def _refuse_what_gpt2_does_not_do(content: Mapping[str, Any], model: Mapping[str, Any], path: PathLike) -> None:
-    split = content.get("pre_tokenizer") or {}
+    split, after = content.get("pre_tokenizer"), content.get("post_processor")
+    if not isinstance(split, dict) or split.get("type") != "ByteLevel" or not split.get("use_regex", True):
+        raise ValueError(f"{os.fspath(path)}: pre_tokenizer is {split!r}, which GPT-2's tokenizer does not have")
     found = {
         "normalizer": content.get("normalizer"),
-        "pre_tokenizer": None if split.get("type") == "ByteLevel" and split.get("use_regex", True) else split,
+        "post_processor's special_tokens": after.get("special_tokens") if isinstance(after, dict) else None,
         "add_prefix_space": split.get("add_prefix_space"),
         "ignore_merges": model.get("ignore_merges"),
         "dropout": model.get("dropout"),
@@ -212,7 +223,7 @@ def _build(
                 raise ValueError(f"{vocab_name}: token {token!r} of merge {rank} in {merges_name} is missing")
     if END_OF_TEXT not in added:
         added = added | {END_OF_TEXT: token_ids.get(END_OF_TEXT, 1 + max([*token_ids.values(), *added.values()]))}
-        special |= {END_OF_TEXT}
+    special |= {END_OF_TEXT}
     _refuse_conflicts(token_ids, added, vocab_name)
     every = dict(sorted((token_ids | added).items(), key=lambda item: item[1]))
     token_bytes, verbatim = _bytes_of(every)

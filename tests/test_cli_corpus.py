@@ -105,6 +105,19 @@ def test_count_prints_the_number_alone(tmp_path: Path, capsys: Capture) -> None:
     assert run("count").stdout == b"0\n"
 
 
+def test_a_terminal_is_read_until_its_end() -> None:
+    terminal, end = pty.openpty()
+    started = subprocess.Popen(
+        command("count"), env=environment(), stdin=end, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    os.write(terminal, b"The meaning of life is\n\x04")
+    printed, told = started.communicate(timeout=30)
+    os.close(end)
+    os.close(terminal)
+    assert printed == b"6\n"
+    assert one_line(told) == "minigpt2: reading from the terminal until Ctrl-D\n"
+
+
 def test_count_tells_of_each_source(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "a.txt").write_text("The meaning")
     (tmp_path / "b.jsonl").write_text('{"body": "of"}\n{"body": "life"}\n')

@@ -266,3 +266,15 @@ def test_a_dtype_that_cannot_hold_the_ids_is_refused() -> None:
 @pytest.mark.parametrize("text", ["a" * 1_000_000, " " * 1_000_000, "-" * 200_000, "ab" * 100_000, "😀" * 50_000])
 def test_an_enormous_pretoken_comes_back_whole(text: str) -> None:
     assert tok.decode(tok.encode(text)) == text
+
+
+def test_iterators_of_texts_and_ids_are_taken_whole() -> None:
+    assert tok(text for text in ("Hello", " world")).input_ids == [[15496], [995]]
+    assert tok.encode_batch(text for text in ("Hello", " world")) == [[15496], [995]]  # type: ignore[arg-type]
+    assert tok.decode_with_offsets(iter([40, 1101])) == ("I'm", [0, 1])  # type: ignore[arg-type]
+    assert tok.convert_tokens_to_string(iter(["Ġlife"])) == " life"  # type: ignore[arg-type]
+
+
+def test_what_is_no_vocabulary_is_refused_with_the_way_to_one() -> None:
+    with pytest.raises(TypeError, match=r"from_pretrained\('gpt2'\)"):
+        Tokenizer("gpt2")  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from minigpt2.cli import streams
 from minigpt2.cli.model import add_model, open_tokenizer
-from minigpt2.cli.tokenize import add_reading
+from minigpt2.cli.tokenize import add_reading, note_terminal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +26,10 @@ def run(options: argparse.Namespace) -> None:
     """Print the number of tokens."""
     from minigpt2 import corpus
 
-    tokenizer = open_tokenizer(options)
+    note_terminal(options)
     counts = corpus.count(
         options.files,
-        tokenizer=tokenizer,
+        tokenizer=open_tokenizer(options),
         jobs=options.jobs,
         errors=options.errors,
         field=options.field,

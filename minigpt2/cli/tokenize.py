@@ -13,7 +13,9 @@ OUT appears when it is complete. Until then OUT.partial holds what is done: afte
 """
 
 import argparse
+import sys
 
+from minigpt2.cli import streams
 from minigpt2.cli.model import add_model, open_tokenizer
 
 
@@ -40,10 +42,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--field", default="text", help="the field of records that is the document (default: text)")
 
 
+def note_terminal(options: argparse.Namespace) -> None:
+    """Tell who sits at a terminal that it is read from."""
+    if "-" in options.files and sys.stdin is not None and sys.stdin.isatty():
+        streams.note("reading from the terminal until Ctrl-D")
+
+
 def run(options: argparse.Namespace) -> None:
     """Write the token ids of files to a file."""
     from minigpt2 import corpus
 
+    note_terminal(options)
     counts = corpus.tokenize(
         options.files,
         options.output,

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
 from operator import index
 from typing import Any
 
@@ -112,18 +111,16 @@ def tokenize(
     paths = Paths(output)
     found = find(_names(sources), paths.all())
     encoder = _encoder(tokenizer, tokenizer.eos_token_id, errors, field)
-    description = cache(partial(_description, tokenizer, encoder.dtype))
     options = {"errors": errors, "field": field, "sources": [source.name for source in found]}
-    with (
-        Workers(encoder, _checked(jobs)) as workers,
-        Output(paths, found, lambda: description() | options, encoder.dtype, resume) as out,
-    ):
-        for batch, (ids, tallies) in _encoded(found, field, workers, progress, out.progress):
-            out.add(batch, ids, tallies)
-        counts = _counts(found, out.progress.tallies)
-        if not counts.documents:
-            raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")
-        out.finish(description() | asdict(counts))
+    with Workers(encoder, _checked(jobs)) as workers:
+        description = workers.later(_description)
+        with Output(paths, found, lambda: description() | options, encoder.dtype, resume) as out:
+            for batch, (ids, tallies) in _encoded(found, field, workers, progress, out.progress):
+                out.add(batch, ids, tallies)
+            counts = _counts(found, out.progress.tallies)
+            if not counts.documents:
+                raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")
+            out.finish(description() | asdict(counts))
     return counts
 
 
@@ -169,7 +166,11 @@ def _names(sources: Name | Sequence[Name]) -> list[Name]:
 def _encoder(tokenizer: Tokenizer, end: int | None, errors: str, field: str) -> PieceEncoder:
     if errors not in ERRORS:
         raise ValueError(f"errors is one of {', '.join(ERRORS)}, not {errors!r}")
-    return PieceEncoder(tokenizer, "<u2" if tokenizer.n_vocab <= 1 << 16 else "<u4", end, errors, field)
+    return PieceEncoder(tokenizer, _dtype(tokenizer), end, errors, field)
+
+
+def _dtype(tokenizer: Tokenizer) -> str:
+    return "<u2" if tokenizer.n_vocab <= 1 << 16 else "<u4"
 
 
 def _checked(jobs: int) -> int:
@@ -178,12 +179,12 @@ def _checked(jobs: int) -> int:
     return index(jobs)
 
 
-def _description(tokenizer: Tokenizer, dtype: str) -> dict[str, Any]:
+def _description(tokenizer: Tokenizer) -> dict[str, Any]:
     """What the ids are. The hashes are those of the files that the tokenizer saves: of GPT-2's, the published ones."""
     vocabulary = tokenizer._vocabulary
     files = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     return {
-        "dtype": np.dtype(dtype).name,
+        "dtype": np.dtype(_dtype(tokenizer)).name,
         "byteorder": "little",
         "eos_token_id": tokenizer.eos_token_id,
         "vocabulary": {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()},

@@ -156,8 +156,6 @@ class Output:
             OSError: it cannot be done. What was there before still is, and what was written can be continued.
         """
         with _naming(self._paths.shown):
-            if self._can_continue:
-                self._enter()
             os.fsync(self._file.fileno())
             self._write_summary(summary)
             self._file.close()

@@ -22,7 +22,7 @@ from minigpt2.corpus.sources import Source, opened, require_unchanged
 from minigpt2.pretokenize import SPACE, character_classes
 
 #: The bytes of a piece. A longer one is a single record or pretoken.
-SIZE = 1 << 21
+SIZE = 1 << 20
 
 # Where to cut is looked for in so many bytes first.
 _TAIL = 1 << 12
@@ -132,10 +132,13 @@ def _of_stream(source: Source, start: int, cut: Cut) -> Iterator[Piece]:
 
 def blocks(file: BinaryIO, cut: Cut, size: int) -> Iterator[tuple[bytes, bool]]:
     """The rest of a file in blocks of about `size` bytes, each with whether it is the last."""
-    held = b""
-    while more := file.read(max(size - len(held), len(held), 1)):  # twice as much where there was no place to cut
+    held, is_last = b"", False
+    while not is_last:
+        wanted = max(size - len(held), len(held), 1)  # twice as much where there was no place to cut
+        more = file.read(wanted)
+        is_last = len(more) < wanted  # a terminal must not be asked twice
         held += more
-        if len(held) >= size and (end := _last_cut(partial(_part, held), 0, len(held), cut)):
+        if not is_last and (end := _last_cut(partial(_part, held), 0, len(held), cut)):
             yield held[:end], False
             held = held[end:]
     yield held, True

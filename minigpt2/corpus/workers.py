@@ -5,17 +5,23 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import TypeVar
 
 from minigpt2.corpus.encoding import PieceEncoder, Tally
 from minigpt2.corpus.pieces import SIZE, Piece
+from minigpt2.tokenizer import Tokenizer
 
 # What another process has to do at most, so that none waits while this one works; and what may wait for its turn.
-_AHEAD, _BEHIND = 2, 8
+_AHEAD, _BEHIND = 3, 12
 
+T = TypeVar("T")
 Batch = list[Piece]
 Encoded = tuple[bytes, list[Tally]]
 
@@ -30,7 +36,9 @@ class Workers:
         self._encoder, self._others = encoder, jobs - 1
         self._pool = ProcessPoolExecutor(self._others, _context(), _start, (encoder,)) if self._others else None
         if self._pool:
-            self._pool.submit(os.getpid)  # a pool starts no process before it has something to do
+            with warnings.catch_warnings():  # Python warns of numpy's threads, which bear a fork
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._pool.submit(os.getpid)  # a pool starts no process before it has something to do
 
     def __enter__(self) -> "Workers":
         return self
@@ -38,6 +46,12 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+
+    def later(self, function: Callable[[Tokenizer], T]) -> Callable[[], T]:
+        """Have something found out about the tokenizer, by another process if there is one; ask when it is needed."""
+        if self._pool:
+            return partial(_result, self._pool.submit(_ask, function))
+        return cache(partial(function, self._encoder.tokenizer))
 
     def encoded(self, pieces: Iterable[Piece]) -> Iterator[tuple[Batch, Encoded]]:
         """Pieces and their token ids, some at a time, in order.
@@ -50,26 +64,27 @@ class Workers:
         """
         failure: list[Exception] = []
         waiting: deque[tuple[Batch, Future[Encoded]]] = deque()
-        try:
-            for batch in _batches(_until_failure(pieces, failure)):
-                future = (
-                    self._pool.submit(_work, batch)
-                    if self._pool and self._is_idle(waiting)
-                    else _now(self._encoder, batch)
-                )
-                waiting.append((batch, future))
-                while waiting and (waiting[0][1].done() or len(waiting) > _BEHIND * self._others):
-                    yield _first(waiting)
-            while waiting:
+        for batch in _batches(_until_failure(pieces, failure)):
+            waiting.append((batch, self._begun(batch, waiting)))
+            while waiting and (waiting[0][1].done() or len(waiting) > _BEHIND * self._others):
                 yield _first(waiting)
-        except BrokenProcessPool:
-            reason = "a worker process ended unasked; where memory is short, fewer --jobs help"
-            raise ChildProcessError(reason) from None
+        while waiting:
+            yield _first(waiting)
         if failure:
             raise failure[0]
 
-    def _is_idle(self, waiting: Iterable[tuple[Batch, "Future[Encoded]"]]) -> bool:
-        return sum(not future.done() for _, future in waiting) < _AHEAD * self._others
+    def _begun(self, batch: Batch, waiting: Iterable[tuple[Batch, "Future[Encoded]"]]) -> "Future[Encoded]":
+        """Give a batch to another process, or do it here where the others have enough to do."""
+        others_have = sum(not future.done() for _, future in waiting)
+        if self._pool and others_have < _AHEAD * self._others:
+            with _telling_of_lost_workers():
+                return self._pool.submit(_work, batch)
+        future: Future[Encoded] = Future()
+        try:
+            future.set_result(self._encoder(batch))
+        except Exception as error:  # for its turn
+            future.set_exception(error)
+        return future
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -99,19 +114,23 @@ def _until_failure(pieces: Iterable[Piece], failure: list[Exception]) -> Iterato
         failure.append(error)
 
 
-def _now(encoder: PieceEncoder, batch: Batch) -> "Future[Encoded]":
-    """Do it here, and keep what comes of it, or what goes wrong, until its turn."""
-    future: Future[Encoded] = Future()
-    try:
-        future.set_result(encoder(batch))
-    except Exception as error:
-        future.set_exception(error)
-    return future
-
-
 def _first(waiting: "deque[tuple[Batch, Future[Encoded]]]") -> tuple[Batch, Encoded]:
     batch, future = waiting.popleft()
-    return batch, future.result()
+    return batch, _result(future)
+
+
+def _result(future: "Future[T]") -> T:
+    with _telling_of_lost_workers():
+        return future.result()
+
+
+@contextmanager
+def _telling_of_lost_workers() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        reason = "a worker process ended unasked; where memory is short, fewer --jobs help"
+        raise ChildProcessError(reason) from None
 
 
 # ---- in a worker process
@@ -132,6 +151,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _ask(function: Callable[[Tokenizer], T]) -> T:
+    return function(_encoder.tokenizer)
 
 
 def _work(batch: Batch) -> Encoded:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.vectorized import long_pieces
 from minigpt2.vectorized.boundaries import piece_starts
@@ -59,9 +59,10 @@ class Engine:
         self._window = window
         ids = vocabulary.ids
         self._ids = None if ids[-1] == len(ids) - 1 else ids
+        self._kind = np.min_scalar_type(int(ids[-1]))
 
-    def encode(self, text: str) -> Ids:
-        """The ids of a text in which special tokens are plain text, shape (tokens,).
+    def encode(self, text: str, kind: DTypeLike | None = None) -> Ids:
+        """The ids of a text in which special tokens are plain text, shape (tokens,), by default of the smallest type.
 
         Raises:
             UnicodeEncodeError: the text has a lone surrogate.
@@ -69,7 +70,7 @@ class Engine:
         larger = 1
         while True:
             try:
-                return self._to_ids(list(self._symbols(text, larger)))
+                return self._gather(self._symbols(text, larger), np.dtype(kind or self._kind))
             except _TornError:
                 larger *= 2
 
@@ -87,9 +88,9 @@ class Engine:
                 counts.append(np.array([len(parts[-1])]))
             else:
                 symbols, of_each = self._encode_joined(group)
-                parts.append(self._to_ids([symbols]))
+                parts.append(symbols if self._ids is None else self._ids.take(symbols))
                 counts.append(of_each)
-        return self._to_ids([]) if not parts else np.concatenate(parts), np.cumsum(np.concatenate(counts))
+        return np.concatenate([np.empty(0, self._kind), *parts]), np.cumsum(np.concatenate(counts))
 
     def _encode_joined(self, texts: Sequence[str]) -> tuple[NDArray[Any], Places]:
         """Short texts in one window, each with a newline at its end, at which a piece starts and ends in any case.
@@ -113,9 +114,17 @@ class Engine:
         kept[newlines] = False
         return symbols[kept], np.diff(newlines, prepend=-1) - 1
 
-    def _to_ids(self, symbols: list[NDArray[Any]]) -> Ids:
-        joined = symbols[0] if len(symbols) == 1 else np.concatenate([np.empty(0, np.uint16), *symbols])
-        return joined if self._ids is None else self._ids.take(joined)
+    def _gather(self, windows: Iterator[NDArray[Any]], kind: np.dtype[Any]) -> Ids:
+        """The ids of all windows in one array, which grows as they come: nothing is kept twice."""
+        ids, used = np.empty(1 << 16, kind), 0
+        for symbols in windows:
+            end = used + len(symbols)
+            if end > len(ids):
+                ids.resize(end + (end >> 1), refcheck=False)
+            ids[used:end] = symbols if self._ids is None else self._ids.take(symbols)
+            used = end
+        ids.resize(used, refcheck=False)
+        return ids
 
     def _current_memory(self) -> Memory:
         memory = self._memory

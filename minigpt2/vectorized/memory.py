@@ -146,15 +146,17 @@ class Memory:
         self._long: dict[bytes, int] = {}
         self._store = Store(known.tokens)
         self._lock = Lock()
+        self._version = 0
         self.characters = 0  # met so far, about
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to forget everything and start anew."""
+        """Whether it is so full that it is time to forget everything and start anew."""
         return self._store.is_nearly_full or len(self._long) >= MOST_LONG
 
     def find(self, data: bytes, starts: Places, lengths: Places) -> Found:
         """Look up the pieces of a window."""
+        version = self._version
         words_at = _words_at(np.frombuffer(data + _PADDING, np.uint8))
         words = words_at.take(starts)
         clipped = np.minimum(lengths, TWO_WORDS + 1)
@@ -163,7 +165,6 @@ class Memory:
         places = _fast_places(words)
         missed = np.flatnonzero(self._fast_words.take(places) != words)
         entries = self._fast_entries.take(places)
-        version = self._store.pieces
         is_long = lengths.take(missed) > TWO_WORDS
         long, short = missed[is_long], missed[~is_long]
         low, high = _two_words(words_at, starts.take(short), lengths.take(short))
@@ -212,10 +213,11 @@ class Memory:
             kept = first[homes.take(first) != ABSENT]
             self._keep(homes.take(kept), low.take(kept), high.take(kept), entry_of.take(kept))
         self._fill_in(windows, entries, entry_of_long)
+        self._version += 1  # last, so that whoever looks up from now on finds all of it
 
     def _entries_by_now(self, windows: Sequence[Found], low: Words, high: Words) -> Entries:
         """Another thread may have met them since they were looked up."""
-        if all(window.version == self._store.pieces for window in windows):
+        if all(window.version == self._version for window in windows):
             return np.full(len(low), ABSENT, np.int32)
         return self._table.find(low, high)
 
@@ -252,8 +254,7 @@ class Memory:
         ends = np.cumsum([len(window.unknown) for window in windows])
         for window, own in zip(windows, np.split(entries, ends[:-1]), strict=True):
             window.entries[window.unknown] = own
-            known = self._long
-            window.entries[window.long] = [known.get(p) or entry_of_long[p] for p in window.long_pieces]
+            window.entries[window.long] = [self._long.get(p) or entry_of_long[p] for p in window.long_pieces]
 
     def _make_fast(self, words: Words, entries: Entries) -> None:
         """Give pieces of one word the fast places that are free; a taken one is never given away."""

@@ -1,4 +1,4 @@
-"""Runs of small numbers, four or eight to a word, so that numpy joins them a word at a time.
+"""Runs of small numbers, two, four or eight to a word, so that numpy joins them a word at a time.
 
 To join runs, each is written where the one before it ends, a word at a time, from left to right. The last word of a run
 may reach beyond its end, but only into runs that are written after it.
@@ -27,8 +27,8 @@ class Packed(NamedTuple):
 
     kind: np.dtype[Any]
     heads: Words
-    further: Places
-    tail_starts: Places
+    further: NDArray[np.integer]
+    tail_starts: NDArray[np.integer]
     tails: Words
 
     @classmethod
@@ -47,7 +47,7 @@ class Packed(NamedTuple):
     def join(self, runs: NDArray[np.integer]) -> tuple[NDArray[Any], Places]:
         """The numbers of some runs, one run after the other, and where each starts."""
         lanes = 8 // self.kind.itemsize
-        lengths = self.further.take(runs) + 1
+        lengths = self.further.take(runs).astype(np.int64) + 1
         ends = np.cumsum(lengths)
         starts = ends - lengths
         total = int(ends[-1]) if len(ends) else 0
@@ -55,7 +55,7 @@ class Packed(NamedTuple):
         words = np.ndarray((total + 1,), np.uint64, joined, strides=(self.kind.itemsize,))
         longer = np.flatnonzero(lengths > lanes)
         if len(longer):
-            tails = self.tail_starts.take(runs.take(longer))
+            tails = self.tail_starts.take(runs.take(longer)).astype(np.int64)
             self._write_tails(words, starts.take(longer), lengths.take(longer), tails)
         words[starts] = self.heads.take(runs)
         for i in longer[lengths.take(longer) > lanes * _MANY_WORDS].tolist():

@@ -15,8 +15,8 @@ Symbols = NDArray[np.int32]
 Ranks = NDArray[np.int32]
 Places = NDArray[np.int64]
 
-#: The rank of a pair that is no merge: higher than any, with room for a position below it in an int32.
-NO_RANK = (1 << 24) - 1
+#: The rank of a pair that is no merge: higher than any.
+NO_RANK = np.iinfo(np.int32).max
 
 _EMPTY = np.uint64(2**64 - 1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -30,7 +30,7 @@ class Merges:
         self.symbol_of_byte = np.searchsorted(self.ids, vocabulary.byte_ids).astype(np.int32)
         self.products = np.searchsorted(self.ids, vocabulary.products).astype(np.int32)
         self._vocabulary = vocabulary
-        left, right = np.searchsorted(self.ids, vocabulary.pairs).T
+        left, right = np.searchsorted(self.ids, vocabulary.pairs).T.astype(np.int64)
         self._build_table(left << 32 | right)
         ranks = self.ranks(left.astype(np.int32), right.astype(np.int32))
         self.in_order = _merges_come_after_their_parts(left, right, self.products, ranks)

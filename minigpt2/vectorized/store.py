@@ -45,11 +45,12 @@ class Store:
         self._heads = np.zeros(self.limit, np.uint64)
         lanes = 8 // self._kind.itemsize
         self._heads.view(self._kind)[: tokens * lanes : lanes] = np.arange(tokens)
-        self._further = np.zeros(self.limit, np.int64)
-        self._tail_starts = np.zeros(self.limit, np.int64)
+        self._further = np.zeros(self.limit, np.uint16)
+        self._tail_starts = np.zeros(self.limit, np.int32)
         self._tails = np.empty(MOST_TAILS, np.uint64)
         self._tokens = self._entries = tokens
         self._used = 0
+        self._had_no_room = False
 
     @property
     def pieces(self) -> int:
@@ -58,7 +59,8 @@ class Store:
 
     @property
     def is_nearly_full(self) -> bool:
-        return self.pieces > MOST_PIECES // 4 * 3 or self._used > MOST_TAILS // 4 * 3
+        """Whether new pieces hardly have room."""
+        return self._had_no_room or self.pieces > MOST_PIECES // 4 * 3 or self._used > MOST_TAILS // 4 * 3
 
     def pack(self, merged: Pieces) -> Packed:
         """Merged pieces as the store keeps them."""
@@ -69,6 +71,7 @@ class Store:
         packed = self.pack(merged)
         end, used = self._entries + len(packed.heads), self._used + len(packed.tails)
         if end > self.limit or used > len(self._tails):
+            self._had_no_room = True
             return overflow.add(packed)
         new = slice(self._entries, end)
         self._tails[self._used : used] = packed.tails

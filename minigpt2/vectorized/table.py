@@ -31,13 +31,12 @@ class Table:
         self._low = np.zeros(1 << bits, np.uint64)
         self._high = np.zeros(1 << bits, np.uint64)
         self._values = np.zeros(1 << bits, np.int32)
-        self._claims = np.full(1 << bits, ABSENT, np.int32)
 
     def copy(self, bits: int) -> "Table":
-        """A table of `2**bits` places, not fewer, with the same content, which grows on its own."""
+        """A table of `2**bits` places, not fewer, that grows on its own; a key that finds no place is left out."""
         if len(self._low) == 1 << bits:
             twin = Table.__new__(Table)
-            twin.bits, twin._shift, twin._claims = bits, self._shift, np.full(1 << bits, ABSENT, np.int32)
+            twin.bits, twin._shift = bits, self._shift
             twin._low, twin._high, twin._values = self._low.copy(), self._high.copy(), self._values.copy()
             return twin
         grown = Table(bits)
@@ -96,13 +95,14 @@ class Table:
         Returns the places (`ABSENT` where `PROBES` of them are taken) and, for each key, the index of the one among
         its equals that stands for all; a key without a place stands for itself.
         """
+        claims = np.full(len(self._low), ABSENT, np.int32)
         homes = np.full(len(low), ABSENT, np.int64)
         owners = np.arange(len(low))
         places, waiting = self._first_places(low, high), np.arange(len(low))
         for _ in range(PROBES):
-            free = np.flatnonzero((self._high.take(places) == 0) & (self._claims.take(places) == ABSENT))
-            self._claims[places.take(free)] = waiting.take(free)  # of equals and rivals, one stays
-            owner = self._claims.take(places)
+            free = np.flatnonzero((self._high.take(places) == 0) & (claims.take(places) == ABSENT))
+            claims[places.take(free)] = waiting.take(free)  # of equals and rivals, one stays
+            owner = claims.take(places)
             mine = owner != ABSENT
             mine &= (low.take(owner) == low.take(waiting)) & (high.take(owner) == high.take(waiting))
             settled, more = np.flatnonzero(mine), np.flatnonzero(~mine)
@@ -112,7 +112,6 @@ class Table:
                 break
             waiting = waiting.take(more)
             places = self._next_places(places.take(more), low.take(waiting), high.take(waiting))
-        self._claims[homes[homes != ABSENT]] = ABSENT
         return homes, owners
 
     def store(self, homes: Places, low: Words, high: Words, values: Values) -> None:

@@ -55,7 +55,7 @@ def test_merges_in_an_order_that_no_training_makes_still_mean_the_same(tmp_path:
 def test_tokens_added_by_transformers_are_found_and_skipped_as_there(trained: Path, tmp_path: Path) -> None:
     theirs = load_in_transformers(trained)
     theirs.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|us"]})
-    theirs.add_tokens(["two words", "日本人"])
+    theirs.add_tokens(["two words", "日本人", "café"])
     theirs.save_pretrained(tmp_path)
     ours = Tokenizer.from_pretrained(tmp_path)
     text = "a <|user|> says two words<|us 日本人 the end<|endoftext|>"
@@ -64,8 +64,24 @@ def test_tokens_added_by_transformers_are_found_and_skipped_as_there(trained: Pa
     assert ours.tokenize(text) == theirs.tokenize(text)
     for skip in (True, False):
         assert ours.decode(ids, skip_special_tokens=skip) == theirs.decode(ids, skip_special_tokens=skip)
+    ours_again = saved_and_read(ours, tmp_path / "again")
+    assert ours_again.encode(text) == ids
+    assert ours_again.decode(ids) == theirs.decode(ids)
+    offsets = theirs("un café 日本人 noir", return_offsets_mapping=True)["offset_mapping"]
+    assert ours("un café 日本人 noir", return_offsets_mapping=True).offset_mapping == offsets
     assert (ours.vocab_size, len(ours)) == (theirs.vocab_size, len(theirs))
     assert set(ours.all_special_tokens) == set(theirs.all_special_tokens)
+
+
+def saved_and_read(tokenizer: Tokenizer, directory: Path) -> Tokenizer:
+    tokenizer.save_pretrained(directory)
+    return Tokenizer.from_pretrained(directory)
+
+
+def test_what_one_vocabulary_added_does_not_stay_beside_another(trained: Path, tmp_path: Path) -> None:
+    Tokenizer.from_pretrained(trained).save_pretrained(tmp_path)
+    (tmp_path / "added_tokens.json").write_text('{"<|user|>": 50257}')
+    assert saved_and_read(Tokenizer(), tmp_path).get_vocab() == Tokenizer().get_vocab()
 
 
 def test_a_vocabulary_without_end_of_text_gets_it_at_the_end_as_in_transformers(trained: Path, tmp_path: Path) -> None:
@@ -76,3 +92,5 @@ def test_a_vocabulary_without_end_of_text_gets_it_at_the_end_as_in_transformers(
     ours, theirs = Tokenizer.from_pretrained(tmp_path), load_in_transformers(tmp_path)
     assert ours.eos_token_id == theirs.eos_token_id == len(vocab)
     assert ours.encode("the<|endoftext|>") == theirs.encode("the<|endoftext|>")
+    again = saved_and_read(ours, tmp_path / "again")
+    assert again.decode(again.encode("the<|endoftext|>"), skip_special_tokens=True) == "the"
