@@ -187,7 +187,7 @@ class Tokenizer:
 
     def encode_batch(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         num_threads: int | None = None,
         *,
         allowed_special: Selection = "all",
@@ -204,7 +204,7 @@ class Tokenizer:
 
     def encode_batch_to_numpy(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         num_threads: int | None = None,
         dtype: DTypeLike = np.uint32,
         *,
@@ -225,7 +225,7 @@ class Tokenizer:
         return ids.astype(kind, copy=False), offsets
 
     def _encode_batch(
-        self, texts: Sequence[str], num_threads: int | None, allowed: Selection, disallowed: Selection
+        self, texts: Iterable[str], num_threads: int | None, allowed: Selection, disallowed: Selection
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if num_threads is not None and _id(num_threads, "num_threads") < 1:
             raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None for one a processor")
@@ -245,7 +245,7 @@ class Tokenizer:
 
     def __call__(
         self,
-        text: str | Sequence[str],
+        text: str | Iterable[str],
         *,
         padding: Padding = False,
         truncation: Truncation = False,

@@ -270,7 +270,7 @@ def test_an_enormous_pretoken_comes_back_whole(text: str) -> None:
 
 def test_iterators_of_texts_and_ids_are_taken_whole() -> None:
     assert tok(text for text in ("Hello", " world")).input_ids == [[15496], [995]]
-    assert tok.encode_batch(text for text in ("Hello", " world")) == [[15496], [995]]  # type: ignore[arg-type]
+    assert tok.encode_batch(text for text in ("Hello", " world")) == [[15496], [995]]
     assert tok.decode_with_offsets(iter([40, 1101])) == ("I'm", [0, 1])  # type: ignore[arg-type]
     assert tok.convert_tokens_to_string(iter(["Ġlife"])) == " life"  # type: ignore[arg-type]
 
