@@ -73,6 +73,7 @@ class Journal:
         if lines and not lines[-1].endswith(b"\n"):  # the run ended as it wrote this one
             self._file.truncate(sum(map(len, lines)) - len(lines.pop()))
         self.progress: Progress | None = None
+        self._tallies: dict[int, Tally] = {}
         self._states: dict[int, list[int]] = {}
         try:
             self._request, *entries = map(json.loads, lines or [b"null"])
@@ -82,9 +83,9 @@ class Journal:
             raise ValueError(f"{self._path} is damaged ({error}): delete it to start over") from None
 
     def _take(self, tallies: dict[str, list[int]], states: dict[str, list[int]], **place: int) -> None:
-        so_far = self.progress.tallies if self.progress else {}
-        self.progress = Progress(**place, tallies=so_far | {int(i): Tally(*tally) for i, tally in tallies.items()})
-        self._states |= {int(i): state for i, state in states.items()}
+        self._tallies.update({int(i): Tally(*tally) for i, tally in tallies.items()})
+        self._states.update({int(i): state for i, state in states.items()})
+        self.progress = Progress(**place, tallies=self._tallies)
 
     def clear(self) -> None:
         """Forget what it says, before there is anything else to continue."""
@@ -126,6 +127,8 @@ class Journal:
 
     def remove(self) -> None:
         """Take it away."""
+        if os.name == "nt":  # which removes no open file
+            self.close()
         self._path.unlink(missing_ok=True)
         self.close()
 

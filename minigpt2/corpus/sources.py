@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -39,7 +40,7 @@ class Source:
         """Its name in messages."""
         return "standard input" if self.name == STANDARD_INPUT else self.name
 
-    @property
+    @cached_property
     def suffixes(self) -> list[str]:
         """The endings of its name that say what it holds: `[".jsonl", ".gz"]`."""
         return [] if self.name == STANDARD_INPUT else [suffix.lower() for suffix in Path(self.name).suffixes]

@@ -98,11 +98,11 @@ def _batches(pieces: Iterable[Piece]) -> Iterator[Batch]:
     batch: Batch = []
     size = 0
     for piece in pieces:
-        batch.append(piece)
-        size += piece.size
-        if size >= SIZE // 2:
+        if batch and size + piece.size > SIZE:
             yield batch
             batch, size = [], 0
+        batch.append(piece)
+        size += piece.size
     if batch:
         yield batch
 
