@@ -27,6 +27,9 @@ FIRST_WINDOW = 1 << 16
 ENOUGH = 1 << 14
 GROUP = 8
 
+#: By how many ids an output grows at most at a time; its pages are moved, not copied.
+_ROOM = 1 << 20
+
 #: Bytes before a window's end in which no piece may start: a start depends on three characters after it.
 _LOOK_AHEAD = 16
 
@@ -116,11 +119,11 @@ class Engine:
 
     def _gather(self, windows: Iterator[NDArray[Any]], kind: np.dtype[Any]) -> Ids:
         """The ids of all windows in one array, which grows as they come: nothing is kept twice."""
-        ids, used = np.empty(1 << 16, kind), 0
+        ids, used = np.empty(0, kind), 0
         for symbols in windows:
             end = used + len(symbols)
             if end > len(ids):
-                ids.resize(end + (end >> 1), refcheck=False)
+                ids.resize(end + min(end, _ROOM), refcheck=False)
             ids[used:end] = symbols if self._ids is None else self._ids.take(symbols)
             used = end
         ids.resize(used, refcheck=False)
