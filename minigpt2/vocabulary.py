@@ -129,7 +129,8 @@ class Vocabulary:
 
     def merges_txt(self) -> str:
         """The text of `merges.txt`: for GPT-2, byte for byte the published file."""
-        lines = [f"{self.written(left)} {self.written(right)}" for left, right in self.pairs.tolist()]
+        written = {token_id: self.written(token_id) for token_id in self.token_bytes}
+        lines = [f"{written[left]} {written[right]}" for left, right in self.pairs.tolist()]
         return "\n".join(["#version: 0.2", *lines, ""])
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import multiprocessing
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -337,6 +338,17 @@ def test_a_table_without_the_text_is_refused(column: dict[str, list[object]], me
     parquet.write_table(pyarrow.table(column), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=message):
         count(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "package"), [("a.zst", "backports.zstd"), ("a.parquet", "pyarrow")])
+def test_a_package_that_is_missing_is_named(
+    name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delattr("backports.zstd")
+    with pytest.raises(ImportError, match=rf"needs the package {package}: pip install 'minigpt2\["):
+        count(tmp_path / name)
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
