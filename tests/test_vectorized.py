@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer, bpe
 from minigpt2.pretokenize import pretokenize
-from minigpt2.vectorized import long_pieces, memory, merging, packed, store, table
-from minigpt2.vectorized.boundaries import piece_starts
+from minigpt2.vectorized import boundaries, keys, long_pieces, memory, merging, packed, store, table
 from minigpt2.vectorized.decoding import Decoder
 from minigpt2.vectorized.engine import Engine
 from minigpt2.vectorized.pairs import Merges
+from minigpt2.vectorized.short_pieces import ShortPieces
 from minigpt2.vocabulary import Vocabulary, gpt2
 from tests.conftest import hurtful_texts
 from tests.readable import readable_ids, small_vocabulary
@@ -109,6 +109,13 @@ def small_vocabulary_of_many(words: str) -> Vocabulary:
 # ---- whatever is remembered
 
 
+def test_every_token_of_gpt2_merges_to_itself() -> None:
+    vocabulary = gpt2()
+    for token_id, data in vocabulary.token_bytes.items():
+        symbols = [vocabulary.byte_ids[byte] for byte in data]
+        assert bpe.merge(symbols, vocabulary.merges) == [token_id] or token_id in vocabulary.added_tokens.values()
+
+
 def test_the_second_time_is_as_the_first() -> None:
     engine, text = Engine(gpt2()), words(2000)
     first = engine.encode(text)
@@ -141,7 +148,7 @@ def test_a_growing_table_keeps_what_it_has() -> None:
 
 
 def test_keys_that_all_collide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_SALT", np.zeros(2, np.uint64))
+    monkeypatch.setattr(table, "_SALT", np.zeros(3, np.uint64))
     engine = Engine(small_vocabulary(WORDS))
     for _ in range(2):
         assert engine.encode(words(500)).tolist() == readable_ids(SMALL, words(500))
@@ -165,8 +172,8 @@ def test_threads_that_empty_the_memory_agree_with_one(monkeypatch: pytest.Monkey
 
 
 def check_starts(text: str) -> None:
-    starts = piece_starts(text, text.encode(), np.ones(65536, np.bool_))
-    lengths = [len(pretoken.encode()) for pretoken in pretokenize(text)]
+    starts, lengths = boundaries.pieces(text, text.encode(), np.ones(65536, np.bool_))
+    assert lengths.tolist() == [len(pretoken.encode()) for pretoken in pretokenize(text)]
     assert starts.tolist() == np.cumsum([0, *lengths])[:-1].tolist()
 
 
@@ -229,21 +236,78 @@ def test_packed_runs_join_as_lists_do(runs: list[list[int]], data: st.DataObject
     kind = np.dtype(data.draw(st.sampled_from([np.uint16, np.uint32])))
     whole = packed.Packed.pack(numbers, np.array([len(run) for run in runs]), kind)
     chosen = data.draw(st.lists(st.integers(0, len(runs) - 1), max_size=30))
-    joined, starts = whole.join(np.array(chosen, np.int64))
-    assert joined.tolist() == [number for run in chosen for number in runs[run]]
-    assert starts.tolist() == np.cumsum([0, *(len(runs[run]) for run in chosen)])[:-1].tolist()
+    assert whole.join(np.array(chosen, np.int64)).tolist() == [number for run in chosen for number in runs[run]]
+    among = [[number] for number in range(len(chosen))]
+    places = sorted(data.draw(st.sets(st.sampled_from(range(len(chosen)))))) if chosen else []
+    for place in places:
+        among[place] = runs[chosen[place]]
+    joined, starts = whole.join_among(
+        np.arange(len(chosen)).astype(kind),
+        np.array(places, np.int64),
+        np.array([chosen[place] for place in places], np.int64),
+    )
+    assert joined.tolist() == [number for run in among for number in run]
+    assert starts.tolist() == np.cumsum([0, *map(len, among)])[:-1].tolist()
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 3)), max_size=60))
-def test_a_table_answers_as_a_dict_does(keys: list[tuple[int, int]]) -> None:
-    distinct = list(dict.fromkeys(keys))
-    known = dict(zip(distinct[::2], range(len(distinct)), strict=False))
-    small = table.Table(8)
-    low, high = (np.array([key[i] for key in known], np.uint64) for i in (0, 1))
-    small.add(low, high, np.array(list(known.values()), np.int32))
-    low, high = (np.array([key[i] for key in keys], np.uint64) for i in (0, 1))
-    assert small.find(low, high).tolist() == [known.get(key, table.ABSENT) for key in keys]
-    assert small.copy(10).find(low, high).tolist() == [known.get(key, table.ABSENT) for key in keys]
+PIECES = st.lists(st.binary(min_size=1, max_size=keys.LONGEST), max_size=60)
+
+
+def keys_of(pieces: list[bytes]) -> keys.Keys:
+    lengths = np.array([len(piece) for piece in pieces], np.int64)
+    return keys.keys_of(keys.words_at(b"".join(pieces)), np.cumsum(lengths) - lengths, lengths)
+
+
+@given(PIECES)
+def test_a_key_has_all_bytes_of_its_piece(pieces: list[bytes]) -> None:
+    data, lengths = keys.bytes_of(keys_of(pieces))
+    assert (data.tobytes(), lengths.tolist()) == (b"".join(pieces), [len(piece) for piece in pieces])
+
+
+@given(PIECES, st.integers(6, 9))
+def test_a_table_answers_as_a_dict_does(pieces: list[bytes], bits: int) -> None:
+    distinct = list(dict.fromkeys(pieces))[::2]
+    known = dict(zip(distinct, range(len(distinct)), strict=True))
+    small = table.Table(bits)
+    small.add(keys_of(distinct), np.arange(len(distinct), dtype=np.int32))
+    for answers in (small, small.grown(bits + 2)):
+        found = answers.find(keys_of(pieces)).tolist()
+        assert all(value in (known.get(piece), table.ABSENT) for piece, value in zip(pieces, found, strict=True))
+        assert found.count(table.ABSENT) <= sum(piece not in known for piece in pieces) + (bits < 8) * len(pieces)
+
+
+@given(PIECES)
+def test_one_of_equal_keys_stands_for_all(pieces: list[bytes]) -> None:
+    owners = table.owners(keys_of(pieces * 2)).tolist()
+    assert [(pieces * 2)[owner] for owner in owners] == pieces * 2
+    assert len(set(owners)) == len(set(pieces))
+
+
+@given(st.lists(st.binary(min_size=1, max_size=9), max_size=60), st.data())
+def test_short_pieces_are_found_or_not_but_never_mistaken(pieces: list[bytes], data: st.DataObject) -> None:
+    put = list(dict.fromkeys(data.draw(st.lists(st.sampled_from(pieces))))) if pieces else []
+    short = ShortPieces()
+    short.put(*words_and_lengths(put), np.arange(len(put)))
+    entries, missed = short.find(*words_and_lengths(pieces))
+    for index in set(range(len(pieces))) - set(missed.tolist()):
+        assert put[entries[index]] == pieces[index]
+    assert all(len(pieces[index]) > 7 or pieces[index] not in put for index in missed.tolist())
+
+
+def test_of_short_pieces_that_share_a_slot_the_last_is_held() -> None:
+    pieces = [f"{number:x}".encode() for number in range(70_000)]
+    short = ShortPieces()
+    for half in (slice(35_000), slice(35_000, None)):
+        short.put(*words_and_lengths(pieces[half]), np.arange(70_000)[half])
+    entries, missed = short.find(*words_and_lengths(pieces))
+    found = np.setdiff1d(np.arange(70_000), missed)
+    assert 0 < len(missed) < 70_000
+    assert np.array_equal(entries[found], found)
+
+
+def words_and_lengths(pieces: list[bytes]) -> tuple[keys.Words, np.ndarray]:
+    lengths = np.array([len(piece) for piece in pieces], np.int64)
+    return keys.words_at(b"".join(pieces)).take(np.cumsum(lengths) - lengths), lengths
 
 
 @given(st.lists(st.integers(0, 50256), max_size=300))

@@ -8,18 +8,19 @@ The split pattern looks like a scan but is local. With the class of every charac
   unless it is a space;
 - an apostrophe that starts a pretoken and is followed by s, t, m, d, re, ve or ll ends it after those letters.
 
-A *piece* is a pretoken, or a part of one: merges only ever build the vocabulary's tokens, so where two bytes are
-neighbours in no token, no merge can join them, and the pretoken is cut there.
+A *piece* is a pretoken, or a part of a long one: merges only ever build the vocabulary's tokens, so where two bytes are
+neighbours in no token, no merge can join them, and the pretoken may be cut there.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.pretokenize import SPACE, character_classes
+from minigpt2.vectorized.keys import LONGEST
+from minigpt2.vectorized.pairs import Places
 
 Bytes = NDArray[np.uint8]
 Characters = NDArray[np.uint8] | NDArray[np.uint32]
-Places = NDArray[np.int64]
 
 _ASCII = bytes(range(128))
 _CLASS_OF_ASCII = character_classes()[:128].tobytes() + bytes(128)
@@ -27,35 +28,46 @@ _BLANK, _APOSTROPHE, _E, _L, _R, _V = b" 'elrv"
 _ONE_LETTER = np.isin(np.arange(128), list(b"stmd"))
 
 
-def piece_starts(text: str, data: bytes, joinable: NDArray[np.bool_]) -> Places:
-    """The bytes at which the pieces of a text start, ascending, the first 0, shape (pieces,).
+def pieces(text: str, data: bytes, joinable: NDArray[np.bool_]) -> tuple[Places, Places]:
+    """The bytes at which the pieces of a text start, ascending, the first 0, and their lengths, each shape (pieces,).
 
     `data` is the text's UTF-8; `joinable`, shape (65536,), tells which two bytes, the first times 256 plus the
     second, are neighbours in some token.
     """
+    utf8 = np.frombuffer(data, np.uint8)
     beyond_ascii = len(data) - len(text)
     if beyond_ascii * 8 < len(text):
-        return _starts_by_byte(data, joinable, bool(beyond_ascii))
-    return _starts_by_character(text, data, joinable)
+        return _cut_long(_starts_by_byte(data, bool(beyond_ascii)), None, utf8, joinable)
+    return _cut_long(_starts_by_character(text), np.flatnonzero(_is_first_byte(utf8)), utf8, joinable)
 
 
-def _starts_by_character(text: str, data: bytes, joinable: NDArray[np.bool_]) -> Places:
-    """For text in any script: decide for characters, then find the byte where each starts."""
+def part_starts(utf8: Bytes, starts: Places, joinable: NDArray[np.bool_]) -> Places:
+    """The bytes at which pieces start, and those where within them a character does that no merge joins to the last."""
+    is_start = _is_first_byte(utf8)
+    is_start[starts] = False
+    within = np.flatnonzero(is_start)
+    is_start[within] = _no_merge_joins(utf8, within, joinable)
+    is_start[starts] = True
+    return np.flatnonzero(is_start)
+
+
+def _is_first_byte(utf8: Bytes) -> NDArray[np.bool_]:
+    """Which bytes are a character's first: no 10xxxxxx, as signed numbers the lowest."""
+    return utf8.view(np.int8) >= -64
+
+
+def _starts_by_character(text: str) -> NDArray[np.bool_]:
+    """For text in any script: which of its characters start a pretoken."""
     characters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    starts = _pretoken_starts(characters, character_classes().take(characters))
-    utf8 = np.frombuffer(data, np.uint8)
-    byte_of_character = np.flatnonzero((utf8 & 0xC0) != 0x80)  # a character's first byte is no 10xxxxxx
-    beyond = np.flatnonzero((characters >= 0x80) & ~starts)
-    starts[beyond] = _no_merge_joins(utf8, byte_of_character.take(beyond), joinable)
-    return byte_of_character.take(np.flatnonzero(starts))
+    return _pretoken_starts(characters, character_classes().take(characters))
 
 
-def _starts_by_byte(data: bytes, joinable: NDArray[np.bool_], is_mixed: bool) -> Places:
-    """For text that is ASCII but for a few characters: decide for bytes, each of the class of its character."""
+def _starts_by_byte(data: bytes, is_mixed: bool) -> NDArray[np.bool_]:
+    """For text that is ASCII but for a few characters: which bytes do, each being of the class of its character."""
     utf8 = np.frombuffer(data, np.uint8)
     classes = np.frombuffer(bytearray(data.translate(_CLASS_OF_ASCII)), np.uint8)
     if not is_mixed:
-        return np.flatnonzero(_pretoken_starts(utf8, classes))
+        return _pretoken_starts(utf8, classes)
     leads = np.flatnonzero(utf8 >= 0xC0)
     others = np.frombuffer(data.translate(None, _ASCII).decode("utf-8").encode("utf-32-le"), np.uint32)
     classes_of_others = character_classes().take(others)
@@ -70,15 +82,48 @@ def _starts_by_byte(data: bytes, joinable: NDArray[np.bool_], is_mixed: bool) ->
     apart = np.flatnonzero(starts.take(last))
     starts[last.take(apart)] = False
     starts[leads.take(wide.take(apart))] = True
-    within = leads[~starts.take(leads)]
-    starts[within] = _no_merge_joins(utf8, within, joinable)
-    return np.flatnonzero(starts)
+    return starts
+
+
+def _cut_long(
+    starts: NDArray[np.bool_], first_bytes: Places | None, utf8: Bytes, joinable: NDArray[np.bool_]
+) -> tuple[Places, Places]:
+    """Cut the pretokens that are too long for a key at the characters that no merge joins to the one before.
+
+    `starts` is a mask of the bytes that start a pretoken, or of characters, whose first bytes are given then.
+    """
+    elements, places, lengths = _lengths(starts, first_bytes, len(utf8))
+    is_long = lengths > LONGEST
+    if is_long.any():
+        within = np.flatnonzero(_stretched(is_long, elements, len(starts)) & ~starts)
+        bytes_within = within if first_bytes is None else first_bytes.take(within)
+        starts[within] = _no_merge_joins(utf8, bytes_within, joinable) & _is_first_byte(utf8.take(bytes_within))
+        _, places, lengths = _lengths(starts, first_bytes, len(utf8))
+    return places, lengths
+
+
+def _lengths(starts: NDArray[np.bool_], first_bytes: Places | None, end: int) -> tuple[Places, Places, Places]:
+    """The indices that a mask has, the bytes where they are, and how many from each to the next or the end."""
+    elements = np.flatnonzero(starts)
+    places = elements if first_bytes is None else first_bytes.take(elements)
+    lengths = np.empty_like(places)
+    np.subtract(places[1:], places[:-1], out=lengths[:-1])
+    lengths[-1:] = end - places[-1:]
+    return elements, places, lengths
+
+
+def _stretched(mask: NDArray[np.bool_], starts: Places, end: int) -> NDArray[np.bool_]:
+    """From one value for each of some consecutive ranges, one for each of their elements."""
+    first = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(mask[1:] != mask[:-1]) + 1])
+    return np.repeat(mask.take(first), np.diff(starts.take(first), append=end))
 
 
 def _no_merge_joins(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Whether the byte at each place is in no token preceded by the byte before it."""
-    pairs = np.ndarray((len(utf8) - 1,), ">u2", utf8, strides=(1,))
-    return ~joinable.take(pairs.take(places - 1))
+    pairs = utf8.take(places - 1).astype(np.int64)
+    pairs <<= 8
+    pairs |= utf8.take(places)
+    return ~joinable.take(pairs)
 
 
 def _pretoken_starts(characters: Characters, classes: Bytes) -> NDArray[np.bool_]:

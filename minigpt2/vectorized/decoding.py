@@ -21,4 +21,4 @@ class Decoder:
     def decode(self, places: NDArray[np.integer]) -> bytes:
         """The bytes of tokens, one after the other; every place must be one."""
         parts = (places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE))
-        return b"".join(self._tokens.join(part)[0].tobytes() for part in parts)
+        return b"".join(self._tokens.join(part).tobytes() for part in parts)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.vectorized import long_pieces
-from minigpt2.vectorized.boundaries import piece_starts
-from minigpt2.vectorized.memory import Found, Memory, known
+from minigpt2.vectorized.boundaries import pieces
+from minigpt2.vectorized.known import known
+from minigpt2.vectorized.memory import Found, Memory
 from minigpt2.vectorized.pairs import Places, Symbols
 from minigpt2.vocabulary import Vocabulary
 
@@ -42,10 +43,11 @@ Ids = NDArray[Any]
 
 
 class _Window(NamedTuple):
-    """UTF-8, the bytes at which its pieces start, and the byte at which the last of them ends."""
+    """UTF-8, the bytes at which its pieces start, their lengths, and the byte at which the last of them ends."""
 
     data: bytes
     starts: Places
+    lengths: Places
     end: int
 
 
@@ -107,11 +109,12 @@ class Engine:
         text = "".join(lines)
         data = text.encode("utf-8")
         starts_here = np.zeros(len(data), np.bool_)
-        for places in (piece_starts(text, data, self._known.joinable), ends - sizes, ends - 1):
+        for places in (pieces(text, data, self._known.joinable)[0], ends - sizes, ends - 1):
             starts_here[places] = True
         starts = np.flatnonzero(starts_here)
         memory = self._current_memory()
-        ((symbols, first),) = memory.symbols_of([_find(memory, _Window(data, starts, len(data)))])
+        window = _Window(data, starts, np.diff(starts, append=len(data)), len(data))
+        ((symbols, first),) = memory.symbols_of([_find(memory, window)])
         newlines = first.take(np.searchsorted(starts, ends - 1))
         kept = np.ones(len(symbols), np.bool_)
         kept[newlines] = False
@@ -166,21 +169,21 @@ class Engine:
                     raise _TornError
                 follower = -1
             if is_part:
-                first, end, follower = self._settled(first, window.data)
+                first, end, follower = self._settled(first, window.data[: window.end])
             yield first if is_part else window
-            position += _characters(window.data[:end])
+            position += _characters(window.data, end)
 
     def _cut(self, part: str, is_end: bool) -> _Window:
         """The pieces of a window but for the last, which its end may have cut; none, where all is a part of one."""
         data = part.encode("utf-8")
-        starts = piece_starts(part, data, self._known.joinable)
+        starts, lengths = pieces(part, data, self._known.joinable)
         if is_end:
-            return _Window(data, starts, len(data))
+            return _Window(data, starts, lengths, len(data))
         sure = len(data) - _LOOK_AHEAD
         last = int(np.searchsorted(starts, sure, side="right")) - 1
         if sure <= 0:
             raise _TornError
-        return _Window(data, starts[:last], int(starts[last])) if last else _Window(data[:sure], starts[:0], sure)
+        return _Window(data, starts[:last], lengths[:last], int(starts[last]) if last else sure)
 
     def _merge_first(self, window: _Window) -> Symbols:
         """The symbols of a window's first piece, or of the part of one that it is."""
@@ -208,7 +211,7 @@ class Engine:
 
 def _find(memory: Memory, window: _Window) -> Found:
     memory.characters += window.end
-    return memory.find(window.data, window.starts, np.diff(window.starts, append=window.end))
+    return memory.find(window.data, window.starts, window.lengths)
 
 
 def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -223,6 +226,6 @@ def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield texts[begin:]
 
 
-def _characters(data: bytes) -> int:
-    """How many characters UTF-8 holds: as many as bytes that are no 10xxxxxx."""
-    return int(np.count_nonzero((np.frombuffer(data, np.uint8) & 0xC0) != 0x80))
+def _characters(data: bytes, end: int) -> int:
+    """How many characters UTF-8 holds up to a byte: as many as bytes that are no 10xxxxxx."""
+    return end if data.isascii() else int(np.count_nonzero(np.frombuffer(data, np.int8, end) >= -64))

@@ -28,6 +28,8 @@ class Pieces(NamedTuple):
 
 def merge(merges: Merges, data: NDArray[np.uint8], lengths: Places) -> Pieces:
     """Merge the bytes of pieces, laid one after the other, into tokens; no piece is empty."""
+    if not len(lengths):
+        return Pieces(np.empty(0, np.int32), lengths)
     round_ = _Round(merges.symbol_of_byte.take(data), _first_ranks(merges, data), lengths, np.arange(len(lengths)))
     round_.ranks[round_.ends - 1] = NO_RANK
     done: list[_Round] = []
@@ -114,9 +116,8 @@ def _merge_pairs(merges: Merges, round_: _Round, chosen: Places) -> None:
 
 
 def _finish_one_by_one(merges: Merges, round_: _Round) -> _Round:
-    rows = [merges.merge_one(row) for row in np.split(round_.symbols, round_.ends[:-1])]
-    symbols = np.concatenate(rows)
-    return _Round(symbols, symbols, np.array([len(row) for row in rows], np.int64), round_.row_ids)
+    symbols, lengths = merges.merge_each(round_.symbols, round_.lengths)
+    return _Round(symbols, symbols, lengths, round_.row_ids)
 
 
 def ragged_ranges(starts: Places, lengths: Places) -> Places:

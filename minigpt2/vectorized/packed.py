@@ -19,15 +19,14 @@ _MANY_WORDS = 8
 
 
 class Packed(NamedTuple):
-    """Runs of numbers of type `kind`: the first word of each, how many numbers follow the first, and further words.
+    """Runs of numbers of type `kind`: the first word of each, how many numbers it has, and further words.
 
-    A run's words after its first are `tails[tail_starts[run]:]`. Kept as numbers *after the first*, a table that is 0
-    everywhere holds runs of one number.
+    A run's words after its first are `tails[tail_starts[run]:]`.
     """
 
     kind: np.dtype[Any]
     heads: Words
-    further: NDArray[np.integer]
+    lengths: NDArray[np.integer]
     tail_starts: NDArray[np.integer]
     tails: Words
 
@@ -42,31 +41,46 @@ class Packed(NamedTuple):
         words = padded.view(np.uint64)
         is_tail = np.ones(len(words), np.bool_)
         is_tail[first] = False
-        return cls(kind, words.take(first), lengths - 1, np.cumsum(widths - 1) - (widths - 1), words[is_tail])
+        return cls(kind, words.take(first), lengths, np.cumsum(widths - 1) - (widths - 1), words[is_tail])
 
-    def join(self, runs: NDArray[np.integer]) -> tuple[NDArray[Any], Places]:
-        """The numbers of some runs, one run after the other, and where each starts."""
+    def join(self, runs: NDArray[np.integer]) -> NDArray[Any]:
+        """The numbers of some runs, one run after the other."""
+        return self.join_among(np.empty(len(runs), self.kind), np.arange(len(runs)), runs)[0]
+
+    def join_among(
+        self, numbers: NDArray[Any], places: Places, runs: NDArray[np.integer]
+    ) -> tuple[NDArray[Any], Places]:
+        """Numbers, but for the ones at some places, which become runs; and where what became of each starts.
+
+        The numbers at those places are overwritten.
+        """
         lanes = 8 // self.kind.itemsize
-        lengths = self.further.take(runs).astype(np.int64) + 1
+        lengths = np.ones(len(numbers), np.int64)
+        lengths[places] = run_lengths = self.lengths.take(runs).astype(np.int64)
         ends = np.cumsum(lengths)
         starts = ends - lengths
         total = int(ends[-1]) if len(ends) else 0
         joined = np.empty(total + lanes, self.kind)
-        words = np.ndarray((total + 1,), np.uint64, joined, strides=(self.kind.itemsize,))
-        longer = np.flatnonzero(lengths > lanes)
-        if len(longer):
-            tails = self.tail_starts.take(runs.take(longer)).astype(np.int64)
-            self._write_tails(words, starts.take(longer), lengths.take(longer), tails)
-        words[starts] = self.heads.take(runs)
-        for i in longer[lengths.take(longer) > lanes * _MANY_WORDS].tolist():
-            tail = self.tails[self.tail_starts[runs[i]] :].view(self.kind)
-            joined[starts[i] + lanes : ends[i]] = tail[: lengths[i] - lanes]
+        heads = self.heads.take(runs)
+        self._write_words(joined, runs, heads, starts.take(places), run_lengths)
+        numbers[places] = heads.view(self.kind)[::lanes]
+        joined[starts] = numbers
         return joined[:total], starts
 
-    def _write_tails(self, words: Words, starts: Places, lengths: Places, tails: Places) -> None:
-        """Write the words after the first, all runs' last words first: they may reach into others' earlier words."""
+    def _write_words(
+        self, joined: NDArray[Any], runs: NDArray[np.integer], heads: Words, starts: Places, lengths: Places
+    ) -> None:
+        """Write whole words, all runs' last ones first: they may reach into others' earlier words, and beyond."""
         lanes = 8 // self.kind.itemsize
-        most = min(_MANY_WORDS, -(-int(lengths.max()) // lanes))
+        words = np.ndarray((len(joined) - lanes + 1,), np.uint64, joined, strides=(self.kind.itemsize,))
+        longer = np.flatnonzero(lengths > lanes)
+        long_starts, long_lengths = starts.take(longer), lengths.take(longer)
+        tails = self.tail_starts.take(runs.take(longer)).astype(np.int64)
+        most = min(_MANY_WORDS, -(-int(long_lengths.max(initial=0)) // lanes))
         for place in range(most - 1, 0, -1):
-            some = np.flatnonzero(lengths > place * lanes)
-            words[starts.take(some) + place * lanes] = self.tails.take(tails.take(some) + (place - 1))
+            some = np.flatnonzero(long_lengths > place * lanes)
+            words[long_starts.take(some) + place * lanes] = self.tails.take(tails.take(some) + (place - 1))
+        words[starts] = heads
+        for i in np.flatnonzero(long_lengths > lanes * _MANY_WORDS).tolist():
+            tail = self.tails[tails[i] :].view(self.kind)
+            joined[long_starts[i] + lanes : long_starts[i] + long_lengths[i]] = tail[: long_lengths[i] - lanes]

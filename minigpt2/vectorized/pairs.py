@@ -4,6 +4,7 @@ A token's *symbol* is its place among the vocabulary's ascending ids; for GPT-2 
 """
 
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +84,16 @@ class Merges:
         left, right = np.divmod(np.arange(65536), 256)
         return self.ranks(self.symbol_of_byte[left], self.symbol_of_byte[right])
 
-    def merge_one(self, symbols: Symbols) -> Symbols:
-        """Merge the symbols of one piece as `bpe` does."""
-        ids = self.ids.take(symbols).tolist()
+    def merge_each(self, symbols: Symbols, lengths: Places) -> tuple[Symbols, Places]:
+        """Merge the symbols of pieces, laid one after the other, as `bpe` does: one piece after the other."""
+        ids, ends = self.ids.take(symbols).tolist(), np.cumsum(lengths).tolist()
+        rows = [self._merge_one(ids[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)]
+        merged = np.searchsorted(self.ids, np.array(list(chain.from_iterable(rows)), np.int64)).astype(np.int32)
+        return merged, np.array([len(row) for row in rows], np.int64)
+
+    def _merge_one(self, ids: list[int]) -> list[int]:
         merge = bpe.merge if len(ids) < bpe.LONG else bpe.merge_long
-        return np.searchsorted(self.ids, merge(ids, self._vocabulary.merges)).astype(np.int32)
+        return merge(ids, self._vocabulary.merges)
 
 
 def _merges_come_after_their_parts(left: Places, right: Places, products: Symbols, ranks: Ranks) -> bool:

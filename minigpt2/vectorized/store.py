@@ -18,7 +18,7 @@ from minigpt2.vectorized.pairs import Places
 MOST_PIECES = 1 << 17
 MOST_TAILS = 1 << 17
 
-Entries = NDArray[np.int32]
+Entries = NDArray[np.int64]
 
 
 class Overflow:
@@ -30,7 +30,7 @@ class Overflow:
 
     def add(self, packed: Packed) -> Entries:
         """Keep pieces until the call ends, and give their entries."""
-        entries = np.arange(self._next, self._next + len(packed.heads), dtype=np.int32)
+        entries = np.arange(self._next, self._next + len(packed.heads), dtype=np.int64)
         self.packed.append(packed)
         self._next += len(entries)
         return entries
@@ -41,21 +41,17 @@ class Store:
 
     def __init__(self, tokens: int) -> None:
         self._kind = np.dtype(np.uint16 if tokens <= 1 << 16 else np.uint32)
-        self.limit = tokens + MOST_PIECES
-        self._heads = np.zeros(self.limit, np.uint64)
-        lanes = 8 // self._kind.itemsize
-        self._heads.view(self._kind)[: tokens * lanes : lanes] = np.arange(tokens)
-        self._further = np.zeros(self.limit, np.uint16)
-        self._tail_starts = np.zeros(self.limit, np.int32)
-        self._tails = np.empty(MOST_TAILS, np.uint64)
-        self._tokens = self._entries = tokens
+        self._tokens, self.limit = tokens, tokens + MOST_PIECES
+        self._packed = Packed(
+            self._kind,
+            heads=np.empty(MOST_PIECES, np.uint64),
+            lengths=np.empty(MOST_PIECES, np.uint16),
+            tail_starts=np.empty(MOST_PIECES, np.int32),
+            tails=np.empty(MOST_TAILS, np.uint64),
+        )
+        self.pieces = 0  # learned so far
         self._used = 0
         self._had_no_room = False
-
-    @property
-    def pieces(self) -> int:
-        """How many pieces were learned so far."""
-        return self._entries - self._tokens
 
     @property
     def is_nearly_full(self) -> bool:
@@ -69,29 +65,32 @@ class Store:
     def add(self, merged: Pieces, overflow: Overflow) -> Entries:
         """Remember pieces if there is room for all, else leave them to the overflow; give their entries."""
         packed = self.pack(merged)
-        end, used = self._entries + len(packed.heads), self._used + len(packed.tails)
-        if end > self.limit or used > len(self._tails):
+        new = slice(self.pieces, self.pieces + len(packed.heads))
+        used = self._used + len(packed.tails)
+        if new.stop > MOST_PIECES or used > MOST_TAILS:
             self._had_no_room = True
             return overflow.add(packed)
-        new = slice(self._entries, end)
-        self._tails[self._used : used] = packed.tails
-        self._heads[new], self._further[new] = packed.heads, packed.further
-        self._tail_starts[new] = self._used + packed.tail_starts
-        self._entries, self._used = end, used
-        return np.arange(new.start, new.stop, dtype=np.int32)
+        self._packed.tails[self._used : used] = packed.tails
+        self._packed.heads[new], self._packed.lengths[new] = packed.heads, packed.lengths
+        self._packed.tail_starts[new] = self._used + packed.tail_starts
+        self.pieces, self._used = new.stop, used
+        return np.arange(new.start, new.stop) + self._tokens
 
     def symbols_of(self, entries: Entries, overflow: Overflow) -> tuple[NDArray[Any], Places]:
         """The symbols of pieces by their entries, one piece after the other, and where each piece's start."""
-        return self._with(overflow.packed).join(entries)
+        learned = np.flatnonzero(entries >= self._tokens)
+        runs = entries.take(learned) - self._tokens
+        return self._with(overflow.packed).join_among(entries.astype(self._kind), learned, runs)
 
     def _with(self, spilled: list[Packed]) -> Packed:
         if not spilled:
-            return Packed(self._kind, self._heads, self._further, self._tail_starts, self._tails)
-        used = np.cumsum([len(self._tails), *(len(packed.tails) for packed in spilled)])
+            return self._packed
+        parts = [self._packed, *spilled]
+        used = np.cumsum([0, *(len(part.tails) for part in parts)])
         return Packed(
             self._kind,
-            np.concatenate([self._heads, *(packed.heads for packed in spilled)]),
-            np.concatenate([self._further, *(packed.further for packed in spilled)]),
-            np.concatenate([self._tail_starts, *(u + p.tail_starts for u, p in zip(used, spilled, strict=False))]),
-            np.concatenate([self._tails, *(packed.tails for packed in spilled)]),
+            np.concatenate([part.heads for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            np.concatenate([u + part.tail_starts for u, part in zip(used, parts, strict=False)]),
+            np.concatenate([part.tails for part in parts]),
         )

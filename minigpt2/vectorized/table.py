@@ -1,7 +1,7 @@
 """A hash table that answers whole arrays at once: open addressing, where each probe is one step for all keys.
 
-A key is two words, of which the second is never 0; a value is an int32. Look-ups need no lock: a value is written
-before its key, and no key is ever overwritten or removed.
+A value is an int32. Look-ups need no lock: a key's last word, which is never 0, is written last, and no key is ever
+overwritten or removed.
 
 Two things keep it linear on any input, a chosen one included: the hash is salted in every process, so nobody can know
 which keys collide, and a key is looked for in at most `PROBES` places. One that finds them all taken is not stored.
@@ -12,110 +12,116 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
+from minigpt2.vectorized.keys import Keys, Words
+from minigpt2.vectorized.pairs import Places
+
 Values = NDArray[np.int32]
-Places = NDArray[np.int64]
 
 PROBES = 16
 ABSENT = -1
 
-_SALT = np.frombuffer(os.urandom(16), np.uint64) | np.uint64(1)
+_SALT = np.frombuffer(os.urandom(24), np.uint64) | np.uint64(1)
 
 
 class Table:
-    """A table of `2**bits` places; `find` is for any thread, `place` and `store` for one at a time."""
+    """A table of `2**bits` places; `find` is for any thread, `add` for one at a time."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
-        self._shift = np.uint64(64 - bits)
-        self._low = np.zeros(1 << bits, np.uint64)
-        self._high = np.zeros(1 << bits, np.uint64)
+        self._keys = np.zeros((3, 1 << bits), np.uint64)
         self._values = np.zeros(1 << bits, np.int32)
 
-    def copy(self, bits: int) -> "Table":
-        """A table of `2**bits` places, not fewer, that grows on its own; a key that finds no place is left out."""
-        if len(self._low) == 1 << bits:
-            twin = Table.__new__(Table)
-            twin.bits, twin._shift = bits, self._shift
-            twin._low, twin._high, twin._values = self._low.copy(), self._high.copy(), self._values.copy()
-            return twin
-        grown = Table(bits)
-        held = np.flatnonzero(self._high)
-        grown.add(self._low.take(held), self._high.take(held), self._values.take(held))
-        return grown
+    def grown(self, bits: int) -> "Table":
+        """A larger table of the same content; a key that finds no place is left out."""
+        larger = Table(bits)
+        held = np.flatnonzero(self._keys[2])
+        larger.add(self._keys.take(held, axis=1), self._values.take(held))
+        return larger
 
-    def add(self, low: Words, high: Words, values: Values) -> None:
-        """Store distinct absent keys, but for those that find `PROBES` places taken."""
-        homes, _ = self.place(low, high)
-        placed = np.flatnonzero(homes != ABSENT)
-        self.store(homes[placed], low[placed], high[placed], values[placed])
-
-    def _first_places(self, low: Words, high: Words) -> Places:
-        mixed: Words = low * _SALT[0] + high * _SALT[1]
-        mixed ^= mixed >> np.uint64(32)
-        mixed *= _SALT[0]
-        mixed >>= self._shift
-        return mixed.view(np.int64)
-
-    def _next_places(self, places: Places, low: Words, high: Words) -> Places:
-        """Keys that meet in one place go on to different ones, so that full places do not cluster."""
-        steps: Words = (low ^ high) * _SALT[1] >> self._shift | np.uint64(1)
-        further: Places = (places + steps.view(np.int64)) & (len(self._low) - 1)
-        return further
-
-    def find(self, low: Words, high: Words) -> Values:
+    def find(self, keys: Keys) -> Values:
         """The value of each key, or `ABSENT`."""
-        places = self._first_places(low, high)
-        held = self._high.take(places)
-        missed = np.flatnonzero((held != high) | (self._low.take(places) != low))
+        places = _first_places(keys, self.bits)
+        last = self._keys[2].take(places)
+        missed = np.flatnonzero(~self._are_at(places, keys, last))
         values = self._values.take(places)
-        values[missed] = self._find_further(low.take(missed), high.take(missed), places.take(missed), held.take(missed))
+        values[missed] = ABSENT
+        taken = missed.take(np.flatnonzero(last.take(missed)))
+        values[taken] = self._find_further(keys.take(taken, axis=1), places.take(taken))
         return values
 
-    def _find_further(self, low: Words, high: Words, places: Places, held: Words) -> Values:
-        """Go on from places that hold other keys, or none."""
-        values = np.full(len(low), ABSENT, np.int32)
-        waiting = np.flatnonzero(held)
-        low, high, places = low.take(waiting), high.take(waiting), places.take(waiting)
+    def _find_further(self, keys: Keys, places: Places) -> Values:
+        """Go on from places that hold other keys."""
+        values = np.full(len(places), ABSENT, np.int32)
+        waiting = np.arange(len(places))
         for _ in range(PROBES - 1):
             if not len(waiting):
                 break
-            places = self._next_places(places, low, high)
-            held = self._high.take(places)
-            match = (held == high) & (self._low.take(places) == low)
+            places = _next_places(places, keys, self.bits)
+            last = self._keys[2].take(places)
+            match = self._are_at(places, keys, last)
             hits = np.flatnonzero(match)
             values[waiting.take(hits)] = self._values.take(places.take(hits))
-            more = np.flatnonzero(~match & (held != 0))
-            waiting, low, high, places = waiting.take(more), low.take(more), high.take(more), places.take(more)
+            more = np.flatnonzero(~match & (last != 0))
+            waiting, keys, places = waiting.take(more), keys.take(more, axis=1), places.take(more)
         return values
 
-    def place(self, low: Words, high: Words) -> tuple[Places, Places]:
-        """Find a free place for each of some absent keys, equal keys getting the same one.
+    def _are_at(self, places: Places, keys: Keys, last: Words) -> NDArray[np.bool_]:
+        """Whether each place, of which the last word was read before the others, holds the key."""
+        match: NDArray[np.bool_] = last == keys[2]
+        match &= self._keys[0].take(places) == keys[0]
+        match &= self._keys[1].take(places) == keys[1]
+        return match
 
-        Returns the places (`ABSENT` where `PROBES` of them are taken) and, for each key, the index of the one among
-        its equals that stands for all; a key without a place stands for itself.
-        """
-        claims = np.full(len(self._low), ABSENT, np.int32)
-        homes = np.full(len(low), ABSENT, np.int64)
-        owners = np.arange(len(low))
-        places, waiting = self._first_places(low, high), np.arange(len(low))
+    def add(self, keys: Keys, values: Values) -> None:
+        """Store distinct absent keys and their distinct values, but for those that find `PROBES` places taken."""
+        places = _first_places(keys, self.bits)
         for _ in range(PROBES):
-            free = np.flatnonzero((self._high.take(places) == 0) & (claims.take(places) == ABSENT))
-            claims[places.take(free)] = waiting.take(free)  # of equals and rivals, one stays
-            owner = claims.take(places)
-            mine = owner != ABSENT
-            mine &= (low.take(owner) == low.take(waiting)) & (high.take(owner) == high.take(waiting))
-            settled, more = np.flatnonzero(mine), np.flatnonzero(~mine)
-            homes[waiting.take(settled)] = places.take(settled)
-            owners[waiting.take(settled)] = owner.take(settled)
+            free = np.flatnonzero(self._keys[2].take(places) == 0)
+            self._values[places.take(free)] = values.take(free)  # of rivals for a place, one stays
+            won = free.take(np.flatnonzero(self._values.take(places.take(free)) == values.take(free)))
+            for own, given in zip(self._keys, keys, strict=True):
+                own[places.take(won)] = given.take(won)
+            lost = np.ones(len(places), np.bool_)
+            lost[won] = False
+            more = np.flatnonzero(lost)
             if not len(more):
                 break
-            waiting = waiting.take(more)
-            places = self._next_places(places.take(more), low.take(waiting), high.take(waiting))
-        return homes, owners
+            keys, values = keys.take(more, axis=1), values.take(more)
+            places = _next_places(places.take(more), keys, self.bits)
 
-    def store(self, homes: Places, low: Words, high: Words, values: Values) -> None:
-        """Write keys and their values to the places that `place` found for them."""
-        self._values[homes] = values
-        self._low[homes] = low
-        self._high[homes] = high
+
+def owners(keys: Keys) -> Places:
+    """For each key the index of the one among its equals that stands for all; in a heap of rivals, it may be itself."""
+    bits = max(10, (2 * keys.shape[1]).bit_length())
+    claims = np.full(1 << bits, ABSENT, np.int32)
+    found = np.arange(keys.shape[1])
+    waiting, places, left = found.copy(), _first_places(keys, bits), keys
+    for _ in range(PROBES):
+        free = np.flatnonzero(claims.take(places) == ABSENT)
+        claims[places.take(free)] = waiting.take(free)
+        owner = claims.take(places)
+        equal = (keys.take(owner, axis=1) == left).all(axis=0)
+        found[waiting[equal]] = owner[equal]
+        more = np.flatnonzero(~equal)
+        if not len(more):
+            break
+        waiting, left = waiting.take(more), left.take(more, axis=1)
+        places = _next_places(places.take(more), left, bits)
+    return found
+
+
+def _first_places(keys: Keys, bits: int) -> Places:
+    mixed: Words = keys[0] * _SALT[0]
+    mixed += keys[1] * _SALT[1]
+    mixed += keys[2] * _SALT[2]
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _SALT[0]
+    mixed >>= np.uint64(64 - bits)
+    return mixed.view(np.int64)
+
+
+def _next_places(places: Places, keys: Keys, bits: int) -> Places:
+    """Keys that meet in one place go on to different ones, so that full places do not cluster."""
+    steps: Words = (keys[0] ^ keys[1] ^ keys[2]) * _SALT[1] >> np.uint64(64 - bits) | np.uint64(1)
+    further: Places = (places + steps.view(np.int64)) & ((1 << bits) - 1)
+    return further

@@ -1,0 +1,63 @@
+"""What follows from a vocabulary alone, made once for all memories: its merges, and its tokens as pieces."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2.vectorized import keys, merging
+from minigpt2.vectorized.pairs import Merges, Places
+from minigpt2.vectorized.short_pieces import ShortPieces
+from minigpt2.vectorized.table import Table
+from minigpt2.vocabulary import Vocabulary, gpt2
+
+
+class Known:
+    """A vocabulary's merges, which two bytes its tokens join, and its tokens that may be looked up whole.
+
+    `joinable`, shape (65536,), tells which two bytes are neighbours in some token: the first, times 256, and the
+    second. Where a text has two others, no merge can join them.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.merges = Merges(vocabulary)
+        tokens = list(vocabulary.token_bytes.values())
+        self.tokens = len(tokens)
+        self.joinable = _joinable(tokens)
+        symbols = _tokens_that_merge_to_themselves(vocabulary, tokens, self.merges)
+        lengths = self.merges.token_lengths
+        starts = (np.cumsum(lengths) - lengths).take(symbols)
+        words, lengths = keys.words_at(b"".join(tokens)), lengths.take(symbols)
+        self.table = Table((4 * len(symbols)).bit_length())
+        self.table.add(keys.keys_of(words, starts, lengths), symbols.astype(np.int32))
+        self.short_pieces = ShortPieces()
+        self.short_pieces.put(words.take(starts), lengths, symbols)
+
+
+@lru_cache(maxsize=4)
+def known(vocabulary: Vocabulary) -> Known:
+    """The tables of a vocabulary, made when first asked for."""
+    return Known(vocabulary)
+
+
+def _joinable(tokens: list[bytes]) -> NDArray[np.bool_]:
+    data = np.frombuffer(b"".join(tokens), np.uint8)
+    within = np.ones(len(data) + 1, np.bool_)
+    within[np.cumsum([0, *map(len, tokens)])] = False
+    joinable = np.zeros(65536, np.bool_)
+    joinable[(data[:-1].astype(np.int64) << 8 | data[1:])[within[1:-1]]] = True
+    return joinable
+
+
+def _tokens_that_merge_to_themselves(vocabulary: Vocabulary, tokens: list[bytes], merges: Merges) -> Places:
+    """The symbols of the tokens that have a key and may be looked up whole, shape (symbols,)."""
+    short = np.flatnonzero((merges.token_lengths <= keys.LONGEST) & (merges.token_lengths > 0))
+    if vocabulary is gpt2():
+        added = np.searchsorted(merges.ids, list(vocabulary.added_tokens.values()))
+        return np.setdiff1d(short, added)  # a test shows that all of these do
+    data = np.frombuffer(b"".join(tokens[symbol] for symbol in short), np.uint8)
+    merged = merging.merge(merges, data, merges.token_lengths.take(short))
+    alone = np.flatnonzero(merged.lengths == 1)
+    first = np.cumsum(merged.lengths) - merged.lengths
+    is_itself = merged.symbols.take(first.take(alone)) == short.take(alone)
+    return short.take(alone.take(np.flatnonzero(is_itself)))
