@@ -46,6 +46,12 @@ def test_a_run_larger_than_a_window_is_one_pretoken(run: str, window: int) -> No
     assert Engine(gpt2(), window).encode(text).tolist() == readable_ids(gpt2(), text)
 
 
+@pytest.mark.parametrize("window", range(17, 60))
+def test_no_window_starts_with_what_looks_like_a_contraction(window: int) -> None:
+    text = f"{'🛛' * 8}'ve" * 30
+    assert Engine(gpt2(), window).encode(text).tolist() == readable_ids(gpt2(), text)
+
+
 @settings(max_examples=200)
 @given(st.lists(hurtful_texts(), max_size=6), st.integers(1, 200))
 def test_a_batch_is_its_texts_one_by_one(texts: list[str], window: int) -> None:
@@ -292,6 +298,14 @@ def test_short_pieces_are_found_or_not_but_never_mistaken(pieces: list[bytes], d
     for index in set(range(len(pieces))) - set(missed.tolist()):
         assert put[entries[index]] == pieces[index]
     assert all(len(pieces[index]) > 7 or pieces[index] not in put for index in missed.tolist())
+
+
+@given(st.binary(min_size=7, max_size=7), st.sampled_from(range(0, 256, 32)), st.binary(max_size=20))
+def test_a_longer_piece_is_never_taken_for_a_short_one(piece: bytes, first: int, rest: bytes) -> None:
+    short = ShortPieces()
+    short.put(*words_and_lengths([piece, bytes([piece[0] | 1]) + piece[1:]]), np.arange(2))
+    longer = [bytes([first]) + piece + rest, piece + rest + b"x"]
+    assert short.find(*words_and_lengths(longer))[1].tolist() == [0, 1]
 
 
 def test_of_short_pieces_that_share_a_slot_the_last_is_held() -> None:

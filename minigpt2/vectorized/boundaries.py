@@ -42,11 +42,11 @@ def pieces(text: str, data: bytes, joinable: NDArray[np.bool_]) -> tuple[Places,
 
 
 def part_starts(utf8: Bytes, starts: Places, joinable: NDArray[np.bool_]) -> Places:
-    """The bytes at which pieces start, and those where within them a character does that no merge joins to the last."""
-    is_start = _is_first_byte(utf8)
+    """The bytes at which pieces start, and those within them at which they may be cut."""
+    is_start = np.ones(len(utf8), np.bool_)
     is_start[starts] = False
     within = np.flatnonzero(is_start)
-    is_start[within] = _no_merge_joins(utf8, within, joinable)
+    is_start[within] = _may_be_cut(utf8, within, joinable)
     is_start[starts] = True
     return np.flatnonzero(is_start)
 
@@ -97,7 +97,7 @@ def _cut_long(
     if is_long.any():
         within = np.flatnonzero(_stretched(is_long, elements, len(starts)) & ~starts)
         bytes_within = within if first_bytes is None else first_bytes.take(within)
-        starts[within] = _no_merge_joins(utf8, bytes_within, joinable) & _is_first_byte(utf8.take(bytes_within))
+        starts[within] = _may_be_cut(utf8, bytes_within, joinable)
         _, places, lengths = _lengths(starts, first_bytes, len(utf8))
     return places, lengths
 
@@ -118,12 +118,16 @@ def _stretched(mask: NDArray[np.bool_], starts: Places, end: int) -> NDArray[np.
     return np.repeat(mask.take(first), np.diff(starts.take(first), append=end))
 
 
-def _no_merge_joins(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether the byte at each place is in no token preceded by the byte before it."""
+def _may_be_cut(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a character starts at each place whose first byte no token has after the byte before it.
+
+    Not an apostrophe, though: a text that began with it would begin with a contraction, perhaps.
+    """
+    first = utf8.take(places)
     pairs = utf8.take(places - 1).astype(np.int64)
     pairs <<= 8
-    pairs |= utf8.take(places)
-    return ~joinable.take(pairs)
+    pairs |= first
+    return ~joinable.take(pairs) & _is_first_byte(first) & (first != _APOSTROPHE)
 
 
 def _pretoken_starts(characters: Characters, classes: Bytes) -> NDArray[np.bool_]:

@@ -51,10 +51,11 @@ class ShortPieces:
 def _products(words: Words, lengths: Places) -> Words:
     """A piece's bytes at the top, its length below them, 5 bits of nothing: multiplied.
 
-    What is longer leaves nothing of its bytes, and a length that no short piece has.
+    What is longer has all its bytes shifted out, for it is shifted by less than nothing, and a length of no short piece.
     """
-    bits = np.minimum(lengths, LONGEST + 2).view(np.uint64) << np.uint64(3)
-    products: Words = words << (np.uint64(64) - bits)
+    bits = np.minimum(lengths, LONGEST + 1).view(np.uint64) << np.uint64(3)
+    products: Words = words << np.uint64(8)
+    products <<= np.uint64(8 * LONGEST) - bits
     products |= bits << np.uint64(2)
     products *= _MULTIPLIER
     return products
