@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from minigpt2.pretokenize import SPACE, character_classes
 from minigpt2.vectorized.keys import LONGEST
+from minigpt2.vectorized.merging import ragged_ranges
 from minigpt2.vectorized.pairs import Places
 
 Bytes = NDArray[np.uint8]
@@ -36,8 +37,10 @@ def pieces(text: str, data: bytes, joinable: NDArray[np.bool_]) -> tuple[Places,
     """
     utf8 = np.frombuffer(data, np.uint8)
     beyond_ascii = len(data) - len(text)
+    if not beyond_ascii:
+        return _lengths(_pretoken_starts(utf8, _ascii_classes(data)), None, len(data))[1:]
     if beyond_ascii * 8 < len(text):
-        return _cut_long(_starts_by_byte(data, bool(beyond_ascii)), None, utf8, joinable)
+        return _cut_long(_starts_by_byte(data), None, utf8, joinable)
     return _cut_long(_starts_by_character(text), np.flatnonzero(_is_first_byte(utf8)), utf8, joinable)
 
 
@@ -62,12 +65,14 @@ def _starts_by_character(text: str) -> NDArray[np.bool_]:
     return _pretoken_starts(characters, character_classes().take(characters))
 
 
-def _starts_by_byte(data: bytes, is_mixed: bool) -> NDArray[np.bool_]:
+def _ascii_classes(data: bytes) -> Bytes:
+    """The class of each byte that is an ASCII character; 0 of any other."""
+    return np.frombuffer(bytearray(data.translate(_CLASS_OF_ASCII)), np.uint8)
+
+
+def _starts_by_byte(data: bytes) -> NDArray[np.bool_]:
     """For text that is ASCII but for a few characters: which bytes do, each being of the class of its character."""
-    utf8 = np.frombuffer(data, np.uint8)
-    classes = np.frombuffer(bytearray(data.translate(_CLASS_OF_ASCII)), np.uint8)
-    if not is_mixed:
-        return _pretoken_starts(utf8, classes)
+    utf8, classes = np.frombuffer(data, np.uint8), _ascii_classes(data)
     leads = np.flatnonzero(utf8 >= 0xC0)
     others = np.frombuffer(data.translate(None, _ASCII).decode("utf-8").encode("utf-32-le"), np.uint32)
     classes_of_others = character_classes().take(others)
@@ -94,12 +99,18 @@ def _cut_long(
     """
     elements, places, lengths = _lengths(starts, first_bytes, len(utf8))
     is_long = lengths > LONGEST
-    if is_long.any():
+    if not is_long.any():
+        return places, lengths
+    if first_bytes is None:  # few are
+        bytes_within = within = ragged_ranges(places[is_long] + 1, lengths[is_long] - 1)
+    else:
         within = np.flatnonzero(_stretched(is_long, elements, len(starts)) & ~starts)
-        bytes_within = within if first_bytes is None else first_bytes.take(within)
-        starts[within] = _may_be_cut(utf8, bytes_within, joinable)
-        _, places, lengths = _lengths(starts, first_bytes, len(utf8))
-    return places, lengths
+        bytes_within = first_bytes.take(within)
+    cuts = within[_may_be_cut(utf8, bytes_within, joinable)]
+    if not len(cuts):
+        return places, lengths
+    starts[cuts] = True
+    return _lengths(starts, first_bytes, len(utf8))[1:]
 
 
 def _lengths(starts: NDArray[np.bool_], first_bytes: Places | None, end: int) -> tuple[Places, Places, Places]:

@@ -180,8 +180,8 @@ class Memory:
         kept = np.flatnonzero(entries < self._store.limit)
         keys, entries = keys.take(kept, axis=1), entries.take(kept)
         self._held += len(kept)
-        if 4 * self._held > 1 << self._table.bits:
-            self._table = self._table.grown((8 * self._held).bit_length())
+        if 3 * self._held > 1 << self._table.bits:
+            self._table = self._table.grown((4 * self._held).bit_length())
         self._table.add(keys, entries.astype(np.int32))
         lengths = keys_.lengths_of(keys)
         self._short_pieces.put(keys[0], lengths, entries)

@@ -1,8 +1,8 @@
 """Short pieces: most of any text, looked up with one gather each.
 
 A piece of up to 7 bytes and its length are a number of 59 bits. Multiplied by an odd number, modulo 2**59, it loses
-nothing. The top 16 bits of the product say in which slot the piece would be. So a slot need not repeat them: it holds
-the other 43 bits, and the piece's entry in the 21 bits that are left. One comparison tells both whether a slot holds
+nothing. The top 17 bits of the product say in which slot the piece would be. So a slot need not repeat them: it holds
+the other 42 bits, and the piece's entry in the 22 bits that are left. One comparison tells both whether a slot holds
 the piece and what its entry is.
 
 Of pieces that share a slot, the one put last is held. A slot is read and written whole, so that threads need no lock.
@@ -17,8 +17,8 @@ from minigpt2.vectorized.pairs import Places
 #: The bytes of the longest short piece.
 LONGEST = 7
 
-_SLOT_BITS = np.uint64(16)
-_ENTRY_BITS = 21
+_SLOT_BITS = np.uint64(17)
+_ENTRY_BITS = 22
 #: No entry is so high; where a piece is not found, what stands for its entry is not lower.
 _NOT_FOUND = np.uint64((1 << _ENTRY_BITS) - 1)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
