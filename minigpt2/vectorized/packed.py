@@ -1,7 +1,7 @@
 """Runs of small numbers, two, four or eight to a word, so that numpy joins them a word at a time.
 
-To join runs, each is written where the one before it ends, a word at a time, from left to right. The last word of a run
-may reach beyond its end, but only into runs that are written after it.
+To join runs, each is written where the one before it ends, a word at a time: the words after the first ones, then the
+first ones, from left to right. A run's last word may reach beyond its end, but only into first words yet to be written.
 """
 
 from typing import Any, NamedTuple
@@ -13,9 +13,6 @@ from minigpt2.vectorized.merging import ragged_ranges
 from minigpt2.vectorized.pairs import Places
 
 Words = NDArray[np.uint64]
-
-#: Runs of more words than this are written one by one.
-_MANY_WORDS = 8
 
 
 class Packed(NamedTuple):
@@ -70,17 +67,12 @@ class Packed(NamedTuple):
     def _write_words(
         self, joined: NDArray[Any], runs: NDArray[np.integer], heads: Words, starts: Places, lengths: Places
     ) -> None:
-        """Write whole words, all runs' last ones first: they may reach into others' earlier words, and beyond."""
         lanes = 8 // self.kind.itemsize
         words = np.ndarray((len(joined) - lanes + 1,), np.uint64, joined, strides=(self.kind.itemsize,))
         longer = np.flatnonzero(lengths > lanes)
-        long_starts, long_lengths = starts.take(longer), lengths.take(longer)
+        widths = (lengths.take(longer) - 1) // lanes
         tails = self.tail_starts.take(runs.take(longer)).astype(np.int64)
-        most = min(_MANY_WORDS, -(-int(long_lengths.max(initial=0)) // lanes))
-        for place in range(most - 1, 0, -1):
-            some = np.flatnonzero(long_lengths > place * lanes)
-            words[long_starts.take(some) + place * lanes] = self.tails.take(tails.take(some) + (place - 1))
+        further = ragged_ranges(tails, widths)
+        places = np.repeat(starts.take(longer) + lanes - lanes * tails, widths) + lanes * further
+        words[places] = self.tails.take(further)
         words[starts] = heads
-        for i in np.flatnonzero(long_lengths > lanes * _MANY_WORDS).tolist():
-            tail = self.tails[tails[i] :].view(self.kind)
-            joined[long_starts[i] + lanes : long_starts[i] + long_lengths[i]] = tail[: long_lengths[i] - lanes]
