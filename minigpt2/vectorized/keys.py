@@ -15,6 +15,7 @@ Keys = NDArray[np.uint64]
 LONGEST = 23
 
 _LENGTH = np.uint64(56)
+_HIGH_BITS = np.uint64(0x8080808080808080)
 _PADDING = bytes(24)
 _BYTES_OF_WORD = np.clip(np.arange(LONGEST + 1) - np.array([[0], [8], [16]]), 0, 8)
 _MASKS = np.array([[(1 << 8 * int(count)) - 1 for count in row] for row in _BYTES_OF_WORD], np.uint64)
@@ -46,3 +47,8 @@ def bytes_of(keys: Keys) -> tuple[NDArray[np.uint8], Places]:
     lengths = lengths_of(keys)
     rows = np.ascontiguousarray(keys.T).astype("<u8").view(np.uint8)
     return rows[np.arange(rows.shape[1]) < lengths[:, None]], lengths
+
+
+def beyond_ascii(keys: Keys) -> Places:
+    """The indices of the pieces that are not ASCII alone."""
+    return np.flatnonzero((keys[0] | keys[1] | keys[2]) & _HIGH_BITS)

@@ -6,6 +6,7 @@ or is merged.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -46,8 +47,9 @@ class Found(NamedTuple):
 
 
 class _Parts(NamedTuple):
-    """How many parts each of some pieces has, and what was found for the parts of those that have several."""
+    """The indices of the pieces that can be cut, how many parts each of them has, and what was found for the parts."""
 
+    pieces: Places
     counts: Places
     found: Found
 
@@ -119,45 +121,51 @@ class Memory:
         return self._table.find(keys).astype(np.int64)
 
     def _learn(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes.
-
-        Pieces that can be cut are made up of their parts, and what cannot, parts included, is merged together.
-        """
+        """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes."""
         distinct, which = _distinct(keys)
         parts = self._parts(distinct)
-        whole, cut = np.flatnonzero(parts.counts == 1), np.flatnonzero(parts.counts > 1)
-        uncut = np.concatenate([distinct.take(whole, axis=1), parts.found.keys], axis=1)
-        learned, entry_of_long = self._learn_uncut(uncut, long, overflow)
-        entries = np.empty(len(parts.counts), np.int64)
-        entries[whole], parts.found.entries[parts.found.unknown] = np.split(learned, [len(whole)])
-        if len(cut):
-            entries[cut] = self._store.add(self._joined(parts.found, parts.counts.take(cut), overflow), overflow)
-            self._keep(distinct.take(cut, axis=1), entries.take(cut))
+        learn = self._learn_uncut if not len(parts.pieces) else partial(self._learn_by_parts, parts)
+        entries, entry_of_long = learn(distinct, long, overflow)
         return entries.take(which), entry_of_long
 
     def _parts(self, keys: Keys) -> _Parts:
-        """Cut pieces where no merge joins, and look up the parts of those that were."""
-        data, lengths = keys_.bytes_of(keys)
+        """Cut pieces where no merge joins, and look up the parts; the few of ASCII alone are not worth it."""
+        pieces = keys_.beyond_ascii(keys)
+        data, lengths = keys_.bytes_of(keys.take(pieces, axis=1))
         starts = np.cumsum(lengths) - lengths
         parts = part_starts(data, starts, self._known.joinable)
         counts = np.diff(np.searchsorted(parts, starts), append=len(parts))
-        of_cut = np.repeat(counts > 1, counts)
+        is_cut = counts > 1
+        of_cut = np.repeat(is_cut, counts)
         part_lengths = np.diff(parts, append=len(data))
-        return _Parts(counts, self.find(data.tobytes(), parts[of_cut], part_lengths[of_cut]))
+        found = self.find(data.tobytes(), parts[of_cut], part_lengths[of_cut])
+        return _Parts(pieces[is_cut], counts[is_cut], found)
 
-    def _joined(self, parts: Found, counts: Places, overflow: Overflow) -> Pieces:
-        """The symbols of pieces that are so many consecutive parts each."""
-        symbols, starts = self._store.symbols_of(parts.entries, overflow)
-        return Pieces(symbols, np.diff(starts.take(np.cumsum(counts) - counts), append=len(symbols)))
+    def _learn_by_parts(
+        self, parts: _Parts, keys: Keys, long: list[bytes], overflow: Overflow
+    ) -> tuple[Entries, dict[bytes, int]]:
+        """Learn what cannot be cut, unknown parts included, and make up the other pieces of their parts."""
+        is_whole = np.ones(keys.shape[1], np.bool_)
+        is_whole[parts.pieces] = False
+        whole = np.flatnonzero(is_whole)
+        found = parts.found
+        uncut, which = _distinct(np.concatenate([keys.take(whole, axis=1), found.keys], axis=1))
+        learned, entry_of_long = self._learn_uncut(uncut, long, overflow)
+        entries = np.empty(len(is_whole), np.int64)
+        entries[whole], found.entries[found.unknown] = np.split(learned.take(which), [len(whole)])
+        symbols, starts = self._store.symbols_of(found.entries, overflow)
+        lengths = np.diff(starts.take(np.cumsum(parts.counts) - parts.counts), append=len(symbols))
+        entries[parts.pieces] = self._store.add(Pieces(symbols, lengths), overflow)
+        self._keep(keys.take(parts.pieces, axis=1), entries.take(parts.pieces))
+        return entries, entry_of_long
 
     def _learn_uncut(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """Take what the vocabulary has, and merge what it has not."""
-        distinct, which = _distinct(keys)
-        entries = self._known.table.find(distinct).astype(np.int64)
+        """Of distinct pieces, take what the vocabulary has, and merge what it has not."""
+        entries = self._known.table.find(keys).astype(np.int64)
         new = np.flatnonzero(entries == ABSENT)
-        entries[new], entry_of_long = self._merge(distinct.take(new, axis=1), long, overflow)
-        self._keep(distinct, entries)
-        return entries.take(which), entry_of_long
+        entries[new], entry_of_long = self._merge(keys.take(new, axis=1), long, overflow)
+        self._keep(keys, entries)
+        return entries, entry_of_long
 
     def _merge(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
         data, lengths = keys_.bytes_of(keys)
@@ -165,15 +173,24 @@ class Memory:
         huge = [piece for piece in long if len(piece) > LONGEST]
         data = np.concatenate([data, np.frombuffer(b"".join(brief), np.uint8)])
         lengths = np.concatenate([lengths, np.array([len(piece) for piece in brief], np.int64)])
-        added = self._store.add(long_pieces.merge(self._known.merges, data, lengths), overflow)
+        added = self._store.add(self._merged(data, lengths), overflow)
         entry_of = dict(zip(brief, added[keys.shape[1] :].tolist(), strict=True))
         if brief and added[0] < self._store.limit:
             self._long |= entry_of
         if huge:
             lengths = np.array([len(piece) for piece in huge])
-            merged = long_pieces.merge(self._known.merges, np.frombuffer(b"".join(huge), np.uint8), lengths)
+            merged = self._merged(np.frombuffer(b"".join(huge), np.uint8), lengths)
             entry_of |= zip(huge, overflow.add(self._store.pack(merged)).tolist(), strict=True)
         return added[: keys.shape[1]], entry_of
+
+    def _merged(self, data: NDArray[np.uint8], lengths: Places) -> Pieces:
+        """Merge pieces, laid one after the other, all their parts side by side."""
+        starts = np.cumsum(lengths) - lengths
+        parts = part_starts(data, starts, self._known.joinable)
+        merged = long_pieces.merge(self._known.merges, data, np.diff(parts, append=len(data)))
+        ends = np.cumsum(merged.lengths)
+        last_parts = np.append(np.searchsorted(parts, starts[1:]), len(parts)) - 1
+        return Pieces(merged.symbols, np.diff(ends.take(last_parts), prepend=0)) if len(lengths) else merged
 
     def _keep(self, keys: Keys, entries: Entries) -> None:
         """Remember the entries of absent pieces, but for those that end with the call."""
