@@ -157,6 +157,8 @@ def _end_contractions(starts: NDArray[np.bool_], characters: Characters) -> None
     """The fourth rule. What it adds starts at no apostrophe, so contractions do not depend on each other."""
     marks = np.flatnonzero(characters[:-1] == _APOSTROPHE)
     marks = marks[starts.take(marks)]
+    if not len(marks):
+        return
     first = characters.take(marks + 1)
     second = characters.take(np.minimum(marks + 2, len(starts) - 1))
     one = _ONE_LETTER.take(first, mode="clip")

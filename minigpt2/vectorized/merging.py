@@ -80,9 +80,9 @@ class _Round:
         self.symbols[chosen] = products
         self.is_last[chosen] = self.is_last.take(chosen + 1)
         self.symbols, self.ranks, self.is_last = self.symbols.take(kept), self.ranks.take(kept), self.is_last.take(kept)
-        ends = np.flatnonzero(self.is_last) + 1
-        self.lengths = np.diff(ends, prepend=0)
-        self.ends = ends
+        self.ends = np.flatnonzero(self.is_last) + 1
+        self.lengths = self.ends.copy()
+        self.lengths[1:] -= self.ends[:-1]
 
 
 def _chosen(round_: _Round, lowest: Ranks, in_order: bool) -> Places:

@@ -19,6 +19,9 @@ Places = NDArray[np.int64]
 #: The rank of a pair that is no merge: higher than any.
 NO_RANK = np.iinfo(np.int32).max
 
+#: A pair and its rank share a word: two symbols of 21 bits, the rank in the low 22.
+_SYMBOL_BITS = 21
+_RANK_BITS = np.uint64(22)
 _EMPTY = np.uint64(2**64 - 1)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -27,34 +30,32 @@ class Merges:
     """Ranks and products of merges over symbols, looked up for arrays of them."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        if max(len(vocabulary.ids), len(vocabulary.pairs)) > 1 << _SYMBOL_BITS:
+            raise ValueError(f"a vocabulary has at most {1 << _SYMBOL_BITS:,} tokens here, not {len(vocabulary.ids):,}")
         self.ids, self.token_lengths = vocabulary.ids, vocabulary.lengths
         self.symbol_of_byte = np.searchsorted(self.ids, vocabulary.byte_ids).astype(np.int32)
         self.products = np.searchsorted(self.ids, vocabulary.products).astype(np.int32)
         self._vocabulary = vocabulary
-        left, right = np.searchsorted(self.ids, vocabulary.pairs).T.astype(np.int64)
-        self._build_table(left << 32 | right)
-        ranks = self.ranks(left.astype(np.int32), right.astype(np.int32))
+        left, right = np.searchsorted(self.ids, vocabulary.pairs).T.astype(np.int32)
+        self._build_table(_keys(left, right))
+        ranks = self.ranks(left, right)
         self.in_order = _merges_come_after_their_parts(left, right, self.products, ranks)
 
-    def _build_table(self, pairs: Places) -> None:
+    def _build_table(self, keys: NDArray[np.uint64]) -> None:
         """Open addressing, a probe a round; of a pair listed twice the later rank holds, as in `tokenizers`."""
-        self._bits = max(10, len(pairs).bit_length() + 2)
-        self._keys = np.full(1 << self._bits, _EMPTY)
-        self._ranks = np.full(1 << self._bits, NO_RANK, np.int32)
-        keys, ranks = pairs.astype(np.uint64), np.arange(len(pairs), dtype=np.int32)
-        places = self._first_places(keys)
-        while len(keys):
-            free = np.flatnonzero(self._keys.take(places) == _EMPTY)
-            self._keys[places.take(free)] = keys.take(free)
-            settled = self._keys.take(places) == keys
-            own = np.flatnonzero(settled)
-            self._ranks[places.take(own)] = -1
-            np.maximum.at(self._ranks, places.take(own), ranks.take(own))
-            more = np.flatnonzero(~settled)
-            keys, ranks, places = keys.take(more), ranks.take(more), self._next_places(places.take(more))
+        self._bits = max(10, len(keys).bit_length() + 2)
+        self._slots = np.full(1 << self._bits, _EMPTY)
+        last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+        words, places = keys.take(last) | last.astype(np.uint64), self._first_places(keys.take(last))
+        while len(words):
+            free = np.flatnonzero(self._slots.take(places) == _EMPTY)
+            self._slots[places.take(free)] = words.take(free)
+            more = np.flatnonzero(self._slots.take(places) != words)
+            words, places = words.take(more), self._next_places(places.take(more))
 
     def _first_places(self, keys: NDArray[np.uint64]) -> Places:
-        mixed: NDArray[np.uint64] = keys * _MIX >> np.uint64(64 - self._bits)
+        mixed: NDArray[np.uint64] = keys * _MIX
+        mixed >>= np.uint64(64 - self._bits)
         return mixed.view(np.int64)
 
     def _next_places(self, places: Places) -> Places:
@@ -62,20 +63,20 @@ class Merges:
 
     def ranks(self, left: Symbols, right: Symbols) -> Ranks:
         """The rank of each pair of symbols, `NO_RANK` where it is no merge."""
-        keys = (left.astype(np.int64) << 32 | right).view(np.uint64)
+        keys = _keys(left, right)
         places = self._first_places(keys)
-        held = self._keys.take(places)
-        ranks = self._ranks.take(places)
-        others = np.flatnonzero(held != keys)
+        found = self._slots.take(places) ^ keys  # a rank alone, where the slot holds the pair
+        ranks = found.astype(np.int32)
+        others = np.flatnonzero(found >> _RANK_BITS)
         ranks[others] = NO_RANK
-        waiting = others.take(np.flatnonzero(held.take(others) != _EMPTY))
-        keys, places = keys.take(waiting), places.take(waiting)
+        waiting, keys, places, found = others, keys.take(others), places.take(others), found.take(others)
         while len(waiting):
-            places = self._next_places(places)
-            held = self._keys.take(places)
-            ranks[waiting] = np.where(held == keys, self._ranks.take(places), NO_RANK)
-            more = np.flatnonzero((held != keys) & (held != _EMPTY))
-            waiting, keys, places = waiting.take(more), keys.take(more), places.take(more)
+            taken = np.flatnonzero(found ^ keys != _EMPTY)
+            waiting, keys, places = waiting.take(taken), keys.take(taken), self._next_places(places.take(taken))
+            found = self._slots.take(places) ^ keys
+            hits = np.flatnonzero(found >> _RANK_BITS == 0)
+            ranks[waiting.take(hits)] = found.take(hits).astype(np.int32)
+            keys[hits] = found[hits] ^ _EMPTY  # done, as if the next slot were empty
         return ranks
 
     @cached_property
@@ -96,7 +97,15 @@ class Merges:
         return merge(ids, self._vocabulary.merges)
 
 
-def _merges_come_after_their_parts(left: Places, right: Places, products: Symbols, ranks: Ranks) -> bool:
+def _keys(left: Symbols, right: Symbols) -> NDArray[np.uint64]:
+    keys = left.astype(np.uint64)
+    keys <<= np.uint64(_SYMBOL_BITS)
+    keys |= right.astype(np.uint64)
+    keys <<= _RANK_BITS
+    return keys
+
+
+def _merges_come_after_their_parts(left: Symbols, right: Symbols, products: Symbols, ranks: Ranks) -> bool:
     """Whether every pair ranks after all merges that make one of its two tokens, as in any trained vocabulary."""
     made = np.full(int(max(left.max(initial=0), right.max(initial=0), products.max(initial=0))) + 1, -1)
     np.maximum.at(made, products, ranks)
