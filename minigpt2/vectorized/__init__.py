@@ -3,7 +3,8 @@
 What a loop does pretoken by pretoken is here done step by step, each step for all pretokens together:
 
 - `boundaries`: where pieces start, from the class of every character in an array;
-- `memory`: which tokens each piece is, looked up as one or two 64-bit words in a `table`;
+- `memory`: which tokens each piece is, looked up among `short_pieces`, or by its `keys` in a `table`; what a memory
+  starts from is in `known`;
 - `merging`: the pieces that nobody met before, merged side by side, with the merges of `pairs`;
 - `long_pieces`: pieces too long for that, cut into overlapping rows and sewn together;
 - `store` and `packed`: from answers to ids, four ids to a word;

@@ -138,7 +138,10 @@ def _may_be_cut(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDA
     pairs = utf8.take(places - 1).astype(np.int64)
     pairs <<= 8
     pairs |= first
-    return ~joinable.take(pairs) & _is_first_byte(first) & (first != _APOSTROPHE)
+    may: NDArray[np.bool_] = ~joinable.take(pairs)
+    may &= _is_first_byte(first)
+    may &= first != _APOSTROPHE
+    return may
 
 
 def _pretoken_starts(characters: Characters, classes: Bytes) -> NDArray[np.bool_]:
