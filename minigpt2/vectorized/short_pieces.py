@@ -51,7 +51,7 @@ class ShortPieces:
 def _products(words: Words, lengths: Places) -> Words:
     """A piece's bytes at the top, its length below them, 5 bits of nothing: multiplied.
 
-    What is longer has all its bytes shifted out, for it is shifted by less than nothing, and a length of no short piece.
+    What is longer has all its bytes shifted out, by less than nothing, and a length that no short piece has.
     """
     bits = np.minimum(lengths, LONGEST + 1).view(np.uint64) << np.uint64(3)
     products: Words = words << np.uint64(8)
