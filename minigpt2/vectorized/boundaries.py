@@ -8,20 +8,19 @@ The split pattern looks like a scan but is local. With the class of every charac
   unless it is a space;
 - an apostrophe that starts a pretoken and is followed by s, t, m, d, re, ve or ll ends it after those letters.
 
-A *piece* is a pretoken, or a part of a long one: merges only ever build the vocabulary's tokens, so where two bytes are
-neighbours in no token, no merge can join them, and the pretoken may be cut there.
+A *piece* is a pretoken, or a part of a long one: where the vocabulary has no merge that joins two tokens between these
+two bytes, the pretoken may be cut.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.pretokenize import SPACE, character_classes
+from minigpt2.vectorized.arrays import Bytes, Places
 from minigpt2.vectorized.keys import LONGEST
 from minigpt2.vectorized.merging import ragged_ranges
-from minigpt2.vectorized.pairs import Places
 
-Bytes = NDArray[np.uint8]
-Characters = NDArray[np.uint8] | NDArray[np.uint32]
+Characters = Bytes | NDArray[np.uint32]
 
 _ASCII = bytes(range(128))
 _CLASS_OF_ASCII = character_classes()[:128].tobytes() + bytes(128)
@@ -32,8 +31,8 @@ _ONE_LETTER = np.isin(np.arange(128), list(b"stmd"))
 def pieces(text: str, data: bytes, joinable: NDArray[np.bool_]) -> tuple[Places, Places]:
     """The bytes at which the pieces of a text start, ascending, the first 0, and their lengths, each shape (pieces,).
 
-    `data` is the text's UTF-8; `joinable`, shape (65536,), tells which two bytes, the first times 256 plus the
-    second, are neighbours in some token.
+    `data` is the text's UTF-8; `joinable`, shape (65536,), tells of each byte, times 256, and the next whether
+    some merge joins two tokens between them.
     """
     utf8 = np.frombuffer(data, np.uint8)
     beyond_ascii = len(data) - len(text)
@@ -130,7 +129,7 @@ def _stretched(mask: NDArray[np.bool_], starts: Places, end: int) -> NDArray[np.
 
 
 def _may_be_cut(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether a character starts at each place whose first byte no token has after the byte before it.
+    """Whether a character starts at each place that no merge joins to the byte before it.
 
     Not an apostrophe, though: a text that began with it would begin with a contraction, perhaps.
     """

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.vectorized import long_pieces
+from minigpt2.vectorized.arrays import Places, Symbols
 from minigpt2.vectorized.boundaries import pieces
 from minigpt2.vectorized.known import known
 from minigpt2.vectorized.memory import Found, Memory
-from minigpt2.vectorized.pairs import Places, Symbols
 from minigpt2.vocabulary import Vocabulary
 
 #: Characters in a window, and in the first ones of a memory: while most pieces are new, it is better to learn soon.

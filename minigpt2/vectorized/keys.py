@@ -6,9 +6,8 @@ Keys of many pieces are one array, shape (3, pieces): a column a piece.
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.pairs import Places
+from minigpt2.vectorized.arrays import Bytes, Places, Words
 
-Words = NDArray[np.uint64]
 Keys = NDArray[np.uint64]
 
 #: The bytes of the longest piece that has a key.
@@ -42,7 +41,7 @@ def lengths_of(keys: Keys) -> Places:
     return lengths.view(np.int64)
 
 
-def bytes_of(keys: Keys) -> tuple[NDArray[np.uint8], Places]:
+def bytes_of(keys: Keys) -> tuple[Bytes, Places]:
     """The bytes of the pieces, one after the other, and their lengths."""
     lengths = lengths_of(keys)
     rows = np.ascontiguousarray(keys.T).astype("<u8").view(np.uint8)

@@ -3,27 +3,27 @@
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minigpt2.vectorized import keys, merging
-from minigpt2.vectorized.pairs import Merges, Places
+from minigpt2.vectorized.arrays import Places
+from minigpt2.vectorized.pairs import Merges
+from minigpt2.vectorized.ranks import NO_RANK
 from minigpt2.vectorized.short_pieces import ShortPieces
 from minigpt2.vectorized.table import Table
 from minigpt2.vocabulary import Vocabulary, gpt2
 
 
 class Known:
-    """A vocabulary's merges, which two bytes its tokens join, and its tokens that may be looked up whole.
+    """A vocabulary's merges, between which two bytes they join anything, and its tokens that may be looked up whole.
 
-    `joinable`, shape (65536,), tells which two bytes are neighbours in some token: the first, times 256, and the
-    second. Where a text has two others, no merge can join them.
+    `joinable`, shape (65536,), tells it for each byte, times 256, and the next.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.merges = Merges(vocabulary)
         tokens = list(vocabulary.token_bytes.values())
         self.tokens = len(tokens)
-        self.joinable = _joinable(tokens)
+        self.joinable = self.merges.lowest_rank_between < NO_RANK
         symbols = _tokens_that_merge_to_themselves(vocabulary, tokens, self.merges)
         lengths = self.merges.token_lengths
         starts = (np.cumsum(lengths) - lengths).take(symbols)
@@ -38,15 +38,6 @@ class Known:
 def known(vocabulary: Vocabulary) -> Known:
     """The tables of a vocabulary, made when first asked for."""
     return Known(vocabulary)
-
-
-def _joinable(tokens: list[bytes]) -> NDArray[np.bool_]:
-    data = np.frombuffer(b"".join(tokens), np.uint8)
-    within = np.ones(len(data) + 1, np.bool_)
-    within[np.cumsum([0, *map(len, tokens)])] = False
-    joinable = np.zeros(65536, np.bool_)
-    joinable[(data[:-1].astype(np.int64) << 8 | data[1:])[within[1:-1]]] = True
-    return joinable
 
 
 def _tokens_that_merge_to_themselves(vocabulary: Vocabulary, tokens: list[bytes], merges: Merges) -> Places:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.vectorized import merging
+from minigpt2.vectorized.arrays import Bytes, Places
 from minigpt2.vectorized.merging import Pieces, ragged_ranges
-from minigpt2.vectorized.pairs import Merges, Places
+from minigpt2.vectorized.pairs import Merges
 
 #: The bytes that two rows share; each row starts with such a stretch and, but for the last, ends with the next one.
 OVERLAP = 64
@@ -23,7 +24,7 @@ OVERLAP = 64
 LONG = 256
 
 
-def merge(merges: Merges, data: NDArray[np.uint8], lengths: Places) -> Pieces:
+def merge(merges: Merges, data: Bytes, lengths: Places) -> Pieces:
     """Merge the bytes of pieces of any length, laid one after the other, into tokens."""
     if not len(lengths) or lengths.max() <= LONG:
         return merging.merge(merges, data, lengths)
@@ -37,7 +38,7 @@ class _Seams:
     holds, at its start, each token of a row up to where the next row begins, `ahead` those of the block they share.
     """
 
-    def __init__(self, data: NDArray[np.uint8], lengths: Places) -> None:
+    def __init__(self, data: Bytes, lengths: Places) -> None:
         self.blocks = -(-lengths // OVERLAP)  # of each piece
         self.first_blocks = np.cumsum(self.blocks) - self.blocks
         self.piece_ends = np.repeat(self.first_blocks * OVERLAP + lengths, self.blocks)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from minigpt2.vectorized import keys as keys_
 from minigpt2.vectorized import long_pieces
+from minigpt2.vectorized.arrays import Bytes, Places
 from minigpt2.vectorized.boundaries import part_starts
 from minigpt2.vectorized.keys import Keys
 from minigpt2.vectorized.known import Known
 from minigpt2.vectorized.merging import Pieces
-from minigpt2.vectorized.pairs import Places
 from minigpt2.vectorized.store import Entries, Overflow, Store
 from minigpt2.vectorized.table import ABSENT, Table, owners
 
@@ -183,7 +183,7 @@ class Memory:
             entry_of |= zip(huge, overflow.add(self._store.pack(merged)).tolist(), strict=True)
         return added[: keys.shape[1]], entry_of
 
-    def _merged(self, data: NDArray[np.uint8], lengths: Places) -> Pieces:
+    def _merged(self, data: Bytes, lengths: Places) -> Pieces:
         """Merge pieces, laid one after the other, all their parts side by side."""
         starts = np.cumsum(lengths) - lengths
         parts = part_starts(data, starts, self._known.joinable)

@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minigpt2.vectorized.arrays import Places, Words
 from minigpt2.vectorized.merging import ragged_ranges
-from minigpt2.vectorized.pairs import Places
-
-Words = NDArray[np.uint64]
 
 
 class Packed(NamedTuple):

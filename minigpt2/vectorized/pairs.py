@@ -1,4 +1,4 @@
-"""A vocabulary's merges for whole arrays: the rank of each of many pairs of symbols, in a few array operations.
+"""A vocabulary's merges for whole arrays: the ranks and products of many pairs of symbols in a few array operations.
 
 A token's *symbol* is its place among the vocabulary's ascending ids; for GPT-2 it is the id.
 """
@@ -7,77 +7,40 @@ from functools import cached_property
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from minigpt2 import bpe
+from minigpt2.vectorized.arrays import Places, Ranks, Symbols
+from minigpt2.vectorized.ranks import MOST_SYMBOLS, NO_RANK, RankTable
 from minigpt2.vocabulary import Vocabulary
-
-Symbols = NDArray[np.int32]
-Ranks = NDArray[np.int32]
-Places = NDArray[np.int64]
-
-#: The rank of a pair that is no merge: higher than any.
-NO_RANK = np.iinfo(np.int32).max
-
-#: A pair and its rank share a word: two symbols of 21 bits, the rank in the low 22.
-_SYMBOL_BITS = 21
-_RANK_BITS = np.uint64(22)
-_EMPTY = np.uint64(2**64 - 1)
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Merges:
     """Ranks and products of merges over symbols, looked up for arrays of them."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        if max(len(vocabulary.ids), len(vocabulary.pairs)) > 1 << _SYMBOL_BITS:
-            raise ValueError(f"a vocabulary has at most {1 << _SYMBOL_BITS:,} tokens here, not {len(vocabulary.ids):,}")
+        if max(len(vocabulary.ids), len(vocabulary.pairs)) > MOST_SYMBOLS:
+            raise ValueError(f"a vocabulary has at most {MOST_SYMBOLS:,} tokens here, not {len(vocabulary.ids):,}")
         self.ids, self.token_lengths = vocabulary.ids, vocabulary.lengths
         self.symbol_of_byte = np.searchsorted(self.ids, vocabulary.byte_ids).astype(np.int32)
         self.products = np.searchsorted(self.ids, vocabulary.products).astype(np.int32)
         self._vocabulary = vocabulary
         left, right = np.searchsorted(self.ids, vocabulary.pairs).T.astype(np.int32)
-        self._build_table(_keys(left, right))
-        ranks = self.ranks(left, right)
-        self.in_order = _merges_come_after_their_parts(left, right, self.products, ranks)
+        table = RankTable(left, right)
+        self.ranks = table.find
+        self.in_order = _merges_come_after_their_parts(left, right, self.products, table.find(left, right))
+        self.lowest_rank_between = self._lowest_rank_between(left, right)
 
-    def _build_table(self, keys: NDArray[np.uint64]) -> None:
-        """Open addressing, a probe a round; of a pair listed twice the later rank holds, as in `tokenizers`."""
-        self._bits = max(10, len(keys).bit_length() + 2)
-        self._slots = np.full(1 << self._bits, _EMPTY)
-        last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
-        words, places = keys.take(last) | last.astype(np.uint64), self._first_places(keys.take(last))
-        while len(words):
-            free = np.flatnonzero(self._slots.take(places) == _EMPTY)
-            self._slots[places.take(free)] = words.take(free)
-            more = np.flatnonzero(self._slots.take(places) != words)
-            words, places = words.take(more), self._next_places(places.take(more))
+    def _lowest_rank_between(self, left: Symbols, right: Symbols) -> Ranks:
+        """Of all merges that join two tokens between a byte, times 256, and the next, the lowest rank, shape (65536,).
 
-    def _first_places(self, keys: NDArray[np.uint64]) -> Places:
-        mixed: NDArray[np.uint64] = keys * _MIX
-        mixed >>= np.uint64(64 - self._bits)
-        return mixed.view(np.int64)
-
-    def _next_places(self, places: Places) -> Places:
-        return (places + 1) & ((1 << self._bits) - 1)
-
-    def ranks(self, left: Symbols, right: Symbols) -> Ranks:
-        """The rank of each pair of symbols, `NO_RANK` where it is no merge."""
-        keys = _keys(left, right)
-        places = self._first_places(keys)
-        found = self._slots.take(places) ^ keys  # a rank alone, where the slot holds the pair
-        ranks = found.astype(np.int32)
-        others = np.flatnonzero(found >> _RANK_BITS)
-        ranks[others] = NO_RANK
-        waiting, keys, places, found = others, keys.take(others), places.take(others), found.take(others)
-        while len(waiting):
-            taken = np.flatnonzero(found ^ keys != _EMPTY)
-            waiting, keys, places = waiting.take(taken), keys.take(taken), self._next_places(places.take(taken))
-            found = self._slots.take(places) ^ keys
-            hits = np.flatnonzero(found >> _RANK_BITS == 0)
-            ranks[waiting.take(hits)] = found.take(hits).astype(np.int32)
-            keys[hits] = found[hits] ^ _EMPTY  # done, as if the next slot were empty
-        return ranks
+        `NO_RANK` where no merge does.
+        """
+        data = np.frombuffer(b"".join(self._vocabulary.token_bytes.values()), np.uint8).astype(np.int64)
+        ends = np.cumsum(self.token_lengths)
+        last, first = data.take(ends.take(left) - 1), data.take((ends - self.token_lengths).take(right))
+        lowest = np.full(65536, NO_RANK, np.int32)
+        np.minimum.at(lowest, last << 8 | first, np.arange(len(left), dtype=np.int32))
+        return lowest
 
     @cached_property
     def rank_of_byte_pair(self) -> Ranks:
@@ -95,14 +58,6 @@ class Merges:
     def _merge_one(self, ids: list[int]) -> list[int]:
         merge = bpe.merge if len(ids) < bpe.LONG else bpe.merge_long
         return merge(ids, self._vocabulary.merges)
-
-
-def _keys(left: Symbols, right: Symbols) -> NDArray[np.uint64]:
-    keys = left.astype(np.uint64)
-    keys <<= np.uint64(_SYMBOL_BITS)
-    keys |= right.astype(np.uint64)
-    keys <<= _RANK_BITS
-    return keys
 
 
 def _merges_come_after_their_parts(left: Symbols, right: Symbols, products: Symbols, ranks: Ranks) -> bool:

@@ -11,8 +11,7 @@ Of pieces that share a slot, the one put last is held. A slot is read and writte
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.keys import Words
-from minigpt2.vectorized.pairs import Places
+from minigpt2.vectorized.arrays import Places, Words
 
 #: The bytes of the longest short piece.
 LONGEST = 7

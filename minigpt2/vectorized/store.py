@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from minigpt2.vectorized.arrays import Places
 from minigpt2.vectorized.merging import Pieces
 from minigpt2.vectorized.packed import Packed
-from minigpt2.vectorized.pairs import Places
 
 #: How many pieces, and words of pieces beyond their first, are remembered before all are forgotten.
 MOST_PIECES = 1 << 17

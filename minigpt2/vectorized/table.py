@@ -12,8 +12,8 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.keys import Keys, Words
-from minigpt2.vectorized.pairs import Places
+from minigpt2.vectorized.arrays import Places, Words
+from minigpt2.vectorized.keys import Keys
 
 Values = NDArray[np.int32]
 
