@@ -37,7 +37,8 @@ def pieces(text: str, data: bytes, joinable: NDArray[np.bool_]) -> tuple[Places,
     utf8 = np.frombuffer(data, np.uint8)
     beyond_ascii = len(data) - len(text)
     if not beyond_ascii:
-        return _lengths(_pretoken_starts(utf8, _ascii_classes(data)), None, len(data))[1:]
+        places = np.flatnonzero(_pretoken_starts(utf8, _ascii_classes(data)))
+        return places, _lengths(places, len(data))
     if beyond_ascii * 8 < len(text):
         return _cut_long(_starts_by_byte(data), None, utf8, joinable)
     return _cut_long(_starts_by_character(text), np.flatnonzero(_is_first_byte(utf8)), utf8, joinable)
@@ -96,36 +97,27 @@ def _cut_long(
 
     `starts` is a mask of the bytes that start a pretoken, or of characters, whose first bytes are given then.
     """
-    elements, places, lengths = _lengths(starts, first_bytes, len(utf8))
-    is_long = lengths > LONGEST
-    if not is_long.any():
-        return places, lengths
-    if first_bytes is None:  # few are
-        bytes_within = within = ragged_ranges(places[is_long] + 1, lengths[is_long] - 1)
-    else:
-        within = np.flatnonzero(_stretched(is_long, elements, len(starts)) & ~starts)
-        bytes_within = first_bytes.take(within)
-    cuts = within[_may_be_cut(utf8, bytes_within, joinable)]
-    if not len(cuts):
-        return places, lengths
-    starts[cuts] = True
-    return _lengths(starts, first_bytes, len(utf8))[1:]
-
-
-def _lengths(starts: NDArray[np.bool_], first_bytes: Places | None, end: int) -> tuple[Places, Places, Places]:
-    """The indices that a mask has, the bytes where they are, and how many from each to the next or the end."""
     elements = np.flatnonzero(starts)
     places = elements if first_bytes is None else first_bytes.take(elements)
+    lengths = _lengths(places, len(utf8))
+    long = np.flatnonzero(lengths > LONGEST)
+    if not len(long):
+        return places, lengths
+    within = ragged_ranges(elements.take(long) + 1, _lengths(elements, len(starts)).take(long) - 1)
+    within = within if first_bytes is None else first_bytes.take(within)
+    cuts = within[_may_be_cut(utf8, within, joinable)]
+    if not len(cuts):
+        return places, lengths
+    places = np.sort(np.concatenate([places, cuts]), kind="stable")
+    return places, _lengths(places, len(utf8))
+
+
+def _lengths(places: Places, end: int) -> Places:
+    """How many from each place to the next, or to the end."""
     lengths = np.empty_like(places)
     np.subtract(places[1:], places[:-1], out=lengths[:-1])
     lengths[-1:] = end - places[-1:]
-    return elements, places, lengths
-
-
-def _stretched(mask: NDArray[np.bool_], starts: Places, end: int) -> NDArray[np.bool_]:
-    """From one value for each of some consecutive ranges, one for each of their elements."""
-    first = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(mask[1:] != mask[:-1]) + 1])
-    return np.repeat(mask.take(first), np.diff(starts.take(first), append=end))
+    return lengths
 
 
 def _may_be_cut(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDArray[np.bool_]:
