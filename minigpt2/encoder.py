@@ -5,7 +5,7 @@ engine, which gives the same ids.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from minigpt2 import bpe, special_tokens
 from minigpt2.pretokenize import pretokenize
 from minigpt2.special_tokens import Choice, Selection
+from minigpt2.vectorized.growing import GrowingIds
 from minigpt2.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -73,20 +74,29 @@ class Encoder:
         """The token ids of a text, shape (tokens,)."""
         special = self._choice(allowed, disallowed).found_in(_required(text))
         try:
-            parts = self._parts(text, special) if special else [text]
-            arrays = [np.array([part], kind) if isinstance(part, int) else self._part(part, kind) for part in parts]
+            return self._with_special_tokens(text, kind, special) if special else self._ordinary(text, kind)
         except UnicodeEncodeError:
             _refuse_surrogate(text)
-        return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, kind), *arrays])
+
+    def _with_special_tokens(self, text: str, kind: np.dtype[Any], special: frozenset[str]) -> NDArray[Any]:
+        ids = GrowingIds(kind)
+        for part in self._parts(text, special):
+            if isinstance(part, int):
+                ids.extend([part])
+            elif self._is_short(part):
+                ids.extend(self.pretoken_by_pretoken(part))
+            else:
+                self._arrays().encode_into(ids, part)
+        return ids.array()
 
     def batch(
-        self, texts: Sequence[str], threads: int | None, allowed: Selection, disallowed: Selection
+        self, texts: Sequence[str], threads: int | None, kind: np.dtype[Any], allowed: Selection, disallowed: Selection
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """The token ids of several texts, one after the other, and where each text's start, and the end of all."""
         choice = self._choice(allowed, disallowed)
         if sum(map(len, texts)) < (_ARRAYS_FROM if self._engine else _ENGINE_FROM):
             rows = [self.ids(text, allowed, disallowed) for text in texts]
-            return np.array(list(chain.from_iterable(rows)), np.int64), np.cumsum([0, *map(len, rows)])
+            return np.array(list(chain.from_iterable(rows)), kind), np.cumsum([0, *map(len, rows)])
         chunks = list(_chunks(texts, _BATCH))
         workers = min(threads or os.cpu_count() or 1, len(chunks))
 
@@ -94,15 +104,11 @@ class Encoder:
             return self._chunk(chunk, choice)
 
         if workers <= 1:
-            results = [encode(chunk) for chunk in chunks]
-        else:
-            from concurrent.futures import ThreadPoolExecutor
+            return _joined(map(encode, chunks), kind)
+        from concurrent.futures import ThreadPoolExecutor
 
-            with ThreadPoolExecutor(workers) as pool:
-                results = list(pool.map(encode, chunks))
-        counts = [np.diff(offsets) for _, offsets in results]
-        ids = np.concatenate([np.empty(0, np.uint8), *(ids for ids, _ in results)])
-        return ids, np.cumsum(np.concatenate([np.zeros(1, np.int64), *counts]))
+        with ThreadPoolExecutor(workers) as pool:
+            return _joined(pool.map(encode, chunks), kind)
 
     def _chunk(self, texts: Sequence[str], choice: Choice) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Encode the texts' ordinary parts together, and put the special tokens between them."""
@@ -122,7 +128,7 @@ class Encoder:
         part_ends = np.cumsum(counts)
         if is_special.any():
             special_ids = [part for part in parts if isinstance(part, int)]
-            ids = np.insert(ids.astype(np.int64), (part_ends - np.cumsum(is_special))[is_special], special_ids)
+            ids = np.insert(ids, (part_ends - np.cumsum(is_special))[is_special], special_ids)
         return ids, np.concatenate([np.zeros(1, np.int64), part_ends[np.array(ends, np.int64) - 1]])
 
     def _choice(self, allowed: Selection, disallowed: Selection) -> Choice:
@@ -138,7 +144,7 @@ class Encoder:
     def _list(self, text: str) -> list[int]:
         return self.pretoken_by_pretoken(text) if self._is_short(text) else self._arrays().encode(text).tolist()
 
-    def _part(self, text: str, kind: np.dtype[Any]) -> NDArray[Any]:
+    def _ordinary(self, text: str, kind: np.dtype[Any]) -> NDArray[Any]:
         if self._is_short(text):
             return np.array(self.pretoken_by_pretoken(text), kind)
         return self._arrays().encode(text, kind)
@@ -169,6 +175,18 @@ def _chunks(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
             begin, total = index + 1, 0
     if begin < len(texts):
         yield texts[begin:]
+
+
+def _joined(
+    results: Iterable[tuple[NDArray[Any], NDArray[np.int64]]], kind: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The ids of several batches as one, and the offsets in it."""
+    ids = GrowingIds(kind)
+    ends = [np.zeros(1, np.int64)]
+    for more, offsets in results:
+        ends.append(len(ids) + offsets[1:])
+        ids.extend(more)
+    return ids.array(), np.concatenate(ends)
 
 
 def _required(text: str) -> str:

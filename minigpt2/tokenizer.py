@@ -198,7 +198,7 @@ class Tokenizer:
         >>> Tokenizer().encode_batch(["Hello", " world"])
         [[15496], [995]]
         """
-        ids, offsets = self._encode_batch(texts, num_threads, allowed_special, disallowed_special)
+        ids, offsets = self._encode_batch(texts, num_threads, np.int64, allowed_special, disallowed_special)
         every, bounds = ids.tolist(), offsets.tolist()
         return [every[start:end] for start, end in pairwise(bounds)]
 
@@ -220,16 +220,19 @@ class Tokenizer:
         >>> ids.tolist(), offsets.tolist()
         ([15496, 995, 0], [0, 1, 1, 3])
         """
-        kind = self._dtype_of_ids(dtype)
-        ids, offsets = self._encode_batch(texts, num_threads, allowed_special, disallowed_special)
-        return ids.astype(kind, copy=False), offsets
+        return self._encode_batch(texts, num_threads, dtype, allowed_special, disallowed_special)
 
     def _encode_batch(
-        self, texts: Iterable[str], num_threads: int | None, allowed: Selection, disallowed: Selection
+        self,
+        texts: Iterable[str],
+        num_threads: int | None,
+        dtype: DTypeLike,
+        allowed: Selection,
+        disallowed: Selection,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if num_threads is not None and _id(num_threads, "num_threads") < 1:
             raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None for one a processor")
-        return self._encoder.batch(_require_texts(texts), num_threads, allowed, disallowed)
+        return self._encoder.batch(_require_texts(texts), num_threads, self._dtype_of_ids(dtype), allowed, disallowed)
 
     def tokenize(
         self, text: str, *, allowed_special: Selection = "all", disallowed_special: Selection = ()

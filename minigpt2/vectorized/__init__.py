@@ -5,9 +5,10 @@ What a loop does pretoken by pretoken is here done step by step, each step for a
 - `boundaries`: where pieces start, from the class of every character in an array;
 - `memory`: which tokens each piece is, looked up among `short_pieces`, or by its `keys` in a `table`; what a memory
   starts from is in `known`;
-- `merging`: the pieces that nobody met before, merged side by side, with the merges of `pairs`;
+- `merging`: the pieces that nobody met before, merged side by side, with the merges of `pairs`, whose `ranks` are found
+  with one look;
 - `long_pieces`: pieces too long for that, cut into overlapping rows and sewn together;
-- `store` and `packed`: from answers to ids, four ids to a word;
+- `store` and `packed`: from answers to ids, four ids to a word, which are added to the `growing` output;
 - `engine`: texts of any size, window by window;
 - `decoding`: the way back.
 

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.vectorized import long_pieces
 from minigpt2.vectorized.arrays import Places, Symbols
 from minigpt2.vectorized.boundaries import pieces
+from minigpt2.vectorized.growing import GrowingIds
 from minigpt2.vectorized.known import known
 from minigpt2.vectorized.memory import Found, Memory
 from minigpt2.vocabulary import Vocabulary
@@ -27,9 +28,6 @@ FIRST_WINDOW = 1 << 16
 #: Unknown pieces are merged together once there are so many, or so many windows that wait for theirs.
 ENOUGH = 1 << 14
 GROUP = 8
-
-#: By how many ids an output grows at most at a time; its pages are moved, not copied.
-_ROOM = 1 << 20
 
 #: Bytes before a window's end in which no piece may start: a start depends on three characters after it.
 _LOOK_AHEAD = 16
@@ -72,11 +70,24 @@ class Engine:
         Raises:
             UnicodeEncodeError: the text has a lone surrogate.
         """
-        larger = 1
+        ids = GrowingIds(np.dtype(kind or self._kind))
+        self.encode_into(ids, text)
+        return ids.array()
+
+    def encode_into(self, ids: GrowingIds, text: str) -> None:
+        """Add the ids of a text to others.
+
+        Raises:
+            UnicodeEncodeError: the text has a lone surrogate.
+        """
+        before, larger = len(ids), 1
         while True:
             try:
-                return self._gather(self._symbols(text, larger), np.dtype(kind or self._kind))
+                for symbols in self._symbols(text, larger):
+                    ids.extend(self._ids_of(symbols))
+                return
             except _TornError:
+                ids.cut(before)
                 larger *= 2
 
     def encode_batch(self, texts: Sequence[str]) -> tuple[Ids, Places]:
@@ -85,17 +96,17 @@ class Engine:
         Raises:
             UnicodeEncodeError: a text has a lone surrogate.
         """
-        parts: list[Ids] = []
-        counts = [np.zeros(1, np.int64)]
+        ids = GrowingIds(self._kind)
+        ends = [np.zeros(1, np.int64)]
         for group in _groups(texts, self._window):
             if len(group) == 1:
-                parts.append(self.encode(group[0]))
-                counts.append(np.array([len(parts[-1])]))
+                self.encode_into(ids, group[0])
+                ends.append(np.array([len(ids)]))
             else:
-                symbols, of_each = self._encode_joined(group)
-                parts.append(symbols if self._ids is None else self._ids.take(symbols))
-                counts.append(of_each)
-        return np.concatenate([np.empty(0, self._kind), *parts]), np.cumsum(np.concatenate(counts))
+                symbols, counts = self._encode_joined(group)
+                ends.append(len(ids) + np.cumsum(counts))
+                ids.extend(self._ids_of(symbols))
+        return ids.array(), np.concatenate(ends)
 
     def _encode_joined(self, texts: Sequence[str]) -> tuple[NDArray[Any], Places]:
         """Short texts in one window, each with a newline at its end, at which a piece starts and ends in any case.
@@ -120,17 +131,8 @@ class Engine:
         kept[newlines] = False
         return symbols[kept], np.diff(newlines, prepend=-1) - 1
 
-    def _gather(self, windows: Iterator[NDArray[Any]], kind: np.dtype[Any]) -> Ids:
-        """The ids of all windows in one array, which grows as they come: nothing is kept twice."""
-        ids, used = np.empty(0, kind), 0
-        for symbols in windows:
-            end = used + len(symbols)
-            if end > len(ids):
-                ids.resize(end + min(end, _ROOM), refcheck=False)
-            ids[used:end] = symbols if self._ids is None else self._ids.take(symbols)
-            used = end
-        ids.resize(used, refcheck=False)
-        return ids
+    def _ids_of(self, symbols: NDArray[Any]) -> Ids:
+        return symbols if self._ids is None else self._ids.take(symbols)
 
     def _current_memory(self) -> Memory:
         memory = self._memory
