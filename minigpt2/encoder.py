@@ -80,13 +80,13 @@ class Encoder:
 
     def _with_special_tokens(self, text: str, kind: np.dtype[Any], special: frozenset[str]) -> NDArray[Any]:
         ids = GrowingIds(kind)
-        for part in self._parts(text, special):
-            if isinstance(part, int):
-                ids.extend([part])
-            elif self._is_short(part):
+        for start, end, is_special in special_tokens.spans(text, special):
+            if is_special:
+                ids.extend([self._vocabulary.added_tokens[text[start:end]]])
+            elif end - start < _ENGINE_FROM and self._is_short(part := text[start:end]):
                 ids.extend(self.pretoken_by_pretoken(part))
             else:
-                self._arrays().encode_into(ids, part)
+                self._arrays().encode_into(ids, text, start, end)
         return ids.array()
 
     def batch(

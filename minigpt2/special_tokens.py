@@ -62,17 +62,27 @@ def finder(tokens: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(tokens, key=lambda token: (-len(token), token)))))
 
 
+def spans(text: str, tokens: frozenset[str]) -> Iterator[tuple[int, int, bool]]:
+    """Yield where each piece of the text starts and ends, and whether it is a special token.
+
+    >>> list(spans("one<|endoftext|>two", frozenset({"<|endoftext|>"})))
+    [(0, 3, False), (3, 16, True), (16, 19, False)]
+    """
+    position = 0
+    for match in finder(tokens).finditer(text) if tokens else ():
+        start, end = match.span()
+        if start > position:
+            yield position, start, False
+        yield start, end, True
+        position = end
+    if position < len(text):
+        yield position, len(text), False
+
+
 def split(text: str, tokens: frozenset[str]) -> Iterator[tuple[str, bool]]:
     """Yield the text in pieces, each with whether it is a special token.
 
     >>> list(split("one<|endoftext|>two", frozenset({"<|endoftext|>"})))
     [('one', False), ('<|endoftext|>', True), ('two', False)]
     """
-    position = 0
-    for match in finder(tokens).finditer(text) if tokens else ():
-        if match.start() > position:
-            yield text[position : match.start()], False
-        yield match[0], True
-        position = match.end()
-    if position < len(text):
-        yield text[position:], False
+    return ((text[start:end], is_special) for start, end, is_special in spans(text, tokens))

@@ -1,6 +1,7 @@
 """The numpy engine gives the ids that the readable one gives: on any text, cut anywhere, whatever it remembers."""
 
 import random
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -357,6 +358,32 @@ def test_long_texts_take_the_engine_and_agree_with_short_ones() -> None:
     assert tokenizer.tokenize(text) == tokenizer.convert_ids_to_tokens(expected)
     assert tokenizer.decode(expected) == tokenizer.decode(np.array(expected, np.uint16)) == text
     assert tokenizer.decode(expected, skip_special_tokens=True) == "".join(lines)
+
+
+def test_long_texts_between_special_tokens_are_encoded_each_by_itself() -> None:
+    parts = [words(9000, seed) + " " * seed for seed in range(3)]
+    expected = [token_id for part in parts for token_id in [*readable_ids(gpt2(), part), 50256]]
+    assert Tokenizer().encode_to_numpy("<|endoftext|>".join([*parts, ""])).tolist() == expected
+
+
+CHINESE = [chr(code_point) for code_point in range(0x4E00, 0x9FFF)]
+HEAVY_TEXTS = {
+    "Chinese of distinct words": lambda: "".join(random.Random(0).choices(CHINESE, k=3_000_000)),
+    "one pretoken": lambda: "".join(random.Random(0).choices("abcdefghij", k=3_000_000)),
+    "special tokens": lambda: "<|endoftext|>" * 400_000,
+    "texts between special tokens": lambda: ("a few words of many " * 3_500_000 + "<|endoftext|>") * 2,
+}
+
+
+@pytest.mark.parametrize("name", HEAVY_TEXTS)
+def test_memory_is_the_output_and_a_bounded_amount(name: str) -> None:
+    tokenizer, text = Tokenizer(), HEAVY_TEXTS[name]()
+    tracemalloc.start()
+    try:
+        ids = tokenizer.encode_to_numpy(text, dtype=np.uint16)
+        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 64_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])

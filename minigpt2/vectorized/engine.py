@@ -71,11 +71,11 @@ class Engine:
             UnicodeEncodeError: the text has a lone surrogate.
         """
         ids = GrowingIds(np.dtype(kind or self._kind))
-        self.encode_into(ids, text)
+        self.encode_into(ids, text, 0, len(text))
         return ids.array()
 
-    def encode_into(self, ids: GrowingIds, text: str) -> None:
-        """Add the ids of a text to others.
+    def encode_into(self, ids: GrowingIds, text: str, start: int, stop: int) -> None:
+        """Add to some ids those of a text from one index to another.
 
         Raises:
             UnicodeEncodeError: the text has a lone surrogate.
@@ -83,7 +83,7 @@ class Engine:
         before, larger = len(ids), 1
         while True:
             try:
-                for symbols in self._symbols(text, larger):
+                for symbols in self._symbols(text, start, stop, larger):
                     ids.extend(self._ids_of(symbols))
                 return
             except _TornError:
@@ -100,7 +100,7 @@ class Engine:
         ends = [np.zeros(1, np.int64)]
         for group in _groups(texts, self._window):
             if len(group) == 1:
-                self.encode_into(ids, group[0])
+                self.encode_into(ids, group[0], 0, len(group[0]))
                 ends.append(np.array([len(ids)]))
             else:
                 symbols, counts = self._encode_joined(group)
@@ -140,12 +140,12 @@ class Engine:
             memory = self._memory = Memory(self._known)
         return memory
 
-    def _symbols(self, text: str, larger: int) -> Iterator[NDArray[Any]]:
+    def _symbols(self, text: str, start: int, stop: int, larger: int) -> Iterator[NDArray[Any]]:
         """The symbols of each window; windows with unknown pieces wait for some more, and learn them together."""
         memory = self._current_memory()
         waiting: list[Found] = []
         unknown = 0
-        for window in self._windows(text, larger):
+        for window in self._windows(text, start, stop, larger):
             if isinstance(window, _Window):
                 waiting.append(_find(memory, window))
                 unknown += waiting[-1].unknown_pieces
@@ -157,13 +157,13 @@ class Engine:
                 yield window
         yield from (symbols for symbols, _ in memory.symbols_of(waiting))
 
-    def _windows(self, text: str, larger: int) -> Iterator[_Window | Symbols]:
+    def _windows(self, text: str, position: int, stop: int, larger: int) -> Iterator[_Window | Symbols]:
         """Cut a text into windows, and pieces larger than a window into the symbols of their parts."""
-        position, follower = 0, -1
-        while position < len(text):
+        follower = -1
+        while position < stop:
             width = larger * min(self._window, max(FIRST_WINDOW, self._memory.characters))
-            part = text[position : position + width]
-            window = self._cut(part, is_end=position + width >= len(text))
+            part = text[position : min(position + width, stop)]
+            window = self._cut(part, is_end=position + width >= stop)
             end, is_part = window.end, not len(window.starts)
             if is_part or follower >= 0:
                 first = self._merge_first(window)
