@@ -1,9 +1,9 @@
 """Short pieces: most of any text, looked up with one gather each.
 
-A piece of up to 7 bytes and its length are a number of 59 bits. Multiplied by an odd number, modulo 2**59, it loses
-nothing. The top 17 bits of the product say in which slot the piece would be. So a slot need not repeat them: it holds
-the other 42 bits, and the piece's entry in the 22 bits that are left. One comparison tells both whether a slot holds
-the piece and what its entry is.
+A piece of up to 7 bytes, with a bit to mark its end, is a number of 57 bits. Multiplied by an odd number, modulo
+2**57, it loses nothing. The top 17 bits of the product say in which slot the piece would be. So a slot need not repeat
+them: it holds the other 40 bits, and the piece's entry in the 24 bits that are left. One comparison tells both whether
+a slot holds the piece and what its entry is.
 
 Of pieces that share a slot, the one put last is held. A slot is read and written whole, so that threads need no lock.
 """
@@ -17,7 +17,8 @@ from minigpt2.vectorized.arrays import Places, Words
 LONGEST = 7
 
 _SLOT_BITS = np.uint64(17)
-_ENTRY_BITS = 22
+_ENTRY_BITS = 24
+_MARK = np.uint64(1 << 7)
 #: No entry is so high; where a piece is not found, what stands for its entry is not lower.
 _NOT_FOUND = np.uint64((1 << _ENTRY_BITS) - 1)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -48,14 +49,15 @@ class ShortPieces:
 
 
 def _products(words: Words, lengths: Places) -> Words:
-    """A piece's bytes at the top, its length below them, 5 bits of nothing: multiplied.
+    """A piece's bytes at the top, the bit that marks its end below them, then nothing: multiplied.
 
-    What is longer has all its bytes shifted out, by less than nothing, and a length that no short piece has.
+    What is longer has all its bytes shifted out, by less than nothing, and its mark: no short piece is 0.
     """
-    bits = np.minimum(lengths, LONGEST + 1).view(np.uint64) << np.uint64(3)
+    shifts = LONGEST - lengths
+    shifts <<= 3
     products: Words = words << np.uint64(8)
-    products <<= np.uint64(8 * LONGEST) - bits
-    products |= bits << np.uint64(2)
+    products |= _MARK
+    products <<= shifts.view(np.uint64)
     products *= _MULTIPLIER
     return products
 
