@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer, bpe
+from minigpt2.byte_alphabet import ALPHABET_ORDER
 from minigpt2.pretokenize import pretokenize
 from minigpt2.vectorized import boundaries, keys, long_pieces, memory, merging, packed, store, table
 from minigpt2.vectorized.arrays import Words
@@ -93,8 +94,7 @@ def test_a_vocabulary_of_more_tokens_than_16_bits_is_encoded_as_well() -> None:
 
 def small_vocabulary_of_many(words: str) -> Vocabulary:
     """As `small_vocabulary`, but quick for many words."""
-    seed = small_vocabulary("ab")
-    tokens = list(seed.token_bytes.values())[:256]
+    tokens = [bytes([byte]) for byte in ALPHABET_ORDER]
     place = {data: i for i, data in enumerate(tokens)}
     pairs = []
     for word in words.encode().split(b"|"):
@@ -103,16 +103,39 @@ def small_vocabulary_of_many(words: str) -> Vocabulary:
                 pairs.append((place[word[: end - 1]], place[word[end - 1 : end]]))
                 place[word[:end]] = len(tokens)
                 tokens.append(word[:end])
+    return vocabulary_of(tokens, pairs, list(range(256, len(tokens))))
+
+
+def vocabulary_of(tokens: list[bytes], pairs: list[tuple[int, int]], products: list[int]) -> Vocabulary:
+    """A vocabulary without special tokens, its first 256 tokens being the bytes."""
     return Vocabulary(
         token_bytes=dict(enumerate(tokens)),
-        byte_ids=seed.byte_ids,
-        pairs=np.array(pairs),
-        products=np.arange(256, len(tokens)),
+        byte_ids=[ALPHABET_ORDER.index(byte) for byte in range(256)],
+        pairs=np.array(pairs, np.int64).reshape(-1, 2),
+        products=np.array(products, np.int64),
         added_tokens={},
         special_tokens=frozenset(),
         beyond=frozenset(),
         verbatim={},
     )
+
+
+@st.composite
+def vocabularies_of_three_letters(draw: st.DrawFn) -> Vocabulary:
+    """Merges of a, b and c and of what they make, some tokens made in more than one way, before or after their use."""
+    tokens = [bytes([byte]) for byte in ALPHABET_ORDER]
+    parts = [tokens.index(letter) for letter in (b"a", b"b", b"c")]
+    products: dict[tuple[int, int], int] = {}
+    for left, right in draw(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=40)):
+        pair = parts[left % len(parts)], parts[right % len(parts)]
+        data = tokens[pair[0]] + tokens[pair[1]]
+        if pair in products or len(data) > 12:
+            continue
+        if data not in tokens:
+            parts.append(len(tokens))
+            tokens.append(data)
+        products[pair] = tokens.index(data)
+    return vocabulary_of(tokens, list(products), list(products.values()))
 
 
 # ---- whatever is remembered
@@ -208,6 +231,14 @@ def test_pieces_merged_side_by_side_are_pieces_merged_alone(pieces: list[str]) -
 def test_long_pieces_sewn_together_are_pieces_merged_alone(parts: list[str], times: int) -> None:
     pieces = [part * times for part in parts] + ["".join(parts) * times, "x"]
     for vocabulary in (gpt2(), SMALL):
+        assert merged_together(vocabulary, pieces) == merged_alone(vocabulary, pieces)
+
+
+@settings(max_examples=300)
+@given(vocabularies_of_three_letters(), st.lists(st.text("abc", min_size=1, max_size=40), min_size=1), st.booleans())
+def test_any_vocabulary_merges_side_by_side(vocabulary: Vocabulary, pieces: list[str], to_the_end: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(merging, "FEW", 0 if to_the_end else merging.FEW)
         assert merged_together(vocabulary, pieces) == merged_alone(vocabulary, pieces)
 
 
