@@ -25,8 +25,10 @@ from minigpt2.vocabulary import Vocabulary
 WINDOW = 1 << 17
 FIRST_WINDOW = 1 << 16
 
-#: Unknown pieces are merged together once there are so many, or so many windows that wait for theirs.
-ENOUGH = 1 << 14
+#: Windows wait until so many pieces are to be looked up by their keys, or until they are so many windows. In the first
+#: ones of a memory most such pieces are new, and it is better to learn soon: from one piece for 32 characters on.
+ENOUGH = 1 << 16
+FIRST_ENOUGH = 1 << 14
 GROUP = 8
 
 #: Bytes before a window's end in which no piece may start: a start depends on three characters after it.
@@ -141,18 +143,18 @@ class Engine:
         return memory
 
     def _symbols(self, text: str, start: int, stop: int, larger: int) -> Iterator[NDArray[Any]]:
-        """The symbols of each window; windows with unknown pieces wait for some more, and learn them together."""
+        """The symbols of each window; some windows at a time look up what they miss, and learn what is new."""
         memory = self._current_memory()
         waiting: list[Found] = []
-        unknown = 0
+        missed = 0
         for window in self._windows(text, start, stop, larger):
             if isinstance(window, _Window):
                 waiting.append(_find(memory, window))
-                unknown += waiting[-1].unknown_pieces
-                if 0 < unknown < ENOUGH and len(waiting) < GROUP:
+                missed += waiting[-1].missed
+                if missed < _enough(memory) and len(waiting) < GROUP:
                     continue
             yield from (symbols for symbols, _ in memory.symbols_of(waiting))
-            waiting, unknown, memory = [], 0, self._current_memory()
+            waiting, missed, memory = [], 0, self._current_memory()
             if not isinstance(window, _Window):
                 yield window
         yield from (symbols for symbols, _ in memory.symbols_of(waiting))
@@ -214,6 +216,10 @@ class Engine:
 def _find(memory: Memory, window: _Window) -> Found:
     memory.characters += window.end
     return memory.find(window.data, window.starts, window.lengths)
+
+
+def _enough(memory: Memory) -> int:
+    return min(ENOUGH, max(FIRST_ENOUGH, memory.characters // 32))
 
 
 def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

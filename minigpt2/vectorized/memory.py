@@ -1,8 +1,8 @@
 """What each piece's tokens are: remembered from when it was first met.
 
-A piece is looked up among the short ones, then by its key among all; longer ones that no cut makes shorter, as bytes in
-a dict. One that nobody met before is the vocabulary's own, or is cut where no merge joins and its parts are looked up,
-or is merged.
+A piece is looked up among the short ones, then by its key among all, several windows' at once; longer ones that no cut
+makes shorter, as bytes in a dict. One that nobody met before is the vocabulary's own, or is cut where no merge joins
+and its parts are looked up, or is merged.
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,18 @@ _FIRST_BITS = 13
 
 
 class Found(NamedTuple):
-    """The entries of a window's pieces, but for those that nobody met before: where they are, and what."""
+    """The entries of a window's pieces, as far as they are short ones: where the others are, and what."""
 
-    version: int
     entries: Entries
-    unknown: Places
+    others: Places
     keys: Keys
     long: Places
     long_pieces: list[bytes]
 
     @property
-    def unknown_pieces(self) -> int:
-        """How many pieces wait to be merged."""
-        return len(self.unknown) + len(self.long_pieces)
+    def missed(self) -> int:
+        """How many pieces are yet to be looked up by their keys or bytes."""
+        return len(self.others) + len(self.long)
 
 
 class _Parts(NamedTuple):
@@ -74,51 +73,43 @@ class Memory:
         return self._store.is_nearly_full or len(self._long) >= MOST_LONG
 
     def find(self, data: bytes, starts: Places, lengths: Places) -> Found:
-        """Look up pieces of a text's UTF-8, by the bytes at which they start and their lengths."""
-        version = self._version
+        """Look up pieces of a text's UTF-8 among the short ones, by the bytes at which they start and their lengths."""
         words = keys_.words_at(data)
         entries, missed = self._short_pieces.find(words.take(starts), lengths)
         is_long = lengths.take(missed) > keys_.LONGEST
         long, others = missed[is_long], missed[~is_long]
         keys = keys_.keys_of(words, starts.take(others), lengths.take(others))
-        found = self._table.find(keys)
-        entries[others] = found
-        unknown = np.flatnonzero(found == ABSENT)
-        pieces = _slices(data, starts.take(long), lengths.take(long))
-        entries[long] = [self._long.get(piece, ABSENT) for piece in pieces]
-        new = np.flatnonzero(entries.take(long) == ABSENT)
-        new_pieces = [pieces[i] for i in new.tolist()]
-        return Found(version, entries, others.take(unknown), keys.take(unknown, axis=1), long.take(new), new_pieces)
+        return Found(entries, others, keys, long, _slices(data, starts.take(long), lengths.take(long)))
 
     def symbols_of(self, windows: Sequence[Found]) -> list[tuple[NDArray[Any], Places]]:
         """The symbols of each window's pieces, one piece after the other, and where each piece's start.
 
-        What is unknown is learned, for all windows at once.
+        What the windows miss is looked up, and if nobody met it before, learned, for all of them at once.
         """
         overflow = Overflow(self._store.limit)
-        if any(window.unknown_pieces for window in windows):
-            with self._lock:
-                self._learn_all(windows, overflow)
+        if any(window.missed for window in windows):
+            self._complete(windows, overflow)
         return [self._store.symbols_of(window.entries, overflow) for window in windows]
 
-    def _learn_all(self, windows: Sequence[Found], overflow: Overflow) -> None:
-        """Learn each distinct piece once, and fill in the windows' entries."""
+    def _complete(self, windows: Sequence[Found], overflow: Overflow) -> None:
+        """Fill in the entries that the windows miss."""
+        version = self._version
         keys = np.concatenate([window.keys for window in windows], axis=1)
-        entries = self._entries_by_now(windows, keys)
-        new = np.flatnonzero(entries == ABSENT)
-        long = dict.fromkeys(piece for window in windows for piece in window.long_pieces if piece not in self._long)
-        entries[new], entry_of_long = self._learn(keys.take(new, axis=1), list(long), overflow)
-        ends = np.cumsum([len(window.unknown) for window in windows])
+        entries = self._table.find(keys).astype(np.int64)
+        long = dict.fromkeys(piece for window in windows for piece in window.long_pieces)
+        entry_of_long: dict[bytes, int] = {}
+        if (entries == ABSENT).any() or not long.keys() <= self._long.keys():
+            with self._lock:
+                if version != self._version:  # another thread may have met them since
+                    entries = self._table.find(keys).astype(np.int64)
+                new = np.flatnonzero(entries == ABSENT)
+                new_long = [piece for piece in long if piece not in self._long]
+                entries[new], entry_of_long = self._learn(keys.take(new, axis=1), new_long, overflow)
+                self._version += 1  # last, so that whoever looks up from now on finds all of it
+        ends = np.cumsum([len(window.others) for window in windows])
         for window, own in zip(windows, np.split(entries, ends[:-1]), strict=True):
-            window.entries[window.unknown] = own
+            window.entries[window.others] = own
             window.entries[window.long] = [self._long.get(p) or entry_of_long[p] for p in window.long_pieces]
-        self._version += 1  # last, so that whoever looks up from now on finds all of it
-
-    def _entries_by_now(self, windows: Sequence[Found], keys: Keys) -> Entries:
-        """Another thread may have met them since they were looked up."""
-        if all(window.version == self._version for window in windows):
-            return np.full(keys.shape[1], ABSENT, np.int64)
-        return self._table.find(keys).astype(np.int64)
 
     def _learn(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
         """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes."""
@@ -139,7 +130,10 @@ class Memory:
         of_cut = np.repeat(is_cut, counts)
         part_lengths = np.diff(parts, append=len(data))
         found = self.find(data.tobytes(), parts[of_cut], part_lengths[of_cut])
-        return _Parts(pieces[is_cut], counts[is_cut], found)
+        found.entries[found.others] = entries = self._table.find(found.keys)
+        new = np.flatnonzero(entries == ABSENT)
+        unknown = found._replace(others=found.others.take(new), keys=found.keys.take(new, axis=1))
+        return _Parts(pieces[is_cut], counts[is_cut], unknown)
 
     def _learn_by_parts(
         self, parts: _Parts, keys: Keys, long: list[bytes], overflow: Overflow
@@ -152,7 +146,7 @@ class Memory:
         uncut, which = _distinct(np.concatenate([keys.take(whole, axis=1), found.keys], axis=1))
         learned, entry_of_long = self._learn_uncut(uncut, long, overflow)
         entries = np.empty(len(is_whole), np.int64)
-        entries[whole], found.entries[found.unknown] = np.split(learned.take(which), [len(whole)])
+        entries[whole], found.entries[found.others] = np.split(learned.take(which), [len(whole)])
         symbols, starts = self._store.symbols_of(found.entries, overflow)
         lengths = np.diff(starts.take(np.cumsum(parts.counts) - parts.counts), append=len(symbols))
         entries[parts.pieces] = self._store.add(Pieces(symbols, lengths), overflow)
