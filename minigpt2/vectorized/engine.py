@@ -92,15 +92,17 @@ class Engine:
                 ids.cut(before)
                 larger *= 2
 
-    def encode_batch(self, texts: Sequence[str]) -> tuple[Ids, Places]:
+    def encode_batch(self, texts: Sequence[str], windows: int = 1) -> tuple[Ids, Places]:
         """The ids of several texts, one after the other, and where each text's start, and the end of all.
+
+        Short texts are taken together, as many as fill so many windows.
 
         Raises:
             UnicodeEncodeError: a text has a lone surrogate.
         """
         ids = GrowingIds(self._kind)
         ends = [np.zeros(1, np.int64)]
-        for group in _groups(texts, self._window):
+        for group in _groups(texts, windows * self._window):
             if len(group) == 1:
                 self.encode_into(ids, group[0], 0, len(group[0]))
                 ends.append(np.array([len(ids)]))
@@ -223,13 +225,14 @@ def _enough(memory: Memory) -> int:
 
 
 def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """Consecutive texts, of together at most `size` characters if they are several."""
+    """Consecutive texts, together of at most about `size` bytes if they are several."""
     begin = total = 0
     for index, text in enumerate(texts):
-        if total + len(text) >= size and index > begin:
+        own = len(text) if text.isascii() else 3 * len(text)
+        if total + own >= size and index > begin:
             yield texts[begin:index]
             begin, total = index, 0
-        total += len(text) + 1
+        total += own + 1
     if begin < len(texts):
         yield texts[begin:]
 
