@@ -27,7 +27,8 @@ from minigpt2.vectorized.table import ABSENT, Table, owners
 LONGEST = 256
 MOST_LONG = 1 << 13
 
-_FIRST_BITS = 13
+#: The table's sizes: it grows eightfold or so when a third is taken, up to one with room for all pieces of a store.
+_FIRST_BITS, _MOST_BITS = 13, 19
 
 
 class Found(NamedTuple):
@@ -192,7 +193,7 @@ class Memory:
         keys, entries = keys.take(kept, axis=1), entries.take(kept)
         self._held += len(kept)
         if 3 * self._held > 1 << self._table.bits:
-            self._table = self._table.grown((4 * self._held).bit_length())
+            self._table = self._table.grown(min((8 * self._held).bit_length(), _MOST_BITS))
         self._table.add(keys, entries.astype(np.int32))
         lengths = keys_.lengths_of(keys)
         self._short_pieces.put(keys[0], lengths, entries)
