@@ -8,8 +8,8 @@ The split pattern looks like a scan but is local. With the class of every charac
   unless it is a space;
 - an apostrophe that starts a pretoken and is followed by s, t, m, d, re, ve or ll ends it after those letters.
 
-A *piece* is a pretoken, or a part of a long one: where the vocabulary has no merge that joins two tokens between these
-two bytes, the pretoken may be cut.
+A *piece* is a pretoken, or a part of a long one: it may be cut between two bytes where no merge of the vocabulary joins
+a token that ends with the first to one that starts with the second.
 """
 
 import numpy as np

@@ -18,8 +18,9 @@ class Merges:
     """Ranks and products of merges over symbols, looked up for arrays of them."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        if max(len(vocabulary.ids), len(vocabulary.pairs)) > MOST_SYMBOLS:
-            raise ValueError(f"a vocabulary has at most {MOST_SYMBOLS:,} tokens here, not {len(vocabulary.ids):,}")
+        larger = max(len(vocabulary.ids), len(vocabulary.pairs))
+        if larger > MOST_SYMBOLS:
+            raise ValueError(f"a vocabulary has at most {MOST_SYMBOLS:,} tokens and merges here, not {larger:,}")
         self.ids, self.token_lengths = vocabulary.ids, vocabulary.lengths
         self.symbol_of_byte = np.searchsorted(self.ids, vocabulary.byte_ids).astype(np.int32)
         self.products = np.searchsorted(self.ids, vocabulary.products).astype(np.int32)
