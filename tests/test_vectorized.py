@@ -180,7 +180,7 @@ def test_a_growing_table_keeps_what_it_has() -> None:
 
 
 def test_keys_that_all_collide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "_SALT", np.zeros(3, np.uint64))
+    monkeypatch.setattr(keys, "_SALT", np.zeros(3, np.uint64))
     engine = Engine(small_vocabulary(WORDS))
     for _ in range(2):
         assert engine.encode(words(500)).tolist() == readable_ids(SMALL, words(500))

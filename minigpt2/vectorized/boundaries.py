@@ -104,11 +104,9 @@ def _cut_long(
     if not len(long):
         return places, lengths
     within = ragged_ranges(elements.take(long) + 1, _lengths(elements, len(starts)).take(long) - 1)
-    within = within if first_bytes is None else first_bytes.take(within)
-    cuts = within[_may_be_cut(utf8, within, joinable)]
-    if not len(cuts):
-        return places, lengths
-    places = np.sort(np.concatenate([places, cuts]), kind="stable")
+    starts[within] = _may_be_cut(utf8, within if first_bytes is None else first_bytes.take(within), joinable)
+    elements = np.flatnonzero(starts)
+    places = elements if first_bytes is None else first_bytes.take(elements)
     return places, _lengths(places, len(utf8))
 
 

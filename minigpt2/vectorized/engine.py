@@ -21,14 +21,11 @@ from minigpt2.vectorized.known import known
 from minigpt2.vectorized.memory import Found, Memory
 from minigpt2.vocabulary import Vocabulary
 
-#: Characters in a window, and in the first ones of a memory: while most pieces are new, it is better to learn soon.
+#: Characters in a window.
 WINDOW = 1 << 17
-FIRST_WINDOW = 1 << 16
 
-#: Windows wait until so many pieces are to be looked up by their keys, or until they are so many windows. In the first
-#: ones of a memory most such pieces are new, and it is better to learn soon: from one piece for 32 characters on.
+#: Windows wait until so many pieces are to be looked up by their keys, or until they are so many windows.
 ENOUGH = 1 << 16
-FIRST_ENOUGH = 1 << 14
 GROUP = 8
 
 #: Bytes before a window's end in which no piece may start: a start depends on three characters after it.
@@ -129,7 +126,7 @@ class Engine:
         starts = np.flatnonzero(starts_here)
         memory = self._current_memory()
         window = _Window(data, starts, np.diff(starts, append=len(data)), len(data))
-        ((symbols, first),) = memory.symbols_of([_find(memory, window)])
+        ((symbols, first),) = memory.symbols_of([memory.find(window.data, window.starts, window.lengths)])
         newlines = first.take(np.searchsorted(starts, ends - 1))
         kept = np.ones(len(symbols), np.bool_)
         kept[newlines] = False
@@ -151,9 +148,9 @@ class Engine:
         missed = 0
         for window in self._windows(text, start, stop, larger):
             if isinstance(window, _Window):
-                waiting.append(_find(memory, window))
+                waiting.append(memory.find(window.data, window.starts, window.lengths))
                 missed += waiting[-1].missed
-                if missed < _enough(memory) and len(waiting) < GROUP:
+                if missed < ENOUGH and len(waiting) < GROUP:
                     continue
             yield from (symbols for symbols, _ in memory.symbols_of(waiting))
             waiting, missed, memory = [], 0, self._current_memory()
@@ -165,7 +162,7 @@ class Engine:
         """Cut a text into windows, and pieces larger than a window into the symbols of their parts."""
         follower = -1
         while position < stop:
-            width = larger * min(self._window, max(FIRST_WINDOW, self._memory.characters))
+            width = larger * self._window
             part = text[position : min(position + width, stop)]
             window = self._cut(part, is_end=position + width >= stop)
             end, is_part = window.end, not len(window.starts)
@@ -213,15 +210,6 @@ class Engine:
             raise _TornError
         place = int(places[-1])
         return symbols[:place], int(starts[place]), int(symbols[place])
-
-
-def _find(memory: Memory, window: _Window) -> Found:
-    memory.characters += window.end
-    return memory.find(window.data, window.starts, window.lengths)
-
-
-def _enough(memory: Memory) -> int:
-    return min(ENOUGH, max(FIRST_ENOUGH, memory.characters // 32))
 
 
 def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from minigpt2.vectorized import keys, merging
-from minigpt2.vectorized.arrays import Places
+from minigpt2.vectorized.arrays import Places, keep_freed_memory
 from minigpt2.vectorized.pairs import Merges
 from minigpt2.vectorized.ranks import NO_RANK
 from minigpt2.vectorized.short_pieces import ShortPieces
@@ -20,6 +20,7 @@ class Known:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
+        keep_freed_memory()
         self.merges = Merges(vocabulary)
         tokens = list(vocabulary.token_bytes.values())
         self.tokens = len(tokens)
@@ -28,8 +29,8 @@ class Known:
         lengths = self.merges.token_lengths
         starts = (np.cumsum(lengths) - lengths).take(symbols)
         words, lengths = keys.words_at(b"".join(tokens)), lengths.take(symbols)
-        self.table = Table((4 * len(symbols)).bit_length())
-        self.table.add(keys.keys_of(words, starts, lengths), symbols.astype(np.int32))
+        self.table = Table((2 * len(symbols)).bit_length())
+        self.table.add(keys.keys_of(words, starts, lengths), symbols)
         self.short_pieces = ShortPieces()
         self.short_pieces.put(words.take(starts), lengths, symbols)
 

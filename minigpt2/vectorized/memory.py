@@ -28,7 +28,7 @@ LONGEST = 256
 MOST_LONG = 1 << 13
 
 #: The table's sizes: it grows eightfold or so when a third is taken, up to one with room for all pieces of a store.
-_FIRST_BITS, _MOST_BITS = 13, 19
+_FIRST_BITS, _MOST_BITS = 16, 19
 
 
 class Found(NamedTuple):
@@ -61,12 +61,10 @@ class Memory:
         self._known = known
         self._short_pieces = known.short_pieces.copy()
         self._table = Table(_FIRST_BITS)
-        self._held = 0  # pieces in the table
         self._long: dict[bytes, int] = {}
         self._store = Store(known.tokens)
         self._lock = Lock()
         self._version = 0
-        self.characters = 0  # met so far, about
 
     @property
     def is_full(self) -> bool:
@@ -95,17 +93,17 @@ class Memory:
     def _complete(self, windows: Sequence[Found], overflow: Overflow) -> None:
         """Fill in the entries that the windows miss."""
         version = self._version
-        keys = np.concatenate([window.keys for window in windows], axis=1)
-        entries = self._table.find(keys).astype(np.int64)
+        keys = np.concatenate([window.keys for window in windows])
+        entries = self._table.find(keys)
         long = dict.fromkeys(piece for window in windows for piece in window.long_pieces)
         entry_of_long: dict[bytes, int] = {}
         if (entries == ABSENT).any() or not long.keys() <= self._long.keys():
             with self._lock:
                 if version != self._version:  # another thread may have met them since
-                    entries = self._table.find(keys).astype(np.int64)
+                    entries = self._table.find(keys)
                 new = np.flatnonzero(entries == ABSENT)
                 new_long = [piece for piece in long if piece not in self._long]
-                entries[new], entry_of_long = self._learn(keys.take(new, axis=1), new_long, overflow)
+                entries[new], entry_of_long = self._learn(keys.take(new, axis=0), new_long, overflow)
                 self._version += 1  # last, so that whoever looks up from now on finds all of it
         ends = np.cumsum([len(window.others) for window in windows])
         for window, own in zip(windows, np.split(entries, ends[:-1]), strict=True):
@@ -123,7 +121,7 @@ class Memory:
     def _parts(self, keys: Keys) -> _Parts:
         """Cut pieces where no merge joins, and look up the parts; the few of ASCII alone are not worth it."""
         pieces = keys_.beyond_ascii(keys)
-        data, lengths = keys_.bytes_of(keys.take(pieces, axis=1))
+        data, lengths = keys_.bytes_of(keys.take(pieces, axis=0))
         starts = np.cumsum(lengths) - lengths
         parts = part_starts(data, starts, self._known.joinable)
         counts = np.diff(np.searchsorted(parts, starts), append=len(parts))
@@ -133,32 +131,32 @@ class Memory:
         found = self.find(data.tobytes(), parts[of_cut], part_lengths[of_cut])
         found.entries[found.others] = entries = self._table.find(found.keys)
         new = np.flatnonzero(entries == ABSENT)
-        unknown = found._replace(others=found.others.take(new), keys=found.keys.take(new, axis=1))
+        unknown = found._replace(others=found.others.take(new), keys=found.keys.take(new, axis=0))
         return _Parts(pieces[is_cut], counts[is_cut], unknown)
 
     def _learn_by_parts(
         self, parts: _Parts, keys: Keys, long: list[bytes], overflow: Overflow
     ) -> tuple[Entries, dict[bytes, int]]:
         """Learn what cannot be cut, unknown parts included, and make up the other pieces of their parts."""
-        is_whole = np.ones(keys.shape[1], np.bool_)
+        is_whole = np.ones(len(keys), np.bool_)
         is_whole[parts.pieces] = False
         whole = np.flatnonzero(is_whole)
         found = parts.found
-        uncut, which = _distinct(np.concatenate([keys.take(whole, axis=1), found.keys], axis=1))
+        uncut, which = _distinct(np.concatenate([keys.take(whole, axis=0), found.keys]))
         learned, entry_of_long = self._learn_uncut(uncut, long, overflow)
         entries = np.empty(len(is_whole), np.int64)
         entries[whole], found.entries[found.others] = np.split(learned.take(which), [len(whole)])
         symbols, starts = self._store.symbols_of(found.entries, overflow)
         lengths = np.diff(starts.take(np.cumsum(parts.counts) - parts.counts), append=len(symbols))
         entries[parts.pieces] = self._store.add(Pieces(symbols, lengths), overflow)
-        self._keep(keys.take(parts.pieces, axis=1), entries.take(parts.pieces))
+        self._keep(keys.take(parts.pieces, axis=0), entries.take(parts.pieces))
         return entries, entry_of_long
 
     def _learn_uncut(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
         """Of distinct pieces, take what the vocabulary has, and merge what it has not."""
-        entries = self._known.table.find(keys).astype(np.int64)
+        entries = self._known.table.find(keys)
         new = np.flatnonzero(entries == ABSENT)
-        entries[new], entry_of_long = self._merge(keys.take(new, axis=1), long, overflow)
+        entries[new], entry_of_long = self._merge(keys.take(new, axis=0), long, overflow)
         self._keep(keys, entries)
         return entries, entry_of_long
 
@@ -169,14 +167,14 @@ class Memory:
         data = np.concatenate([data, np.frombuffer(b"".join(brief), np.uint8)])
         lengths = np.concatenate([lengths, np.array([len(piece) for piece in brief], np.int64)])
         added = self._store.add(self._merged(data, lengths), overflow)
-        entry_of = dict(zip(brief, added[keys.shape[1] :].tolist(), strict=True))
+        entry_of = dict(zip(brief, added[len(keys) :].tolist(), strict=True))
         if brief and added[0] < self._store.limit:
             self._long |= entry_of
         if huge:
             lengths = np.array([len(piece) for piece in huge])
             merged = self._merged(np.frombuffer(b"".join(huge), np.uint8), lengths)
             entry_of |= zip(huge, overflow.add(self._store.pack(merged)).tolist(), strict=True)
-        return added[: keys.shape[1]], entry_of
+        return added[: len(keys)], entry_of
 
     def _merged(self, data: Bytes, lengths: Places) -> Pieces:
         """Merge pieces, laid one after the other, all their parts side by side."""
@@ -190,13 +188,13 @@ class Memory:
     def _keep(self, keys: Keys, entries: Entries) -> None:
         """Remember the entries of absent pieces, but for those that end with the call."""
         kept = np.flatnonzero(entries < self._store.limit)
-        keys, entries = keys.take(kept, axis=1), entries.take(kept)
-        self._held += len(kept)
-        if 3 * self._held > 1 << self._table.bits:
-            self._table = self._table.grown(min((8 * self._held).bit_length(), _MOST_BITS))
-        self._table.add(keys, entries.astype(np.int32))
+        keys, entries = keys.take(kept, axis=0), entries.take(kept)
+        held = self._table.held + len(kept)
+        if 3 * held > 1 << self._table.bits:
+            self._table = self._table.grown(min((8 * held).bit_length(), _MOST_BITS))
+        self._table.add(keys, entries)
         lengths = keys_.lengths_of(keys)
-        self._short_pieces.put(keys[0], lengths, entries)
+        self._short_pieces.put(keys[:, 0], lengths, entries)
 
 
 def _distinct(keys: Keys) -> tuple[Keys, Places]:
@@ -205,7 +203,7 @@ def _distinct(keys: Keys) -> tuple[Keys, Places]:
     first = np.flatnonzero(owner == np.arange(len(owner)))
     index = np.empty(len(owner), np.int64)
     index[first] = np.arange(len(first))
-    return keys.take(first, axis=1), index.take(owner)
+    return keys.take(first, axis=0), index.take(owner)
 
 
 def _slices(data: bytes, starts: Places, lengths: Places) -> list[bytes]:

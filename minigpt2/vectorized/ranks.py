@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from minigpt2.vectorized.arrays import Places, Ranks, Symbols, Words
 
-#: The rank of a pair that is no merge: higher than any.
-NO_RANK = np.iinfo(np.int32).max
-
 #: A pair's word: two symbols of 21 bits, the left one inverted, lest a word be 0, and 22 bits for the rank.
 _SYMBOL_BITS = 21
 _RANK_BITS = np.uint64(22)
+
+#: The rank of a pair that is no merge: higher than any.
+NO_RANK = 1 << 22
 _EMPTY = np.uint64(2**64 - 1)
 
 #: How many symbols there may be, so that no pair's word is 0 or that of an empty slot.
@@ -61,10 +61,8 @@ class RankTable:
         """The rank of each pair of symbols, `NO_RANK` where it is no merge."""
         words = _words(left, right)
         places = _top_bits(words * self._multipliers.take(self._buckets(words)), self._bits)
-        words ^= self._slots.take(places)  # the rank alone, where the slot holds the pair
-        ranks = words.astype(np.int32)
-        ranks[words >> _RANK_BITS != 0] = NO_RANK
-        return ranks
+        words ^= self._slots.take(places)  # the rank alone where the slot holds the pair, else more than any
+        return np.minimum(words, np.uint64(NO_RANK)).astype(np.int32)
 
     def _buckets(self, words: Words) -> Places:
         return _top_bits(words * self._bucket_multiplier, self._bits - _SLOT_BITS_OF_A_BUCKET)
