@@ -4,6 +4,7 @@ import random
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer, bpe
 from minigpt2.byte_alphabet import ALPHABET_ORDER
 from minigpt2.pretokenize import pretokenize
-from minigpt2.vectorized import boundaries, keys, long_pieces, memory, merging, packed, store, table
+from minigpt2.vectorized import boundaries, growing, keys, long_pieces, memory, merging, packed, store, table
 from minigpt2.vectorized.arrays import Words
 from minigpt2.vectorized.decoding import Decoder
 from minigpt2.vectorized.engine import Engine
@@ -169,14 +170,20 @@ def test_a_full_memory_is_emptied_and_changes_nothing(monkeypatch: pytest.Monkey
     assert engine._memory._store.pieces <= 600
 
 
-def test_a_growing_table_keeps_what_it_has() -> None:
+def test_a_growing_table_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "FIRST_BITS", 8)
     engine = Engine(SMALL)
-    bits = engine._memory._table.bits
     for seed in range(3):
         text = words(3000, seed)
         assert engine.encode(text).tolist() == readable_ids(SMALL, text)
-    assert engine._memory._table.bits > bits
+    assert engine._memory._table.bits > 8
     assert engine.encode(words(3000, 0)).tolist() == readable_ids(SMALL, words(3000, 0))
+
+
+def test_learning_a_few_pieces_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "AT_ONCE", 100)
+    text = words(500) + "-" * 90 + "=" * 300 + "-" * 400
+    assert Engine(gpt2()).encode(text).tolist() == readable_ids(gpt2(), text)
 
 
 def test_keys_that_all_collide_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,6 +297,22 @@ def test_packed_runs_join_as_lists_do(runs: list[list[int]], data: st.DataObject
     assert starts.tolist() == np.cumsum([0, *map(len, among)])[:-1].tolist()
 
 
+@given(st.lists(st.lists(st.integers(0, 65535), max_size=20), max_size=30), st.integers(0, 100))
+def test_ids_that_grow_are_those_that_were_added(added: list[list[int]], kept: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(growing, "MOST_WAITING", 30)
+        patch.setattr(growing, "MOST_PIECES", 5)
+        ids, expected = growing.GrowingIds(np.dtype(np.uint32)), list[int]()
+        for index, more in enumerate(added):
+            ids.extend(np.array(more, np.uint16) if index % 2 else more)
+            expected += more
+            if index == len(added) // 2:
+                ids.cut(min(kept, len(expected)))
+                del expected[kept:]
+            assert len(ids) == len(expected)
+        assert ids.array().tolist() == expected
+
+
 SYMBOLS = st.tuples(st.integers(0, 8) | st.integers(0, MOST_SYMBOLS - 1), st.integers(0, 8))
 
 
@@ -400,6 +423,9 @@ def test_long_texts_between_special_tokens_are_encoded_each_by_itself() -> None:
 CHINESE = [chr(code_point) for code_point in range(0x4E00, 0x9FFF)]
 HEAVY_TEXTS = {
     "Chinese of distinct words": lambda: "".join(random.Random(0).choices(CHINESE, k=3_000_000)),
+    "words of random letters": lambda: re.sub(
+        "e", " ", "".join(random.Random(0).choices(ascii_lowercase, k=3_000_000))
+    ),
     "one pretoken": lambda: "".join(random.Random(0).choices("abcdefghij", k=3_000_000)),
     "special tokens": lambda: "<|endoftext|>" * 400_000,
     "texts between special tokens": lambda: ("a few words of many " * 3_500_000 + "<|endoftext|>") * 2,

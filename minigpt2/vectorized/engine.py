@@ -24,9 +24,9 @@ from minigpt2.vocabulary import Vocabulary
 #: Characters in a window.
 WINDOW = 1 << 17
 
-#: Windows wait until so many pieces are to be looked up by their keys, or until they are so many windows.
-ENOUGH = 1 << 16
-GROUP = 8
+#: Learning has a price for each time, so windows wait for each other: at most so many, which miss so many pieces.
+GROUP = 12
+MOST_MISSED = 1 << 17
 
 #: Bytes before a window's end in which no piece may start: a start depends on three characters after it.
 _LOOK_AHEAD = 16
@@ -150,7 +150,7 @@ class Engine:
             if isinstance(window, _Window):
                 waiting.append(memory.find(window.data, window.starts, window.lengths))
                 missed += waiting[-1].missed
-                if missed < ENOUGH and len(waiting) < GROUP:
+                if missed + waiting[-1].missed < MOST_MISSED and len(waiting) < GROUP:
                     continue
             yield from (symbols for symbols, _ in memory.symbols_of(waiting))
             waiting, missed, memory = [], 0, self._current_memory()

@@ -5,7 +5,7 @@ makes shorter, as bytes in a dict. One that nobody met before is the vocabulary'
 and its parts are looked up, or is merged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -27,8 +27,11 @@ from minigpt2.vectorized.table import ABSENT, Table, owners
 LONGEST = 256
 MOST_LONG = 1 << 13
 
+#: The bytes of pieces that are merged at once, about, lest merging take much memory.
+AT_ONCE = 1 << 17
+
 #: The table's sizes: it grows eightfold or so when a third is taken, up to one with room for all pieces of a store.
-_FIRST_BITS, _MOST_BITS = 16, 19
+FIRST_BITS, MOST_BITS = 16, 18
 
 
 class Found(NamedTuple):
@@ -60,7 +63,7 @@ class Memory:
     def __init__(self, known: Known) -> None:
         self._known = known
         self._short_pieces = known.short_pieces.copy()
-        self._table = Table(_FIRST_BITS)
+        self._table = Table(FIRST_BITS)
         self._long: dict[bytes, int] = {}
         self._store = Store(known.tokens)
         self._lock = Lock()
@@ -161,18 +164,16 @@ class Memory:
         return entries, entry_of_long
 
     def _merge(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        data, lengths = keys_.bytes_of(keys)
         brief = [piece for piece in long if len(piece) <= LONGEST]
         huge = [piece for piece in long if len(piece) > LONGEST]
-        data = np.concatenate([data, np.frombuffer(b"".join(brief), np.uint8)])
-        lengths = np.concatenate([lengths, np.array([len(piece) for piece in brief], np.int64)])
-        added = self._store.add(self._merged(data, lengths), overflow)
+        data, lengths = keys_.bytes_of(keys)
+        more_data, more_lengths = _joined(brief)
+        groups = _groups(np.concatenate([data, more_data]), np.concatenate([lengths, more_lengths]))
+        added = np.concatenate([self._store.add(self._merged(*group), overflow) for group in groups])
         entry_of = dict(zip(brief, added[len(keys) :].tolist(), strict=True))
-        if brief and added[0] < self._store.limit:
-            self._long |= entry_of
+        self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
         if huge:
-            lengths = np.array([len(piece) for piece in huge])
-            merged = self._merged(np.frombuffer(b"".join(huge), np.uint8), lengths)
+            merged = self._merged(*_joined(huge))
             entry_of |= zip(huge, overflow.add(self._store.pack(merged)).tolist(), strict=True)
         return added[: len(keys)], entry_of
 
@@ -191,7 +192,7 @@ class Memory:
         keys, entries = keys.take(kept, axis=0), entries.take(kept)
         held = self._table.held + len(kept)
         if 3 * held > 1 << self._table.bits:
-            self._table = self._table.grown(min((8 * held).bit_length(), _MOST_BITS))
+            self._table = self._table.grown(min((8 * held).bit_length(), MOST_BITS))
         self._table.add(keys, entries)
         lengths = keys_.lengths_of(keys)
         self._short_pieces.put(keys[:, 0], lengths, entries)
@@ -204,6 +205,18 @@ def _distinct(keys: Keys) -> tuple[Keys, Places]:
     index = np.empty(len(owner), np.int64)
     index[first] = np.arange(len(first))
     return keys.take(first, axis=0), index.take(owner)
+
+
+def _joined(pieces: list[bytes]) -> tuple[Bytes, Places]:
+    """The bytes of pieces, one after the other, and their lengths."""
+    return np.frombuffer(b"".join(pieces), np.uint8), np.array([len(piece) for piece in pieces], np.int64)
+
+
+def _groups(data: Bytes, lengths: Places) -> Iterator[tuple[Bytes, Places]]:
+    """Consecutive pieces, together of about `AT_ONCE` bytes."""
+    ends = np.cumsum(lengths)
+    last = np.unique(np.searchsorted(ends, np.arange(AT_ONCE, len(data), AT_ONCE)))
+    return zip(np.split(data, ends.take(last)), np.split(lengths, last + 1), strict=True)
 
 
 def _slices(data: bytes, starts: Places, lengths: Places) -> list[bytes]:
