@@ -423,9 +423,7 @@ def test_long_texts_between_special_tokens_are_encoded_each_by_itself() -> None:
 CHINESE = [chr(code_point) for code_point in range(0x4E00, 0x9FFF)]
 HEAVY_TEXTS = {
     "Chinese of distinct words": lambda: "".join(random.Random(0).choices(CHINESE, k=3_000_000)),
-    "words of random letters": lambda: re.sub(
-        "e", " ", "".join(random.Random(0).choices(ascii_lowercase, k=3_000_000))
-    ),
+    "words of random letters": lambda: "".join(random.Random(0).choices(ascii_lowercase + " ", k=3_000_000)),
     "one pretoken": lambda: "".join(random.Random(0).choices("abcdefghij", k=3_000_000)),
     "special tokens": lambda: "<|endoftext|>" * 400_000,
     "texts between special tokens": lambda: ("a few words of many " * 3_500_000 + "<|endoftext|>") * 2,
