@@ -21,9 +21,9 @@ from minigpt2.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from minigpt2.vectorized.engine import Engine
 
-# The lengths, in characters, at which arrays become quicker, by `scripts/bench.py --crossover`; and the one for which
-# it is worth while to build their tables.
-_ARRAYS_FROM, _ARRAYS_FROM_BEYOND_ASCII = 3000, 1000
+# The length, in characters, at which arrays become quicker, by `scripts/bench.py --crossover`, and the one for which
+# it is worth while to build their tables; a third of each where a character may be more than a byte.
+_ARRAYS_FROM = 3000
 _ENGINE_FROM = 1 << 15
 
 # Characters of a batch that one thread takes at a time.
@@ -154,8 +154,8 @@ class Encoder:
         return self._arrays().encode(text, kind)
 
     def _is_short(self, text: str) -> bool:
-        arrays_from = _ARRAYS_FROM if text.isascii() else _ARRAYS_FROM_BEYOND_ASCII
-        return len(text) < (arrays_from if self._engine else _ENGINE_FROM)
+        length = len(text) if text.isascii() else 3 * len(text)
+        return length < (_ARRAYS_FROM if self._engine else _ENGINE_FROM)
 
     def pretoken_by_pretoken(self, text: str) -> list[int]:
         """The ids of a text without special tokens, in the way of short texts."""

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2.vectorized import long_pieces
 from minigpt2.vectorized.arrays import Places, Symbols
 from minigpt2.vectorized.boundaries import pieces
 from minigpt2.vectorized.growing import GrowingIds
@@ -192,7 +191,7 @@ class Engine:
         """The symbols of a window's first piece, or of the part of one that it is."""
         end = window.end if len(window.starts) < 2 else int(window.starts[1])
         data = np.frombuffer(window.data, np.uint8)[:end]
-        return long_pieces.merge(self._known.merges, data, np.array([end])).symbols
+        return self._known.merged(data, np.array([end])).symbols
 
     def _settled(self, symbols: Symbols, data: bytes) -> tuple[Symbols, int, int]:
         """The symbols of a part before one at which the next may start, the byte where that is, and it.

@@ -4,8 +4,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from minigpt2.vectorized import keys, merging
-from minigpt2.vectorized.arrays import Places, keep_freed_memory
+from minigpt2.vectorized import keys, long_pieces, merging
+from minigpt2.vectorized.arrays import Bytes, Places, keep_freed_memory
+from minigpt2.vectorized.boundaries import part_starts
+from minigpt2.vectorized.merging import Pieces
 from minigpt2.vectorized.pairs import Merges
 from minigpt2.vectorized.ranks import NO_RANK
 from minigpt2.vectorized.short_pieces import ShortPieces
@@ -33,6 +35,17 @@ class Known:
         self.table.add(keys.keys_of(words, starts, lengths), symbols)
         self.short_pieces = ShortPieces()
         self.short_pieces.put(words.take(starts), lengths, symbols)
+
+    def merged(self, data: Bytes, lengths: Places) -> Pieces:
+        """Merge pieces, laid one after the other, all the parts that no merge joins side by side."""
+        if not len(lengths):
+            return Pieces(np.empty(0, np.int32), lengths)
+        starts = np.cumsum(lengths) - lengths
+        parts = part_starts(data, starts, self.joinable)
+        merged = long_pieces.merge(self.merges, data, np.diff(parts, append=len(data)))
+        ends = np.cumsum(merged.lengths)
+        last_parts = np.append(np.searchsorted(parts, starts[1:]), len(parts)) - 1
+        return Pieces(merged.symbols, np.diff(ends.take(last_parts), prepend=0))
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.vectorized import keys as keys_
-from minigpt2.vectorized import long_pieces
 from minigpt2.vectorized.arrays import Bytes, Places
 from minigpt2.vectorized.boundaries import part_starts
 from minigpt2.vectorized.keys import Keys
@@ -169,22 +168,13 @@ class Memory:
         data, lengths = keys_.bytes_of(keys)
         more_data, more_lengths = _joined(brief)
         groups = _groups(np.concatenate([data, more_data]), np.concatenate([lengths, more_lengths]))
-        added = np.concatenate([self._store.add(self._merged(*group), overflow) for group in groups])
+        added = np.concatenate([self._store.add(self._known.merged(*group), overflow) for group in groups])
         entry_of = dict(zip(brief, added[len(keys) :].tolist(), strict=True))
         self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
         if huge:
-            merged = self._merged(*_joined(huge))
+            merged = self._known.merged(*_joined(huge))
             entry_of |= zip(huge, overflow.add(self._store.pack(merged)).tolist(), strict=True)
         return added[: len(keys)], entry_of
-
-    def _merged(self, data: Bytes, lengths: Places) -> Pieces:
-        """Merge pieces, laid one after the other, all their parts side by side."""
-        starts = np.cumsum(lengths) - lengths
-        parts = part_starts(data, starts, self._known.joinable)
-        merged = long_pieces.merge(self._known.merges, data, np.diff(parts, append=len(data)))
-        ends = np.cumsum(merged.lengths)
-        last_parts = np.append(np.searchsorted(parts, starts[1:]), len(parts)) - 1
-        return Pieces(merged.symbols, np.diff(ends.take(last_parts), prepend=0)) if len(lengths) else merged
 
     def _keep(self, keys: Keys, entries: Entries) -> None:
         """Remember the entries of absent pieces, but for those that end with the call."""
