@@ -29,9 +29,12 @@ _ENGINE_FROM = 1 << 15
 # Characters of a batch that one thread takes at a time.
 _BATCH = 1 << 20
 
-# Windows' worth of short texts that a thread takes together where there are several: they hand the interpreter's lock
-# to each other around every array operation, and the fewer these are, the less they wait.
-_TOGETHER = 3
+# Threads, if nobody says how many: more of them wait for the interpreter's lock longer than they work.
+_THREADS = min(2, os.cpu_count() or 1)
+
+# How many times as large windows are where several threads are at work: they hand the interpreter's lock to each other
+# around every array operation, and the fewer these are, the less they wait.
+_LARGER = 3
 
 
 class _PretokenIds(dict[str, list[int]]):
@@ -102,10 +105,10 @@ class Encoder:
             rows = [self.ids(text, allowed, disallowed) for text in texts]
             return np.array(list(chain.from_iterable(rows)), kind), np.cumsum([0, *map(len, rows)])
         chunks = list(_chunks(texts, _BATCH))
-        workers = min(threads or os.cpu_count() or 1, len(chunks))
+        workers = min(threads or _THREADS, len(chunks))
 
         def encode(chunk: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-            return self._chunk(chunk, choice, 1 if workers == 1 else _TOGETHER)
+            return self._chunk(chunk, choice, 1 if workers == 1 else _LARGER)
 
         if workers <= 1:
             return _joined(map(encode, chunks), kind)
@@ -114,7 +117,7 @@ class Encoder:
         with ThreadPoolExecutor(workers) as pool:
             return _joined(pool.map(encode, chunks), kind)
 
-    def _chunk(self, texts: Sequence[str], choice: Choice, windows: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    def _chunk(self, texts: Sequence[str], choice: Choice, larger: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Encode the texts' ordinary parts together, and put the special tokens between them."""
         parts: list[str | int] = []
         ends = []
@@ -123,7 +126,7 @@ class Encoder:
             parts.extend(self._parts(text, special) if special else [text])
             ends.append(len(parts))
         try:
-            ids, offsets = self._arrays().encode_batch([part for part in parts if isinstance(part, str)], windows)
+            ids, offsets = self._arrays().encode_batch([part for part in parts if isinstance(part, str)], larger)
         except UnicodeEncodeError:
             _refuse_surrogate(*texts)
         is_special = np.array([isinstance(part, int) for part in parts], np.bool_)

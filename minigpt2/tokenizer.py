@@ -193,7 +193,10 @@ class Tokenizer:
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
     ) -> list[list[int]]:
-        """The token ids of several texts, in their order, by `num_threads` threads (default: one a processor).
+        """The token ids of several texts, in their order, by `num_threads` threads.
+
+        By default there are two where there are two processors: more would wait for the interpreter's lock. Each takes
+        at most 64 MB of working space.
 
         >>> Tokenizer().encode_batch(["Hello", " world"])
         [[15496], [995]]
@@ -214,7 +217,7 @@ class Tokenizer:
         """The token ids of several texts as one flat array with offsets, as Arrow and training pipelines hold lists.
 
         The ids have shape (tokens,), the offsets (texts + 1,) int64: those of text i are
-        `ids[offsets[i]:offsets[i + 1]]`.
+        `ids[offsets[i]:offsets[i + 1]]`. Threads are as in `encode_batch`.
 
         >>> ids, offsets = Tokenizer().encode_batch_to_numpy(["Hello", "", " world!"])
         >>> ids.tolist(), offsets.tolist()

@@ -72,13 +72,13 @@ class Engine:
         self.encode_into(ids, text, 0, len(text))
         return ids.array()
 
-    def encode_into(self, ids: GrowingIds, text: str, start: int, stop: int) -> None:
-        """Add to some ids those of a text from one index to another.
+    def encode_into(self, ids: GrowingIds, text: str, start: int, stop: int, larger: int = 1) -> None:
+        """Add to some ids those of a text from one index to another, in windows so many times as large.
 
         Raises:
             UnicodeEncodeError: the text has a lone surrogate.
         """
-        before, larger = len(ids), 1
+        before = len(ids)
         while True:
             try:
                 for symbols in self._symbols(text, start, stop, larger):
@@ -88,19 +88,19 @@ class Engine:
                 ids.cut(before)
                 larger *= 2
 
-    def encode_batch(self, texts: Sequence[str], windows: int = 1) -> tuple[Ids, Places]:
+    def encode_batch(self, texts: Sequence[str], larger: int = 1) -> tuple[Ids, Places]:
         """The ids of several texts, one after the other, and where each text's start, and the end of all.
 
-        Short texts are taken together, as many as fill so many windows.
+        Windows are so many times as large as others, and short texts are taken together, as many as fill one.
 
         Raises:
             UnicodeEncodeError: a text has a lone surrogate.
         """
         ids = GrowingIds(self._kind)
         ends = [np.zeros(1, np.int64)]
-        for group in _groups(texts, windows * self._window):
+        for group in _groups(texts, larger * self._window):
             if len(group) == 1:
-                self.encode_into(ids, group[0], 0, len(group[0]))
+                self.encode_into(ids, group[0], 0, len(group[0]), larger)
                 ends.append(np.array([len(ids)]))
             else:
                 symbols, counts = self._encode_joined(group)
