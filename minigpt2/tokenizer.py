@@ -234,7 +234,7 @@ class Tokenizer:
         disallowed: Selection,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if num_threads is not None and _id(num_threads, "num_threads") < 1:
-            raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None for one a processor")
+            raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None to leave it open")
         return self._encoder.batch(_require_texts(texts), num_threads, self._dtype_of_ids(dtype), allowed, disallowed)
 
     def tokenize(
