@@ -56,10 +56,11 @@ def known(vocabulary: Vocabulary) -> Known:
 
 def _tokens_that_merge_to_themselves(vocabulary: Vocabulary, tokens: list[bytes], merges: Merges) -> Places:
     """The symbols of the tokens that have a key and may be looked up whole, shape (symbols,)."""
-    short = np.flatnonzero((merges.token_lengths <= keys.LONGEST) & (merges.token_lengths > 0))
+    is_short = (merges.token_lengths <= keys.LONGEST) & (merges.token_lengths > 0)
     if vocabulary is gpt2():
-        added = np.searchsorted(merges.ids, list(vocabulary.added_tokens.values()))
-        return np.setdiff1d(short, added)  # a test shows that all of these do
+        is_short[np.searchsorted(merges.ids, list(vocabulary.added_tokens.values()))] = False
+        return np.flatnonzero(is_short)  # a test shows that all of these do
+    short = np.flatnonzero(is_short)
     data = np.frombuffer(b"".join(tokens[symbol] for symbol in short), np.uint8)
     merged = merging.merge(merges, data, merges.token_lengths.take(short))
     alone = np.flatnonzero(merged.lengths == 1)

@@ -205,8 +205,8 @@ def _joined(pieces: list[bytes]) -> tuple[Bytes, Places]:
 def _groups(data: Bytes, lengths: Places) -> Iterator[tuple[Bytes, Places]]:
     """Consecutive pieces, together of about `AT_ONCE` bytes."""
     ends = np.cumsum(lengths)
-    last = np.unique(np.searchsorted(ends, np.arange(AT_ONCE, len(data), AT_ONCE)))
-    return zip(np.split(data, ends.take(last)), np.split(lengths, last + 1), strict=True)
+    first = np.flatnonzero(np.diff(ends // AT_ONCE)) + 1  # piece of each group but for the first
+    return zip(np.split(data, ends.take(first - 1)), np.split(lengths, first), strict=True)
 
 
 def _slices(data: bytes, starts: Places, lengths: Places) -> list[bytes]:

@@ -33,7 +33,9 @@ class RankTable:
 
     def __init__(self, left: Symbols, right: Symbols) -> None:
         words = _words(left, right)
-        last = len(words) - 1 - np.unique(words[::-1], return_index=True)[1]
+        order = np.argsort(words, kind="stable")
+        ascending = words.take(order)
+        last = order[np.append(ascending[1:] != ascending[:-1], True)[: len(order)]]  # of each run of equal ones
         self._bits = max(10, len(last).bit_length() + _SLOT_BITS_OF_A_PAIR)
         self._slots = np.full(1 << self._bits, _EMPTY)
         self._multipliers = np.zeros(1 << self._bits - _SLOT_BITS_OF_A_BUCKET, np.uint64)
