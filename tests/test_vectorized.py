@@ -1,6 +1,9 @@
 """The numpy engine gives the ids that the readable one gives: on any text, cut anywhere, whatever it remembers."""
 
+import platform
 import random
+import subprocess
+import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -439,6 +442,27 @@ def test_memory_is_the_output_and_a_bounded_amount(name: str) -> None:
         assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 64_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other ways")
+def test_memory_of_freed_arrays_serves_the_next_ones() -> None:
+    code = """if True:
+        import resource
+        import numpy as np
+        from minigpt2.vectorized import freed_memory
+
+        def pages():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for _ in range(10):
+                [np.ones(1 << 17) for _ in range(10)]  # ten at a time, of a megabyte each
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        without = pages()
+        freed_memory.keep()
+        print(without, pages())
+    """
+    without, kept = map(int, subprocess.check_output([sys.executable, "-c", code]).split())
+    assert kept < without / 4
 
 
 @pytest.mark.parametrize("threads", [None, 1, 3])

@@ -12,7 +12,7 @@ What a loop does pretoken by pretoken is here done step by step, each step for a
 - `engine`: texts of any size, window by window;
 - `decoding`: the way back.
 
-What the arrays hold is named in `arrays`.
+What the arrays hold is named in `arrays`, and `freed_memory` has the memory of one serve the next.
 
 Why no input makes it slow: boundaries are local; a look-up takes at most `table.PROBES` probes, of a table that nobody
 can aim at; merging goes in rounds over rows of at most 256 bytes, or over longer ones that a few ranks merge, and what

@@ -4,8 +4,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from minigpt2.vectorized import keys, long_pieces, merging
-from minigpt2.vectorized.arrays import Bytes, Places, keep_freed_memory
+from minigpt2.vectorized import freed_memory, keys, long_pieces, merging
+from minigpt2.vectorized.arrays import Bytes, Places
 from minigpt2.vectorized.boundaries import part_starts
 from minigpt2.vectorized.merging import Pieces
 from minigpt2.vectorized.pairs import Merges
@@ -22,7 +22,7 @@ class Known:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        keep_freed_memory()
+        freed_memory.keep()
         self.merges = Merges(vocabulary)
         tokens = list(vocabulary.token_bytes.values())
         self.tokens = len(tokens)
