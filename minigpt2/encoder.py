@@ -34,7 +34,7 @@ _THREADS = min(2, os.cpu_count() or 1)
 
 # How many times as large windows are where several threads are at work: they hand the interpreter's lock to each other
 # around every array operation, and the fewer these are, the less they wait.
-_LARGER = 3
+_LARGER = 2
 
 
 class _PretokenIds(dict[str, list[int]]):

@@ -184,7 +184,8 @@ def test_a_growing_table_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_learning_a_few_pieces_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "AT_ONCE", 100)
+    monkeypatch.setattr(memory, "AT_ONCE", 7)
+    monkeypatch.setattr(memory, "BYTES_AT_ONCE", 20)
     text = words(500) + "-" * 90 + "=" * 300 + "-" * 400
     assert Engine(gpt2()).encode(text).tolist() == readable_ids(gpt2(), text)
 

@@ -26,8 +26,9 @@ from minigpt2.vectorized.table import ABSENT, Table, owners
 LONGEST = 256
 MOST_LONG = 1 << 13
 
-#: The bytes of pieces that are merged at once, about, lest merging take much memory.
-AT_ONCE = 1 << 17
+#: Pieces that are learned at once, and bytes of pieces that are merged at once, about.
+AT_ONCE = 1 << 15
+BYTES_AT_ONCE = 1 << 17
 
 #: The table's sizes: it grows eightfold or so when a third is taken, up to one with room for all pieces of a store.
 FIRST_BITS, MOST_BITS = 16, 18
@@ -115,10 +116,16 @@ class Memory:
     def _learn(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
         """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes."""
         distinct, which = _distinct(keys)
-        parts = self._parts(distinct)
-        learn = self._learn_uncut if not len(parts.pieces) else partial(self._learn_by_parts, parts)
-        entries, entry_of_long = learn(distinct, long, overflow)
+        first, *others = np.split(distinct, range(AT_ONCE, len(distinct), AT_ONCE))
+        entries, entry_of_long = self._learn_some(first, long, overflow)
+        entries = np.concatenate([entries, *(self._learn_some(other, [], overflow)[0] for other in others)])
         return entries.take(which), entry_of_long
+
+    def _learn_some(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
+        """The same for so few distinct ones that what it takes is small, and stays in a processor's cache."""
+        parts = self._parts(keys)
+        learn = self._learn_uncut if not len(parts.pieces) else partial(self._learn_by_parts, parts)
+        return learn(keys, long, overflow)
 
     def _parts(self, keys: Keys) -> _Parts:
         """Cut pieces where no merge joins, and look up the parts; the few of ASCII alone are not worth it."""
@@ -181,7 +188,7 @@ class Memory:
         kept = np.flatnonzero(entries < self._store.limit)
         keys, entries = keys.take(kept, axis=0), entries.take(kept)
         held = self._table.held + len(kept)
-        if 3 * held > 1 << self._table.bits:
+        if 3 * held > 1 << self._table.bits and self._table.bits < MOST_BITS:
             self._table = self._table.grown(min((8 * held).bit_length(), MOST_BITS))
         self._table.add(keys, entries)
         lengths = keys_.lengths_of(keys)
@@ -203,9 +210,9 @@ def _joined(pieces: list[bytes]) -> tuple[Bytes, Places]:
 
 
 def _groups(data: Bytes, lengths: Places) -> Iterator[tuple[Bytes, Places]]:
-    """Consecutive pieces, together of about `AT_ONCE` bytes."""
+    """Consecutive pieces, together of about `BYTES_AT_ONCE` bytes."""
     ends = np.cumsum(lengths)
-    first = np.flatnonzero(np.diff(ends // AT_ONCE)) + 1  # piece of each group but for the first
+    first = np.flatnonzero(np.diff(ends // BYTES_AT_ONCE)) + 1  # piece of each group but for the first
     return zip(np.split(data, ends.take(first - 1)), np.split(lengths, first), strict=True)
 
 
