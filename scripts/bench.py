@@ -2,9 +2,9 @@
 
 Usage: python scripts/bench.py [FILE ...] [--only SECTION ...] [--crossover]
 
-Sections: start, text, input, decode, batch, weights. Without files, texts are Python's own sources and documentation.
-Ratios are taken run by run, the two in turn in one process, and their median is shown: machines are noisy, ratios less
-so. Before anything is timed, the ids are compared.
+Sections: start, text, input, decode, batch, corpus, weights. Without files, texts are Python's own sources and
+documentation. Ratios are taken run by run, the two in turn, in one process but for `corpus`, and their median is shown:
+machines are noisy, ratios less so. Before anything is timed, the ids are compared.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -32,6 +33,7 @@ from minigpt2.vocabulary import gpt2
 from tests.parity.references import tiktoken_encoding, transformers_tokenizer
 from tests.readable import readable_ids
 
+SECTIONS = ["start", "text", "input", "decode", "batch", "corpus", "weights"]
 RUNS = 5
 PROMPT = "The meaning of life is"
 
@@ -72,7 +74,7 @@ def bench_text(texts: dict[str, str]) -> None:
     print(f"| text | MB | first pass, MB/s | × tiktoken | second pass, MB/s | × tiktoken | {others} |")
     print("|" + 9 * "---|")
     Tokenizer().encode("x" * 40_000)  # tables that follow from the vocabulary alone are made once in a process
-    rows = {name: against_tiktoken(text) for name, text in texts.items()}  # before others leave the heap in pieces
+    rows = {name: against_tiktoken(text) for name, text in texts.items()}  # before others use the heap
     for name, text in texts.items():
         print("|", " | ".join([name, *rows[name], *against_others(text[:200_000])]), "|", flush=True)
 
@@ -177,6 +179,46 @@ def bench_batch() -> None:
     print(f"encode_batch, {len(lines):,} lines: {4 / ours:.0f} MB/s, {ratio:.2f} × tiktoken")
 
 
+def write_sources(directory: Path, size: int) -> None:
+    """Write so many characters of the Python sources at hand, those of packages too, to files of about a megabyte."""
+    places = dict.fromkeys(sysconfig.get_path(name) for name in ("stdlib", "purelib"))
+    paths = [path for place in places for path in sorted(Path(place).rglob("*.py"))]
+    waiting: list[str] = []
+    for number, path in enumerate(cycle(paths)):
+        waiting.append(path.read_text("utf-8", "replace"))
+        if sum(map(len, waiting)) >= 1_000_000:
+            size -= (directory / f"{number:06}.txt").write_text("".join(waiting), "utf-8")
+            waiting.clear()
+        if size <= 0:
+            return
+
+
+def bench_corpus() -> None:
+    """`minigpt2 tokenize` on 100 MB, in one process and in two, and whether their output is the same."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "sources").mkdir()
+        write_sources(directory / "sources", 100_000_000)
+
+        def tokenize(jobs: int) -> None:
+            command = [
+                sys.executable,
+                "-m",
+                "minigpt2",
+                "tokenize",
+                "sources",
+                "-o",
+                f"{jobs}.bin",
+                "--jobs",
+                str(jobs),
+            ]
+            subprocess.run(command, cwd=directory, capture_output=True, check=True)
+
+        two, ratio = in_turn(partial(tokenize, 2), partial(tokenize, 1))
+        assert (directory / "1.bin").read_bytes() == (directory / "2.bin").read_bytes()
+        print(f"minigpt2 tokenize, 100 MB: {two:.2f} s with two jobs, {ratio:.2f} times as quick as with one")
+
+
 def fresh(code: str) -> tuple[float, float]:
     """The milliseconds and the peak megabytes of some code in a fresh process, median of several."""
     ending = (
@@ -200,8 +242,10 @@ def report_fresh(name: str, code: str) -> None:
 def bench_start() -> None:
     """A fresh process: import, tokenizer, first encode."""
     report_fresh("import, Tokenizer(), first encode", f"from minigpt2 import Tokenizer; Tokenizer().encode({PROMPT!r})")
-    construct = [seconds(Tokenizer) for _ in range(20)]
-    print(f"Tokenizer(): {1e3 * median(construct):.2f} ms once its vocabulary is there")
+    code = "from time import *; from minigpt2 import Tokenizer; start = perf_counter(); Tokenizer()"
+    runs = [f"{code}; print(perf_counter() - start)" for _ in range(2 * RUNS + 1)]
+    times = [float(subprocess.run([sys.executable, "-c", run], capture_output=True, check=True).stdout) for run in runs]
+    print(f"Tokenizer(): {1e3 * median(times):.1f} ms in a fresh process")
 
 
 def bench_weights() -> None:
@@ -234,13 +278,13 @@ def bench_crossover() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--only", nargs="+", choices=["start", "text", "input", "decode", "batch", "weights"])
+    parser.add_argument("--only", nargs="+", choices=SECTIONS)
     parser.add_argument("--crossover", action="store_true")
     options = parser.parse_args()
     print(f"{date.today()}, Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}")
     if options.crossover:
         return bench_crossover()
-    chosen = options.only or ["start", "text", "input", "decode", "batch", "weights"]
+    chosen = options.only or SECTIONS
     if "text" in chosen:
         texts = {path.name: path.read_bytes().decode("utf-8") for path in options.files} or python_texts()
         bench_text(texts)
@@ -250,6 +294,7 @@ def main() -> None:
         "input": bench_input,
         "decode": bench_decode,
         "batch": bench_batch,
+        "corpus": bench_corpus,
         "weights": bench_weights,
     }
     for name, bench in others.items():

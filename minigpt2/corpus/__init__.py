@@ -13,6 +13,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from operator import index
 from typing import Any
@@ -200,9 +201,9 @@ def _encoded(
         for batch, (ids, tallies) in workers.encoded(_pieces(found, field, since)):
             yield batch, (ids, tallies)
             tokens += sum(tally.tokens for tally in tallies)
-            if not bar.disable:
+            if bar is not None:
                 bar.set_postfix_str(f"{tokens / bar.format_dict['elapsed']:,.0f} tokens/s", refresh=False)
-            bar.update(sum(piece.stored for piece in batch))
+                bar.update(sum(piece.stored for piece in batch))
 
 
 def _pieces(found: list[Source], field: str, since: Progress) -> Iterator[Piece]:
@@ -210,13 +211,16 @@ def _pieces(found: list[Source], field: str, since: Progress) -> Iterator[Piece]
         yield from pieces_of(source, field, since.start if source.place == since.source else 0)
 
 
-def _bar(found: list[Source], since: Progress, progress: bool) -> Any:
+def _bar(found: list[Source], since: Progress, progress: bool) -> AbstractContextManager[Any]:
+    """A progress bar, or None where nobody would see it."""
+    if not (progress and sys.stderr and sys.stderr.isatty()):
+        return nullcontext()
     from tqdm import tqdm
 
     total = None if any(source.is_stream for source in found) else sum(source.size for source in found)
     done = sum(source.size for source in found[: since.source])
-    is_hidden = None if progress and sys.stderr else True  # None: where standard error is no terminal
-    return tqdm(total=total, initial=done, unit="B", unit_scale=True, disable=is_hidden)
+    bar: AbstractContextManager[Any] = tqdm(total=total, initial=done, unit="B", unit_scale=True)
+    return bar
 
 
 def _counts(found: list[Source], tallies: dict[int, Tally]) -> Counts:
