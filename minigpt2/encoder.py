@@ -21,8 +21,8 @@ from minigpt2.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from minigpt2.vectorized.engine import Engine
 
-# The length, in characters, at which arrays become quicker, by `scripts/bench.py --crossover`, and the one for which
-# it is worth while to build their tables; a third of each where a character may be more than a byte.
+# The length, in characters of ASCII, at which arrays become quicker, by `scripts/bench.py --crossover`, and the one for
+# which it is worth while to build their tables.
 _ARRAYS_FROM = 3000
 _ENGINE_FROM = 1 << 15
 
@@ -101,7 +101,7 @@ class Encoder:
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """The token ids of several texts, one after the other, and where each text's start, and the end of all."""
         choice = self._choice(allowed, disallowed)
-        if sum(map(len, texts)) < (_ARRAYS_FROM if self._engine else _ENGINE_FROM):
+        if sum(map(_length, texts)) < (_ARRAYS_FROM if self._engine else _ENGINE_FROM):
             rows = [self.ids(text, allowed, disallowed) for text in texts]
             return np.array(list(chain.from_iterable(rows)), kind), np.cumsum([0, *map(len, rows)])
         chunks = list(_chunks(texts, _BATCH))
@@ -157,8 +157,7 @@ class Encoder:
         return self._arrays().encode(text, kind)
 
     def _is_short(self, text: str) -> bool:
-        length = len(text) if text.isascii() else 3 * len(text)
-        return length < (_ARRAYS_FROM if self._engine else _ENGINE_FROM)
+        return _length(text) < (_ARRAYS_FROM if self._engine else _ENGINE_FROM)
 
     def pretoken_by_pretoken(self, text: str) -> list[int]:
         """The ids of a text without special tokens, in the way of short texts."""
@@ -170,6 +169,11 @@ class Encoder:
 
             self._engine = Engine(self._vocabulary)
         return self._engine
+
+
+def _length(text: str) -> int:
+    """How long a text is for whoever encodes it, in characters of ASCII, about."""
+    return len(text) if text.isascii() else 3 * len(text)
 
 
 def _chunks(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer, bpe
 from minigpt2.byte_alphabet import ALPHABET_ORDER
 from minigpt2.pretokenize import pretokenize
-from minigpt2.vectorized import boundaries, keys, long_pieces, memory, merging, store
+from minigpt2.vectorized import boundaries, keys, long_pieces, memory, merging, store, table
 from minigpt2.vectorized.engine import Engine
 from minigpt2.vectorized.pairs import Merges
 from minigpt2.vocabulary import Vocabulary, gpt2
@@ -44,7 +44,7 @@ def test_windows_of_any_size_change_nothing(text: str, window: int) -> None:
 
 
 @pytest.mark.parametrize("window", [1, 17, 100, 1000])
-@pytest.mark.parametrize("run", ["a", " ", "\n", "-", "'", "'s", "ha", "😀", "ÃÂ", "\u3000", "0", "x'"])
+@pytest.mark.parametrize("run", ["a", " ", "\n", "-", "'", "'s", "ha", "😀", "ÃÂ", "通", "\u3000", "0", "x'"])
 def test_a_run_larger_than_a_window_is_one_pretoken(run: str, window: int) -> None:
     text = f"start {run * 700}end"
     assert Engine(gpt2(), window).encode(text).tolist() == readable_ids(gpt2(), text)
@@ -193,6 +193,20 @@ def test_keys_that_all_collide_change_nothing(monkeypatch: pytest.MonkeyPatch) -
         assert engine.encode(words(500)).tolist() == readable_ids(SMALL, words(500))
 
 
+def test_what_was_looked_up_while_a_thread_learned_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, text, look_up, calls = Engine(gpt2()), words(300), table.Table.find, []
+    engine.encode(text)
+    engine._memory._is_learning = True
+
+    def half_written_at_first(self: table.Table, keys: keys.Keys) -> table.Values:
+        calls.append(keys)
+        return look_up(self, keys)[:: -1 if len(calls) == 1 else 1].copy()
+
+    monkeypatch.setattr(table.Table, "find", half_written_at_first)
+    assert engine.encode(text).tolist() == readable_ids(gpt2(), text)
+    assert len(calls) == 2
+
+
 def test_threads_that_share_an_engine_agree_with_one() -> None:
     engine = Engine(gpt2(), window=2000)
     texts = [words(400, seed) + "-" * seed + "a" * (40 * seed) for seed in range(24)]
@@ -298,10 +312,16 @@ def test_long_texts_between_special_tokens_are_encoded_each_by_itself() -> None:
     assert Tokenizer().encode_to_numpy("<|endoftext|>".join([*parts, ""])).tolist() == expected
 
 
+def unlike(letters: str, length: int, seed: int) -> str:
+    return "".join(random.Random(seed).choices(letters, k=length))
+
+
 CHINESE = [chr(code_point) for code_point in range(0x4E00, 0x9FFF)]
 HEAVY_TEXTS = {
     "Chinese of distinct words": lambda: "".join(random.Random(0).choices(CHINESE, k=3_000_000)),
     "words of random letters": lambda: "".join(random.Random(0).choices(ascii_lowercase + " ", k=3_000_000)),
+    "words of a thousand letters": lambda: " ".join(unlike("ÃÂ", 999, seed) for seed in range(2000)),
+    "tokens that all start within a character": lambda: "通" * 1_000_000,
     "one pretoken": lambda: "".join(random.Random(0).choices("abcdefghij", k=3_000_000)),
     "special tokens": lambda: "<|endoftext|>" * 400_000,
     "texts between special tokens": lambda: ("a few words of many " * 3_500_000 + "<|endoftext|>") * 2,

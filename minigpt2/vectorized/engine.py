@@ -1,10 +1,9 @@
 """The engine: texts of any size in windows, each a handful of array operations.
 
 A window ends where a piece surely starts, so that the next one splits its text as if there had been no window. A piece
-larger than a window is taken in parts. Its tokens up to some place are those of the whole piece if the two tokens on
-either side of that place are what BPE makes of them together (`long_pieces` says why). So a part ends before a token
-well inside the window, and the next window must begin with that same token, which BPE was seen to put there, after the
-token that now precedes it. Should it ever not, all is done again with larger windows.
+larger than a window is taken in parts, which overlap: the next window starts with a character well before the end of
+what this one merged. From the first token on that both have at the same place, those of the next are the right ones, up
+to there those of this (`long_pieces` says why). Should they have none in common, all is done again with larger windows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,8 @@ from minigpt2.vocabulary import Vocabulary
 #: Characters in a window.
 WINDOW = 1 << 17
 
-#: Learning has a price for each time, so windows wait for each other: at most so many, which miss so many pieces.
+#: Learning has a price for each time, so windows wait for each other: at most so many, which miss about so many pieces,
+#: if the next one misses as many as the last.
 GROUP = 12
 MOST_MISSED = 1 << 17
 
@@ -45,6 +45,13 @@ class _Window(NamedTuple):
     starts: Places
     lengths: Places
     end: int
+
+
+class _Row(NamedTuple):
+    """Tokens of a part of a piece: their symbols, and the bytes of the window at which they start."""
+
+    symbols: Symbols
+    starts: Places
 
 
 class _TornError(Exception):
@@ -159,20 +166,21 @@ class Engine:
 
     def _windows(self, text: str, position: int, stop: int, larger: int) -> Iterator[_Window | Symbols]:
         """Cut a text into windows, and pieces larger than a window into the symbols of their parts."""
-        follower = -1
+        ahead: _Row | None = None  # what a part merged beyond its end
         while position < stop:
             width = larger * self._window
             part = text[position : min(position + width, stop)]
             window = self._cut(part, is_end=position + width >= stop)
             end, is_part = window.end, not len(window.starts)
-            if is_part or follower >= 0:
-                first = self._merge_first(window)
-                if follower not in (-1, first[0]):
-                    raise _TornError
-                follower = -1
-            if is_part:
-                first, end, follower = self._settled(first, window.data[: window.end])
-            yield first if is_part else window
+            if is_part or ahead:
+                row = self._merge_first(window)
+                row, ahead = _sewn(ahead, row) if ahead else row, None
+                if is_part:
+                    row, end, ahead = _settled(row, window.data[:end])
+                yield row.symbols
+                window = window._replace(starts=window.starts[1:], lengths=window.lengths[1:])
+            if not is_part:
+                yield window
             position += _characters(window.data, end)
 
     def _cut(self, part: str, is_end: bool) -> _Window:
@@ -187,28 +195,45 @@ class Engine:
             raise _TornError
         return _Window(data, starts[:last], lengths[:last], int(starts[last]) if last else sure)
 
-    def _merge_first(self, window: _Window) -> Symbols:
-        """The symbols of a window's first piece, or of the part of one that it is."""
+    def _merge_first(self, window: _Window) -> _Row:
+        """The tokens of a window's first piece, or of the part of one that it is."""
         end = window.end if len(window.starts) < 2 else int(window.starts[1])
         data = np.frombuffer(window.data, np.uint8)[:end]
-        return self._known.merged(data, np.array([end])).symbols
-
-    def _settled(self, symbols: Symbols, data: bytes) -> tuple[Symbols, int, int]:
-        """The symbols of a part before one at which the next may start, the byte where that is, and it.
-
-        A part starts with a character's first byte, and not with what would be a contraction at a pretoken's start.
-        """
+        symbols = self._known.merged(data, np.array([end])).symbols
         lengths = self._known.merges.token_lengths.take(symbols)
-        starts = np.cumsum(lengths) - lengths
-        fit = (starts > 0) & (starts <= len(data) - min(_UNSETTLED, len(data) // 2))
-        utf8 = np.frombuffer(data + b" ", np.uint8)
-        first, second = utf8.take(starts), utf8.take(starts + 1)
-        fit &= (first & 0xC0 != 0x80) & ~((first == _APOSTROPHE) & np.isin(second, _SUFFIX_STARTS))
-        places = np.flatnonzero(fit)
-        if not len(places):
-            raise _TornError
-        place = int(places[-1])
-        return symbols[:place], int(starts[place]), int(symbols[place])
+        return _Row(symbols, np.cumsum(lengths) - lengths)
+
+
+def _sewn(left: _Row, right: _Row) -> _Row:
+    """The tokens of the left row up to the first that both have at the same place, then those of the right one."""
+    places = np.minimum(np.searchsorted(right.starts, left.starts), len(right.starts) - 1)
+    same = (right.starts.take(places) == left.starts) & (right.symbols.take(places) == left.symbols)
+    seams = np.flatnonzero(same)
+    if not len(seams):
+        raise _TornError
+    end, begin = seams[0], places[seams[0]]
+    symbols = np.concatenate([left.symbols[:end], right.symbols[begin:]])
+    return _Row(symbols, np.concatenate([left.starts[:end], right.starts[begin:]]))
+
+
+def _settled(row: _Row, data: bytes) -> tuple[_Row, int, _Row]:
+    """The tokens of a part, as far as it goes; the byte at which the next starts; and the tokens ahead, from there on.
+
+    A part starts with a character's first byte, and not with what would be a contraction at a pretoken's start.
+    """
+    utf8 = np.frombuffer(data + b" ", np.uint8)
+    characters = np.flatnonzero(utf8 & 0xC0 != 0x80)
+    begins = characters.take(np.searchsorted(characters, row.starts, side="right") - 1)
+    first, second = utf8.take(begins), utf8.take(begins + 1)
+    fit = (begins > 0) & (row.starts <= len(data) - min(_UNSETTLED, len(data) // 2))
+    fit &= ~((first == _APOSTROPHE) & np.isin(second, _SUFFIX_STARTS))
+    places = np.flatnonzero(fit)
+    if not len(places):
+        raise _TornError
+    place = places[-1]
+    begin = int(begins[place])
+    ahead = _Row(row.symbols[place:], row.starts[place:] - begin)
+    return _Row(row.symbols[:place], row.starts[:place]), begin, ahead
 
 
 def _groups(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

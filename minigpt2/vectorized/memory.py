@@ -22,15 +22,16 @@ from minigpt2.vectorized.merging import Pieces
 from minigpt2.vectorized.store import Entries, Overflow, Store
 from minigpt2.vectorized.table import ABSENT, Table, owners
 
-#: The longest pieces that are remembered, in bytes, and how many without a key.
+#: The longest pieces that are remembered, in bytes (a store can hold ones of 65,535), and how many without a key.
 LONGEST = 256
 MOST_LONG = 1 << 13
 
-#: Pieces that are learned at once, and bytes of pieces that are merged at once, about.
+#: Pieces with keys that are learned at once, and bytes of pieces that are merged at once, about: what that takes stays
+#: small, and in a processor's cache.
 AT_ONCE = 1 << 15
 BYTES_AT_ONCE = 1 << 17
 
-#: The table's sizes: it grows eightfold or so when a third is taken, up to one with room for all pieces of a store.
+#: The table's sizes: when a third is taken, it grows to eight times what it holds or more, up to the largest.
 FIRST_BITS, MOST_BITS = 16, 18
 
 
@@ -67,12 +68,14 @@ class Memory:
         self._long: dict[bytes, int] = {}
         self._store = Store(known.tokens)
         self._lock = Lock()
-        self._version = 0
+        self._times_learned = 0
+        self._is_learning = False
 
     @property
     def is_full(self) -> bool:
         """Whether it is so full that it is time to forget everything and start anew."""
-        return self._store.is_nearly_full or len(self._long) >= MOST_LONG
+        is_table_full = self._table.held > 3 << MOST_BITS - 2
+        return is_table_full or self._store.is_nearly_full or len(self._long) >= MOST_LONG
 
     def find(self, data: bytes, starts: Places, lengths: Places) -> Found:
         """Look up pieces of a text's UTF-8 among the short ones, by the bytes at which they start and their lengths."""
@@ -94,20 +97,29 @@ class Memory:
         return [self._store.symbols_of(window.entries, overflow) for window in windows]
 
     def _complete(self, windows: Sequence[Found], overflow: Overflow) -> None:
-        """Fill in the entries that the windows miss."""
-        version = self._version
+        """Fill in the entries that the windows miss.
+
+        What was looked up while another thread was learning may be wrong, and is looked up again.
+        """
+        times, is_quiet = self._times_learned, not self._is_learning
         keys = np.concatenate([window.keys for window in windows])
         entries = self._table.find(keys)
         long = dict.fromkeys(piece for window in windows for piece in window.long_pieces)
         entry_of_long: dict[bytes, int] = {}
-        if (entries == ABSENT).any() or not long.keys() <= self._long.keys():
+        is_sure = is_quiet and not self._is_learning and times == self._times_learned
+        if not is_sure or (entries == ABSENT).any() or not long.keys() <= self._long.keys():
             with self._lock:
-                if version != self._version:  # another thread may have met them since
+                if not is_sure or times != self._times_learned:
                     entries = self._table.find(keys)
                 new = np.flatnonzero(entries == ABSENT)
                 new_long = [piece for piece in long if piece not in self._long]
-                entries[new], entry_of_long = self._learn(keys.take(new, axis=0), new_long, overflow)
-                self._version += 1  # last, so that whoever looks up from now on finds all of it
+                if len(new) or new_long:
+                    self._is_learning = True
+                    try:
+                        entries[new], entry_of_long = self._learn(keys.take(new, axis=0), new_long, overflow)
+                    finally:
+                        self._times_learned += 1  # before it is quiet again
+                        self._is_learning = False
         ends = np.cumsum([len(window.others) for window in windows])
         for window, own in zip(windows, np.split(entries, ends[:-1]), strict=True):
             window.entries[window.others] = own
@@ -116,13 +128,16 @@ class Memory:
     def _learn(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
         """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes."""
         distinct, which = _distinct(keys)
-        first, *others = np.split(distinct, range(AT_ONCE, len(distinct), AT_ONCE))
-        entries, entry_of_long = self._learn_some(first, long, overflow)
-        entries = np.concatenate([entries, *(self._learn_some(other, [], overflow)[0] for other in others)])
+        entries, entry_of_long = self._learn_some(distinct[:AT_ONCE], long, overflow)
+        for start in range(AT_ONCE, len(distinct), AT_ONCE):
+            some = self._table.find(distinct[start : start + AT_ONCE])  # parts of those before may be among them
+            new = np.flatnonzero(some == ABSENT)
+            some[new], _ = self._learn_some(distinct[start:].take(new, axis=0), [], overflow)
+            entries = np.append(entries, some)
         return entries.take(which), entry_of_long
 
     def _learn_some(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """The same for so few distinct ones that what it takes is small, and stays in a processor's cache."""
+        """The same for distinct ones, of which there are few."""
         parts = self._parts(keys)
         learn = self._learn_uncut if not len(parts.pieces) else partial(self._learn_by_parts, parts)
         return learn(keys, long, overflow)
@@ -179,8 +194,8 @@ class Memory:
         entry_of = dict(zip(brief, added[len(keys) :].tolist(), strict=True))
         self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
         if huge:
-            merged = self._known.merged(*_joined(huge))
-            entry_of |= zip(huge, overflow.add(self._store.pack(merged)).tolist(), strict=True)
+            spilled = [self._store.pack(self._known.merged(*group)) for group in _groups(*_joined(huge))]
+            entry_of |= zip(huge, np.concatenate([overflow.add(packed) for packed in spilled]).tolist(), strict=True)
         return added[: len(keys)], entry_of
 
     def _keep(self, keys: Keys, entries: Entries) -> None:

@@ -1,7 +1,8 @@
 """A hash table that answers whole arrays at once: open addressing, where each probe is one step for all keys.
 
-A place is four words, the three of a key and its value, which is an integer: one gather brings both. Look-ups need no
-lock: a key's last word, which is never 0, is written last, and no key is ever overwritten or removed.
+A place is four words, the three of a key, the last of which is never 0, and its value, which is an integer: one gather
+brings both. Look-ups need no lock, but what is looked up while keys are added is not to be relied on: a place may have
+been half-written.
 
 Two things keep it linear on any input, a chosen one included: nobody can know which keys have the same hash, and a key
 is looked for in at most `PROBES` places. One that finds them all taken is not stored.
@@ -64,13 +65,13 @@ class Table:
     def add(self, keys: Keys, values: Values) -> None:
         """Store distinct absent keys and their distinct values, but for those that find `PROBES` places taken."""
         places = _first_places(keys, self.bits)
-        firsts, seconds, lasts, held = self._rows.T
+        *columns, of_values = self._rows.T
         for _ in range(PROBES):
-            free = np.flatnonzero(lasts[places] == 0)
-            held[places.take(free)] = values.take(free)  # of rivals for a place, one stays
-            won = free.take(np.flatnonzero(held[places.take(free)].view(np.int64) == values.take(free)))
-            for column, own in enumerate((firsts, seconds, lasts)):
-                own[places.take(won)] = keys[won, column]
+            free = np.flatnonzero(columns[-1][places] == 0)
+            of_values[places.take(free)] = values.take(free)  # of rivals for a place, one stays
+            won = free.take(np.flatnonzero(of_values[places.take(free)].view(np.int64) == values.take(free)))
+            for column, own in zip(columns, keys.T, strict=False):
+                column[places.take(won)] = own[won]
             self.held += len(won)
             lost = np.ones(len(places), np.bool_)
             lost[won] = False
