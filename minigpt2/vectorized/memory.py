@@ -74,7 +74,7 @@ class Memory:
     @property
     def is_full(self) -> bool:
         """Whether it is so full that it is time to forget everything and start anew."""
-        is_table_full = self._table.held > 3 << MOST_BITS - 2
+        is_table_full = 4 * self._table.held > 3 << MOST_BITS
         return is_table_full or self._store.is_nearly_full or len(self._long) >= MOST_LONG
 
     def find(self, data: bytes, starts: Places, lengths: Places) -> Found:
