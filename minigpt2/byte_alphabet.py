@@ -9,16 +9,17 @@ the newline, 0x0A, becomes U+010A, `Ċ`.
 Source: `bytes_to_unicode` in OpenAI's GPT-2 release (https://github.com/openai/gpt-2, src/encoder.py).
 """
 
+import codecs
+
 _VISIBLE = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 _INVISIBLE = tuple(byte for byte in range(256) if byte not in _VISIBLE)
 
 #: The bytes in the alphabet's order, which is also the order of the token ids 0 to 255.
 ALPHABET_ORDER: bytes = bytes(_VISIBLE + _INVISIBLE)
 
-_CHARACTER_OF = {byte: chr(byte) for byte in _VISIBLE} | {
-    byte: chr(0x100 + place) for place, byte in enumerate(_INVISIBLE)
-}
-_BYTE_OF = {ord(character): byte for byte, character in _CHARACTER_OF.items()}
+_MOVED = {byte: chr(0x100 + place) for place, byte in enumerate(_INVISIBLE)}
+_CHARACTERS = "".join(_MOVED.get(byte, chr(byte)) for byte in range(256))
+_BYTE_OF = {ord(character): byte for byte, character in enumerate(_CHARACTERS)}
 
 
 def to_characters(data: bytes) -> str:
@@ -29,7 +30,7 @@ def to_characters(data: bytes) -> str:
     >>> to_characters("é\\n".encode())
     'Ã©Ċ'
     """
-    return data.decode("latin-1").translate(_CHARACTER_OF)
+    return codecs.charmap_decode(data, "strict", _CHARACTERS)[0]
 
 
 def to_bytes(characters: str) -> bytes:
