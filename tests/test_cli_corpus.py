@@ -23,12 +23,13 @@ from tests.parity.references import tiktoken_encoding
 
 END = 50256
 
-# The command with pieces and intervals so small that there is much to interrupt.
+# The command with pieces, intervals and slots so small that there is much to interrupt.
 _SMALL = """
 import sys
 from minigpt2.cli import main
 from minigpt2.corpus import output, pieces, workers
 pieces.SIZE = workers.SIZE = 10_000
+workers.SLOT = 6_000  # some batches have room in a slot, some not
 output.INTERVAL = 0.0
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

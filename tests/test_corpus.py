@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from minigpt2 import Tokenizer
-from minigpt2.corpus import count, output, pieces, tokenize, workers
+from minigpt2.corpus import count, output, pieces, slots, tokenize, workers
 from minigpt2.corpus.output import Output
 from tests.conftest import hurtful_texts
 from tests.parity.references import tiktoken_encoding
@@ -609,3 +609,14 @@ def test_two_processes_do_not_write_the_same_file(left: Path, monkeypatch: pytes
     monkeypatch.setattr(Output, "add", add_while_another_comes)
     tokenize(left / "corpus", left / "out", resume=True)
     assert read(left / "out") == ids_of(*["some text " * 20] * 3)
+
+
+def test_a_slot_gives_back_what_was_written_and_takes_no_more_than_it_holds() -> None:
+    shared = slots.Slots(2, 10)
+    first, second = shared.take(), shared.take()
+    assert first is not None and second is not None and shared.take() is None
+    assert shared.write(first, b"0123456789") and shared.write(second, b"abc")
+    assert not shared.write(second, b"0123456789x")
+    assert (shared.read(first, 10), shared.read(second, 3)) == (b"0123456789", b"abc")
+    shared.give_back(first)
+    assert shared.take() == first

@@ -12,14 +12,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from minigpt2.corpus.encoding import PieceEncoder, Tally
 from minigpt2.corpus.pieces import SIZE, Piece
+from minigpt2.corpus.slots import Slots
 from minigpt2.tokenizer import Tokenizer
 
 # What another process has to do at most, so that none waits while this one works; and what may wait for its turn.
 _AHEAD, _BEHIND = 3, 12
+
+# The bytes of a slot: as a batch has no more tokens than bytes, the ids of most have room, of two bytes each.
+SLOT = 2 * SIZE
 
 T = TypeVar("T")
 Batch = list[Piece]
@@ -34,7 +38,11 @@ class Workers:
 
     def __init__(self, encoder: PieceEncoder, jobs: int) -> None:
         self._encoder, self._others = encoder, jobs - 1
-        self._pool = ProcessPoolExecutor(self._others, _context(), _start, (encoder,)) if self._others else None
+        context = _context()
+        is_copy = context.get_start_method() == "fork"  # others share no anonymous memory
+        self._slots = Slots((_AHEAD + _BEHIND) * self._others, SLOT) if self._others and is_copy else None
+        start = (encoder, self._slots)
+        self._pool = ProcessPoolExecutor(self._others, context, _start, start) if self._others else None
         if self._pool:
             with warnings.catch_warnings():  # Python warns of numpy's threads, which bear a fork
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -63,28 +71,47 @@ class Workers:
             ValueError: as the encoder and the pieces do, the first of them.
         """
         failure: list[Exception] = []
-        waiting: deque[tuple[Batch, Future[Encoded]]] = deque()
+        waiting: deque[_Begun] = deque()
         for batch in _batches(_until_failure(pieces, failure)):
-            waiting.append((batch, self._begun(batch, waiting)))
-            while waiting and (waiting[0][1].done() or len(waiting) > _BEHIND * self._others):
-                yield _first(waiting)
+            waiting.append(self._begun(batch, waiting))
+            while waiting and (waiting[0].future.done() or len(waiting) > _BEHIND * self._others):
+                yield self._ended(waiting.popleft())
         while waiting:
-            yield _first(waiting)
+            yield self._ended(waiting.popleft())
         if failure:
             raise failure[0]
 
-    def _begun(self, batch: Batch, waiting: Iterable[tuple[Batch, "Future[Encoded]"]]) -> "Future[Encoded]":
+    def _begun(self, batch: Batch, waiting: Iterable["_Begun"]) -> "_Begun":
         """Give a batch to another process, or do it here where the others have enough to do."""
-        others_have = sum(not future.done() for _, future in waiting)
+        others_have = sum(not begun.future.done() for begun in waiting)
         if self._pool and others_have < _AHEAD * self._others:
+            slot = self._slots.take() if self._slots else None
             with _telling_of_lost_workers():
-                return self._pool.submit(_work, batch)
-        future: Future[Encoded] = Future()
+                return _Begun(batch, self._pool.submit(_work, batch, slot), slot)
+        future: Future[tuple[bytes | int, list[Tally]]] = Future()
         try:
             future.set_result(self._encoder(batch))
         except Exception as error:  # for its turn
             future.set_exception(error)
-        return future
+        return _Begun(batch, future, None)
+
+    def _ended(self, begun: "_Begun") -> tuple[Batch, Encoded]:
+        """What became of a batch; its ids may have been left in a slot, which is free again."""
+        ids, tallies = _result(begun.future)
+        if self._slots and begun.slot is not None:
+            if isinstance(ids, int):
+                ids = self._slots.read(begun.slot, ids)
+            self._slots.give_back(begun.slot)
+        assert isinstance(ids, bytes)
+        return begun.batch, (ids, tallies)
+
+
+class _Begun(NamedTuple):
+    """A batch that is being worked on. What comes of it is its ids, or how many bytes of them are in the slot."""
+
+    batch: Batch
+    future: "Future[tuple[bytes | int, list[Tally]]]"
+    slot: int | None
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -114,11 +141,6 @@ def _until_failure(pieces: Iterable[Piece], failure: list[Exception]) -> Iterato
         failure.append(error)
 
 
-def _first(waiting: "deque[tuple[Batch, Future[Encoded]]]") -> tuple[Batch, Encoded]:
-    batch, future = waiting.popleft()
-    return batch, _result(future)
-
-
 def _result(future: "Future[T]") -> T:
     with _telling_of_lost_workers():
         return future.result()
@@ -136,11 +158,12 @@ def _telling_of_lost_workers() -> Iterator[None]:
 # ---- in a worker process
 
 _encoder: PieceEncoder
+_slots: Slots | None
 
 
-def _start(encoder: PieceEncoder) -> None:
-    global _encoder  # noqa: PLW0603  a process pool gives a worker no other place to keep something
-    _encoder = encoder
+def _start(encoder: PieceEncoder, slots: Slots | None) -> None:
+    global _encoder, _slots  # a process pool gives a worker no other place to keep something
+    _encoder, _slots = encoder, slots
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -157,5 +180,8 @@ def _ask(function: Callable[[Tokenizer], T]) -> T:
     return function(_encoder.tokenizer)
 
 
-def _work(batch: Batch) -> Encoded:
-    return _encoder(batch)
+def _work(batch: Batch, slot: int | None) -> tuple[bytes | int, list[Tally]]:
+    ids, tallies = _encoder(batch)
+    if _slots and slot is not None and _slots.write(slot, ids):
+        return len(ids), tallies
+    return ids, tallies

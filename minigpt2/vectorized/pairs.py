@@ -22,10 +22,10 @@ class Merges:
         if larger > MOST_SYMBOLS:
             raise ValueError(f"a vocabulary has at most {MOST_SYMBOLS:,} tokens and merges here, not {larger:,}")
         self.ids, self.token_lengths = vocabulary.ids, vocabulary.lengths
-        self.symbol_of_byte = np.searchsorted(self.ids, vocabulary.byte_ids).astype(np.int32)
-        self.products = np.searchsorted(self.ids, vocabulary.products).astype(np.int32)
+        self.symbol_of_byte = vocabulary.places(np.array(vocabulary.byte_ids)).astype(np.int32)
+        self.products = vocabulary.places(vocabulary.products).astype(np.int32)
         self._vocabulary = vocabulary
-        left, right = np.searchsorted(self.ids, vocabulary.pairs).T.astype(np.int32)
+        left, right = vocabulary.places(vocabulary.pairs).T.astype(np.int32)
         table = RankTable(left, right)
         self.ranks = table.find
         self.in_order = _merges_come_after_their_parts(left, right, self.products, table.find(left, right))
