@@ -97,33 +97,39 @@ class Memory:
         return [self._store.symbols_of(window.entries, overflow) for window in windows]
 
     def _complete(self, windows: Sequence[Found], overflow: Overflow) -> None:
-        """Fill in the entries that the windows miss.
-
-        What was looked up while another thread was learning may be wrong, and is looked up again.
-        """
-        times, is_quiet = self._times_learned, not self._is_learning
+        """Fill in the entries that the windows miss."""
         keys = np.concatenate([window.keys for window in windows])
-        entries = self._table.find(keys)
         long = dict.fromkeys(piece for window in windows for piece in window.long_pieces)
-        entry_of_long: dict[bytes, int] = {}
-        is_sure = is_quiet and not self._is_learning and times == self._times_learned
-        if not is_sure or (entries == ABSENT).any() or not long.keys() <= self._long.keys():
-            with self._lock:
-                if not is_sure or times != self._times_learned:
-                    entries = self._table.find(keys)
-                new = np.flatnonzero(entries == ABSENT)
-                new_long = [piece for piece in long if piece not in self._long]
-                if len(new) or new_long:
-                    self._is_learning = True
-                    try:
-                        entries[new], entry_of_long = self._learn(keys.take(new, axis=0), new_long, overflow)
-                    finally:
-                        self._times_learned += 1  # before it is quiet again
-                        self._is_learning = False
+        entries, entry_of_long = self._entries(keys, list(long), overflow)
         ends = np.cumsum([len(window.others) for window in windows])
         for window, own in zip(windows, np.split(entries, ends[:-1]), strict=True):
             window.entries[window.others] = own
             window.entries[window.long] = [self._long.get(p) or entry_of_long[p] for p in window.long_pieces]
+
+    def _entries(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
+        """The entries of pieces by key, and those of long ones that nobody met before, by their bytes.
+
+        What was looked up while another thread was learning may be wrong, and is looked up again.
+        """
+        times, is_quiet = self._times_learned, not self._is_learning
+        entries = self._table.find(keys)
+        is_sure = is_quiet and not self._is_learning and times == self._times_learned
+        if is_sure and not (entries == ABSENT).any() and all(piece in self._long for piece in long):
+            return entries, {}
+        with self._lock:
+            if not is_sure or times != self._times_learned:
+                entries = self._table.find(keys)
+            new = np.flatnonzero(entries == ABSENT)
+            new_long = [piece for piece in long if piece not in self._long]
+            if not len(new) and not new_long:
+                return entries, {}
+            self._is_learning = True
+            try:
+                entries[new], entry_of_long = self._learn(keys.take(new, axis=0), new_long, overflow)
+            finally:
+                self._times_learned += 1  # before it is quiet again
+                self._is_learning = False
+        return entries, entry_of_long
 
     def _learn(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
         """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes."""
