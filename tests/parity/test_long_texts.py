@@ -5,6 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.vocabulary import gpt2
@@ -38,6 +39,12 @@ def test_words_of_every_script_are_tokenized_as_both_do() -> None:
         text = " ".join("".join(source.choices(letters, k=source.randrange(1, 20))) for _ in range(4000))
         ids = Tokenizer().encode(text)
         assert ids == tiktoken_encoding().encode_ordinary(text) == transformers_tokenizer().encode(text)
+
+
+@pytest.mark.parametrize("letters", ["a", "abcdefgh", "0123456789", "-=*_", " \n", "'!", "😀😁", "ÃÂ", "通", "通遚"])
+def test_pretokens_larger_than_a_window_are_tokenized_as_tiktoken_does(letters: str) -> None:
+    text = f"x {''.join(random.Random(0).choices(letters, k=300_000))} y"
+    assert np.array_equal(Tokenizer().encode_to_numpy(text), tiktoken_encoding().encode_to_numpy(text))
 
 
 def test_the_readable_engine_too_tokenizes_every_character_in_every_context_as_tiktoken_does() -> None:
