@@ -5,8 +5,8 @@ document. The file is the ids alone, little-endian, as `numpy.memmap(path, dtype
 it stands in a JSON file beside it.
 
 The steps, each a module: `sources` finds and opens the inputs, `pieces` cuts them where it makes no difference,
-`encoding` makes ids of pieces, `workers` in several processes, and `output` with its `journal` writes them so that
-nothing is ever lost or half-written.
+`encoding` makes ids of pieces, `workers` in several processes, which leave them in `slots`, and `output` with its
+`journal` writes them so that nothing is ever lost or half-written.
 """
 
 import hashlib

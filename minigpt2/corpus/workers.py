@@ -22,7 +22,8 @@ from minigpt2.tokenizer import Tokenizer
 # What another process has to do at most, so that none waits while this one works; and what may wait for its turn.
 _AHEAD, _BEHIND = 3, 12
 
-# The bytes of a slot: as a batch has no more tokens than bytes, the ids of most have room, of two bytes each.
+# The bytes of a slot: as a batch has no more tokens than bytes, the ids of most have room, of two bytes each. What has
+# none, or finds no slot free, goes through the pipe.
 SLOT = 2 * SIZE
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Workers:
         self._encoder, self._others = encoder, jobs - 1
         context = _context()
         is_copy = context.get_start_method() == "fork"  # others share no anonymous memory
-        self._slots = Slots((_AHEAD + _BEHIND) * self._others, SLOT) if self._others and is_copy else None
+        self._slots = Slots(2 * _AHEAD * self._others, SLOT) if self._others and is_copy else None
         start = (encoder, self._slots)
         self._pool = ProcessPoolExecutor(self._others, context, _start, start) if self._others else None
         if self._pool:
