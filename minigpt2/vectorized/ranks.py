@@ -15,10 +15,10 @@ from minigpt2.vectorized.arrays import Places, Ranks, Symbols, Words
 #: A pair's word: two symbols of 21 bits, the left one inverted, lest a word be 0, and 22 bits for the rank.
 _SYMBOL_BITS = 21
 _RANK_BITS = np.uint64(22)
+_EMPTY = np.uint64(2**64 - 1)
 
 #: The rank of a pair that is no merge: higher than any.
-NO_RANK = 1 << 22
-_EMPTY = np.uint64(2**64 - 1)
+NO_RANK = 1 << int(_RANK_BITS)
 
 #: How many symbols there may be, so that no pair's word is 0 or that of an empty slot.
 MOST_SYMBOLS = (1 << _SYMBOL_BITS) - 1
