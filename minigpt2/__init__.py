@@ -9,19 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minigpt2.checkpoint import Checkpoint as Checkpoint
-    from minigpt2.checkpoint import CheckpointError as CheckpointError
     from minigpt2.embeddings import Embeddings as Embeddings
     from minigpt2.hub import HubError as HubError
     from minigpt2.tokenizer import Tokenizer as Tokenizer
+    from minigpt2.weights.checkpoint import Checkpoint as Checkpoint
+    from minigpt2.weights.checkpoint import CheckpointError as CheckpointError
 
 __version__ = "0.1.0"
 
 # Each public name is imported when it is first asked for: `minigpt2 --help` needs no numpy,
 # and a tokenizer needs neither safetensors nor huggingface_hub.
 _ROOM_OF = {
-    "Checkpoint": "checkpoint",
-    "CheckpointError": "checkpoint",
+    "Checkpoint": "weights.checkpoint",
+    "CheckpointError": "weights.checkpoint",
     "Embeddings": "embeddings",
     "HubError": "hub",
     "Tokenizer": "tokenizer",

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt2.checkpoint import Checkpoint
-from minigpt2.safetensors_file import Array, CheckpointError
+from minigpt2.weights.checkpoint import Checkpoint
+from minigpt2.weights.safetensors_file import Array, CheckpointError
 
 BLOCK: Final = 4096  # rows of wte that are worked on at a time
 FLOATS: Final = {"BF16", "F16", "F32", "F64"}
@@ -26,7 +26,7 @@ class Embeddings:
     Raises:
         CheckpointError: the checkpoint is no GPT-2.
 
-    >>> from minigpt2.demonstration import demonstration_weights
+    >>> from minigpt2.weights.demonstration import demonstration_weights
     >>> embeddings = Embeddings(demonstration_weights())
     >>> embeddings.tokens([464, 3616, 286, 1204, 318]).shape
     (5, 16)
@@ -47,7 +47,7 @@ class Embeddings:
         return f"<Embeddings of {self._vocab_size} tokens and {self._n_positions} positions, {self._n_embd} wide>"
 
     def _repr_html_(self) -> str:
-        from minigpt2.notebook import rows_table
+        from minigpt2.weights.html_tables import rows_table
 
         ids = [i for i in range(self._vocab_size) if i < 3 or i >= self._vocab_size - 3]
         return rows_table(repr(self), self._weights.metadata, ids, self.tokens(ids))
@@ -97,7 +97,7 @@ class Embeddings:
             TypeError: neither an integer nor a vector of real numbers, or `k` is no integer.
             ValueError: the id is out of range, the vector is not (n_embd,) or has no direction, or `k` is below 1.
 
-        >>> from minigpt2.demonstration import demonstration_weights
+        >>> from minigpt2.weights.demonstration import demonstration_weights
         >>> embeddings = Embeddings(demonstration_weights())
         >>> [id for id, cosine in embeddings.nearest(embeddings.wte[464], k=1)]
         [464]

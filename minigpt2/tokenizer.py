@@ -69,9 +69,9 @@ class Tokenizer:
             OSError: a file cannot be read.
             ValueError: a file is malformed, or lacks a byte or a merge's token.
         """
-        from minigpt2 import vocabulary_files
+        from minigpt2 import tokenizer_files
 
-        return cls(vocabulary_files.read(vocab_file, merges_file))
+        return cls(tokenizer_files.read(vocab_file, merges_file))
 
     @classmethod
     def from_pretrained(
@@ -92,22 +92,22 @@ class Tokenizer:
             HubError: the hub does not answer, or the model has no vocabulary there.
             ValueError: the vocabulary is malformed or not of GPT-2's kind.
         """
-        from minigpt2 import vocabulary_files
+        from minigpt2 import tokenizer_files
 
         if os.path.isdir(model):  # noqa: PTH112 - importing pathlib would take longer than all else here
-            return cls(vocabulary_files.read_directory(model))
+            return cls(tokenizer_files.read_directory(model))
         if os.fspath(model) in _GPT2_MODELS:
             return cls()
-        return cls(vocabulary_files.read_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
+        return cls(tokenizer_files.read_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> "list[Path]":
         """Write `vocab.json` and `merges.txt`, for GPT-2 byte for byte the published files, and return their paths.
 
         Tokens that were added beyond `vocab.json` go to `added_tokens.json`.
         """
-        from minigpt2 import vocabulary_files
+        from minigpt2 import tokenizer_files
 
-        return vocabulary_files.write(self._vocabulary, directory)
+        return tokenizer_files.write(self._vocabulary, directory)
 
     # ---- text to token ids
 

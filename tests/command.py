@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from minigpt2.checkpoint import gpt2_shapes
 from minigpt2.cli import main
+from minigpt2.weights.checkpoint import gpt2_shapes
 
 Capture = pytest.CaptureFixture[str]
 

@@ -29,7 +29,7 @@ from minigpt2.cli import (
     tour,
     vocab,
 )
-from minigpt2.cli.model import note_what_was_read
+from minigpt2.cli.model_option import note_what_was_read
 
 COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, vocab)
 COMMANDS += (params, show, stats, embed, nearest, diff, extract, download)

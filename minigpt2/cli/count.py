@@ -10,7 +10,7 @@ import argparse
 from dataclasses import asdict
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.tokenize import add_reading, note_terminal
 
 

@@ -14,7 +14,7 @@ from minigpt2.cli.table import print_table
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
-    from minigpt2.checkpoint_diff import Difference, Names
+    from minigpt2.weights.diff import Difference, Names
 
 HEADER = ["name", "dtype", "shape", ">differing", ">largest", ">mean"]
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compare two checkpoints."""
     from minigpt2 import Checkpoint
-    from minigpt2.checkpoint_diff import compare_all, compare_names
+    from minigpt2.weights.diff import compare_all, compare_names
 
     first, second = Checkpoint.from_pretrained(options.a), Checkpoint.from_pretrained(options.b)
     names = compare_names(first, second)

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
 def _newest_commit(model: str, revision: str | None) -> str | None:
     """The commit that the revision is now; where that has no safetensors weights, the revision as it was given."""
     from minigpt2 import hub
-    from minigpt2.checkpoint import INDEX, WEIGHTS
+    from minigpt2.weights.checkpoint import INDEX, WEIGHTS
 
     for name in (WEIGHTS, INDEX):
         with suppress(hub.MissingFileError):

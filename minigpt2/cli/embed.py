@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_both, print_label
+from minigpt2.cli.model_option import add_model, open_both, print_label
 from minigpt2.cli.save import save_npy
 from minigpt2.cli.table import print_table, value_cells, value_headings
 from minigpt2.cli.text import add_text, read_text, token_ids

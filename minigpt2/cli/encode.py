@@ -10,7 +10,7 @@ final newline included.
 import argparse
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.text import add_text, read_text, token_ids
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_at_hand
+from minigpt2.cli.model_option import add_model, open_at_hand
 from minigpt2.cli.save import save_text
 from minigpt2.cli.text import add_text, read_text
 

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minigpt2.cli.model import add_model, open_weights
+from minigpt2.cli.model_option import add_model, open_weights
 from minigpt2.cli.params import matches
 
 if TYPE_CHECKING:

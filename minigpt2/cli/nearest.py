@@ -11,7 +11,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_both, print_label
+from minigpt2.cli.model_option import add_model, open_both, print_label
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
 from minigpt2.cli.tokens import name

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_weights, print_label
+from minigpt2.cli.model_option import add_model, open_weights, print_label
 from minigpt2.cli.table import print_table
 from minigpt2.cli.tree import HEADER as TREE_HEADER
 from minigpt2.cli.tree import tree_rows

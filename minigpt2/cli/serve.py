@@ -8,7 +8,7 @@ GPT-2's weights are in the cache of downloads; nothing is downloaded.
 
 import argparse
 
-from minigpt2.cli.model import add_model, open_cached
+from minigpt2.cli.model_option import add_model, open_cached
 from minigpt2.cli.tour import PROMPT
 
 PORT = 8765

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_weights, print_label
+from minigpt2.cli.model_option import add_model, open_weights, print_label
 from minigpt2.cli.table import print_table
 
 if TYPE_CHECKING:
-    from minigpt2.tensor_stats import TensorStats
+    from minigpt2.weights.stats import TensorStats
 
 WIDTH = 50  # of the longest bar, in characters
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print a tensor's figures and its histogram."""
-    from minigpt2.tensor_stats import tensor_stats
+    from minigpt2.weights.stats import tensor_stats
 
     weights = open_weights(options)
     info = weights.info(options.name)

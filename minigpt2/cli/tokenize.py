@@ -16,7 +16,7 @@ import argparse
 import sys
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.model_option import add_model, open_tokenizer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

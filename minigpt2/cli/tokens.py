@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import add_text, read_text, token_ids
 from minigpt2.explain.characters import text_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli.embed import embedding_header, embedding_rows
 from minigpt2.cli.lesson import odd_tokens, why_bytes, why_ranks, why_spaces
-from minigpt2.cli.model import add_model, is_random, open_at_hand, print_label
+from minigpt2.cli.model_option import add_model, is_random, open_at_hand, print_label
 from minigpt2.cli.params import HEADER as PARAMETERS_HEADER
 from minigpt2.cli.params import parameter_rows, remarks, total
 from minigpt2.cli.prose import heading, say
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
 def _model(options: argparse.Namespace, prompt: str) -> "tuple[Tokenizer, Checkpoint]":
     """The model that was asked for, or else gpt2, or else the demonstration weights."""
     from minigpt2 import Embeddings
-    from minigpt2.demonstration import demonstration_weights
+    from minigpt2.weights.demonstration import demonstration_weights
 
     def rows_shown(tokenizer: "Tokenizer", weights: "Checkpoint") -> None:
         embeddings = Embeddings(weights)

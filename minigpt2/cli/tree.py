@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minigpt2.checkpoint import TensorInfo
+    from minigpt2.weights.checkpoint import TensorInfo
 
 HEADER = ["name", "dtype", "shape", ">count", ">bytes"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.model import add_model, open_tokenizer
+from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
 from minigpt2.explain.characters import text_of

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.checkpoint import Checkpoint
-from minigpt2.demonstration import is_demonstration
 from minigpt2.embeddings import Embeddings
 from minigpt2.tokenizer import Tokenizer
+from minigpt2.weights.checkpoint import Checkpoint
+from minigpt2.weights.demonstration import is_demonstration
 
 #: How many neighbours are looked for, and of how many of a text's different tokens: each costs a pass over `wte`.
 NEIGHBOURS: Final = 6

@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock
 from typing import Any, Final
 
-from minigpt2.checkpoint import Checkpoint
 from minigpt2.explain.page import page, payload
 from minigpt2.explain.rows import RowReader
 from minigpt2.explain.trace import trace_text
 from minigpt2.tokenizer import Tokenizer
+from minigpt2.weights.checkpoint import Checkpoint
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 1 << 20  # of a request's body

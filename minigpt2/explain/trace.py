@@ -9,12 +9,12 @@ from typing import Any, Final, TypeVar
 
 from minigpt2 import bpe, byte_alphabet, special_tokens
 from minigpt2.bpe import Candidate
-from minigpt2.checkpoint import Checkpoint
 from minigpt2.explain.rows import RowReader, Rows
 from minigpt2.pretokenize import pretokenize_by_branch
 from minigpt2.special_tokens import Selection
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import Vocabulary
+from minigpt2.weights.checkpoint import Checkpoint
 
 #: The branch of what no branch of the split pattern matched: it was found in the text before the split.
 SPECIAL_TOKEN: Final = "special_token"

@@ -20,7 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt2 import hub as minigpt2_hub
-from minigpt2 import hub_answers
+from minigpt2.hub import answers as hub_answers
+from minigpt2.hub import cache as hub_cache
 from tests.hub_server import Fault, Hub
 
 ROOT = Path(__file__).parents[2]
@@ -383,7 +384,7 @@ def test_an_interrupted_check_leaves_nothing_unchecked(tmp_path: Path, monkeypat
     path.write_bytes(CONFIG)
     monkeypatch.setattr("hashlib.file_digest", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        minigpt2_hub._verify(path, "0" * 64)
+        hub_cache._verify(path, "0" * 64)
     assert not path.exists()
 
 

@@ -1,0 +1,10 @@
+"""A model's name → its files on the Hugging Face hub: those of its weights and those of its tokenizer.
+
+- `cache`: the folder that huggingface_hub and transformers share, and what is downloaded into it;
+- `answers`: one question to the hub, and its failures in plain words.
+"""
+
+from minigpt2.hub.answers import HubError, MissingFileError, Published
+from minigpt2.hub.cache import cached, download, fetch, known_commit, published
+
+__all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]

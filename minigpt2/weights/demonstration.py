@@ -1,0 +1,57 @@
+"""Small random weights in GPT-2's layout, to look at when GPT-2's own are not at hand.
+
+They have GPT-2's names, its whole vocabulary and its 1,024 positions, two layers, and rows of 16 numbers. The file
+says in its own header what it is, so that whatever shows a number of theirs can say so.
+"""
+
+import json
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from minigpt2.weights.checkpoint import Checkpoint, gpt2_shapes
+
+SIZES: Final = {"n_layer": 2, "n_embd": 16, "n_positions": 1024, "vocab_size": 50257}
+LABEL: Final = "demonstration weights: seeded random numbers, not GPT-2's"
+
+
+def demonstration_weights() -> Checkpoint:
+    """Make the demonstration weights: always the same numbers, in a temporary file that goes when they go.
+
+    >>> weights = demonstration_weights()
+    >>> is_demonstration(weights)
+    True
+    >>> weights.num_parameters()
+    827088
+    """
+    directory = tempfile.mkdtemp(prefix="minigpt2-demonstration-")
+    try:
+        _write(Path(directory))
+        weights = Checkpoint.open(directory)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    weakref.finalize(weights, shutil.rmtree, directory, ignore_errors=True)
+    return weights
+
+
+def is_demonstration(weights: Checkpoint) -> bool:
+    """Whether these are the demonstration weights: their numbers mean nothing, and what shows them must say so."""
+    return weights.metadata.get("minigpt2") == LABEL
+
+
+def _write(directory: Path) -> None:
+    from safetensors.numpy import save_file
+
+    # RandomState, and of it only the uniform numbers: a frozen stream made by integer arithmetic, the same everywhere.
+    random = np.random.RandomState(seed=2)
+    tensors = {
+        name: (random.random_sample(shape) - 0.5).astype(np.float32) for name, shape in gpt2_shapes(**SIZES).items()
+    }
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt", "minigpt2": LABEL})
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_head": 2, **SIZES}
+    (directory / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")

@@ -1,0 +1,114 @@
+"""Two checkpoints, tensor by tensor: what only one of them has, and how far apart the numbers of the others are."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2.weights.checkpoint import PREFIX, Checkpoint
+from minigpt2.weights.safetensors_file import BLOCK, Array
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two tensors of one name and shape differ: how many numbers do, by how much at most and on the average.
+
+    `largest` and `mean` are of the absolute differences in float64; equal infinities differ by 0, and so do two NaNs.
+    One NaN makes both of them NaN.
+    """
+
+    name: str
+    count: int
+    differing: int
+    largest: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of two checkpoints, without `transformer.`: which are in one alone, and which differ in their shape."""
+
+    only_first: list[str]
+    only_second: list[str]
+    other_shape: list[str]
+    common: list[str]
+
+
+def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
+    """Which tensors can be compared, and which cannot; no number is read.
+
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> weights = demonstration_weights()
+    >>> len(compare_names(weights, weights).common)
+    28
+    """
+    ours, theirs = [{name.removeprefix(PREFIX): name for name in weights} for weights in (first, second)]
+    both = [name for name in ours if name in theirs]
+    alike = {name: first.info(ours[name]).shape == second.info(theirs[name]).shape for name in both}
+    return Names(
+        [name for name in ours if name not in theirs],
+        [name for name in theirs if name not in ours],
+        [name for name in both if not alike[name]],
+        [name for name in both if alike[name]],
+    )
+
+
+def compare_all(first: Checkpoint, second: Checkpoint, names: list[str]) -> list[Difference]:
+    """How the numbers of these tensors differ, each as `compare` says, on two cores where there are. Raises as it does.
+
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> weights = demonstration_weights()
+    >>> max(each.largest for each in compare_all(weights, weights, list(weights)))
+    0.0
+    """
+    with ThreadPoolExecutor(2) as pool:  # numpy lets go of the GIL
+        return list(pool.map(partial(compare, first, second), names))
+
+
+def compare(first: Checkpoint, second: Checkpoint, name: str) -> Difference:
+    """How the numbers of one tensor differ, in little memory however large it is.
+
+    Raises:
+        KeyError: a checkpoint has no such tensor.
+        ValueError: the tensors differ in their shape.
+        CheckpointError: numpy has no such dtype, or a file has changed since it was opened.
+
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> weights = demonstration_weights()
+    >>> compare(weights, weights, "wpe.weight")
+    Difference(name='wpe.weight', count=16384, differing=0, largest=0.0, mean=0.0)
+    """
+    shapes = first.info(name).shape, second.info(name).shape
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{name!r} has the shape {shapes[0]} in {first.path} and {shapes[1]} in {second.path}")
+    count, differing, largest, total = first.info(name).size, 0, 0.0, 0.0
+    space = np.empty(BLOCK)
+    for ours, theirs in zip(first.blocks(name), second.blocks(name), strict=True):
+        if ours.dtype == theirs.dtype and np.array_equal(_bits(ours), _bits(theirs)):
+            continue
+        distances, unequal = _distances(ours, theirs, space)
+        differing += unequal
+        largest = float(np.maximum(largest, distances.max()))  # a NaN stays one
+        total += float(distances.sum())
+    return Difference(name, count, differing, largest, total / count if count else 0.0)
+
+
+def _bits(numbers: Array) -> NDArray[np.uint8]:
+    return numbers.view(np.uint64 if numbers.nbytes % 8 == 0 else np.uint8)
+
+
+def _distances(ours: Array, theirs: Array, space: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """The absolute differences of two blocks in float64, and how many of the numbers are not equal."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if "c" in (ours.dtype.kind, theirs.dtype.kind):
+            distances = np.abs(ours.astype(np.complex128) - theirs)
+        else:
+            distances = np.subtract(ours, theirs, out=space[: len(ours)], dtype=np.float64, casting="unsafe")
+            np.abs(distances, out=distances)
+        unequal = ours != theirs
+        if not np.isfinite(distances.max()):
+            unequal &= ~(np.isnan(ours) & np.isnan(theirs))
+            distances[~unequal] = 0  # of two infinities, or two NaNs
+    return distances, int(np.count_nonzero(unequal))

@@ -1,0 +1,165 @@
+"""Where a checkpoint's files are: one file, or shards and their index, here or on the hub.
+
+The index of a sharded checkpoint, `model.safetensors.index.json`, says in its `weight_map` which file has which tensor.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
+
+WEIGHTS: Final = "model.safetensors"
+INDEX: Final = "model.safetensors.index.json"
+PICKLES: Final = {".bin", ".ckpt", ".pt", ".pth"}
+PICKLE_REASON: Final = (
+    "A pickle such as pytorch_model.bin can run code when it is loaded, so it is not read here: load it with "
+    "transformers where you trust it, and save_pretrained() writes a model.safetensors"
+)
+
+Files = dict[str, SafetensorsFile]  # the file of each tensor
+
+
+def is_local(model: str | os.PathLike[str]) -> bool:
+    """Whether `model` is a path: a directory, or what no model on the hub can be called."""
+    path = Path(model)
+    return path.is_dir() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
+
+
+def open_files(path: Path) -> tuple[Path, Files]:
+    """The path of a checkpoint's weights or index, and its files: `path` is that, or the directory that has it.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        CheckpointError: a file is damaged, or the directory holds none.
+    """
+    if path.is_dir():
+        path = _weights_in(path)
+    if path.suffix == ".json":
+        return path, _shards(path, lambda shard: SafetensorsFile(path.with_name(shard)))
+    file = SafetensorsFile(path)
+    return path, dict.fromkeys(file.tensors, file)
+
+
+def download_files(
+    model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, local_files_only: bool
+) -> Path:
+    """The path of a model's weights or index in the hub's cache, with all its shards beside it: downloaded if need be.
+
+    Raises:
+        HubError: the hub cannot be reached, or has no such model or revision.
+        CheckpointError: the model has no safetensors weights.
+    """
+    from minigpt2 import hub
+
+    fetch = partial(hub.fetch, model, cache_dir=cache_dir, local_files_only=local_files_only)
+    if _is_whole(model, revision, cache_dir):
+        with suppress(hub.MissingFileError):
+            return fetch(WEIGHTS, revision=revision)
+    index = _fetch_index(fetch, model, revision)
+    for shard in sorted(set(_weight_map(index).values())):
+        fetch(shard, revision=index.parent.name)
+    return index
+
+
+def remote_files(
+    model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, timeout: float
+) -> tuple[Path, Files, str]:
+    """The path that stands for a model's weights, its files, and their commit; no more is read than their headers.
+
+    A file that is in the hub's cache whole is read there. Raises as `download_files` does.
+    """
+    from minigpt2 import hub
+    from minigpt2.weights.remote.tensors import RemoteTensors
+
+    def open_one(filename: str, revision: str | None) -> SafetensorsFile:
+        if path := hub.cached(model, filename, revision=revision, cache_dir=cache_dir):
+            return SafetensorsFile(path)
+        return RemoteTensors.open(model, filename, revision=revision, cache_dir=cache_dir, timeout=timeout)
+
+    if _is_whole(model, revision, cache_dir):
+        with suppress(hub.MissingFileError):
+            file = open_one(WEIGHTS, revision)
+            commit = file.commit if isinstance(file, RemoteTensors) else file.path.parent.name
+            return file.path, dict.fromkeys(file.tensors, file), commit
+    index = _fetch_index(partial(hub.fetch, model, cache_dir=cache_dir), model, revision)
+    commit = index.parent.name  # a snapshot's directory is named by its commit
+    return index, _shards(index, lambda shard: open_one(shard, commit)), commit
+
+
+def _is_whole(model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> bool:
+    """Whether a model may have its weights in one file: where only the index is cached that needs no question."""
+    from minigpt2 import hub
+
+    in_cache = partial(hub.cached, model, revision=revision, cache_dir=cache_dir)
+    return bool(in_cache(WEIGHTS)) or not in_cache(INDEX)
+
+
+def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None) -> Path:
+    from minigpt2 import hub
+
+    try:
+        return fetch(INDEX, revision=revision)
+    except hub.MissingFileError as error:
+        raise CheckpointError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub. {PICKLE_REASON}") from error
+
+
+def _weights_in(directory: Path) -> Path:
+    """The weights in a directory: under transformers' names, or else the only index or the only file there."""
+    named = [directory / name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
+    indexes = sorted(directory.glob("*.safetensors.index.json"))
+    singles = sorted(directory.glob("*.safetensors"))
+    for found in (named[:1], indexes, singles):
+        if len(found) == 1:
+            return found[0]
+    if singles:
+        names = ", ".join(path.name for path in singles[:4])
+        raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
+    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES)
+    reason = f", only {', '.join(pickles)}. {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
+    raise CheckpointError(f"{directory} holds no safetensors weights{reason}")
+
+
+def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
+    """The file of each tensor that the index lists."""
+    weight_map = _weight_map(index)
+    shards: dict[str, SafetensorsFile] = {}
+    for shard in sorted(set(weight_map.values())):
+        try:
+            shards[shard] = open_shard(shard)
+        except FileNotFoundError:
+            raise CheckpointError(f"{index} names {shard}, which is not beside it: download it too") from None
+    for name, shard in weight_map.items():
+        if name not in shards[shard].tensors:
+            raise CheckpointError(f"{index} says that {name!r} is in {shard}, and it is not")
+    return {name: shards[shard] for name, shard in weight_map.items()}
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """The index's map from tensor to shard; a shard must be a plain name, so that it cannot point elsewhere."""
+    weight_map = read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise CheckpointError(f"{index} has no weight_map: it is not the index of a sharded checkpoint")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or shard in {"", ".", ".."} or set(shard) & set("/\\:\0"):
+            raise CheckpointError(f"{index} puts {name!r} into {shard!r}, which is no plain file name")
+    return weight_map
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        CheckpointError: there is none in it.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
+        raise CheckpointError(f"{path} is not sound JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is no JSON object but a {type(value).__name__}")
+    return value

@@ -1,0 +1,206 @@
+"""A file on the hub by the byte range, over HTTP, through huggingface_hub's own session.
+
+Every answer is checked before a byte of it is used: 206, exactly the range that was asked for, of a file of the
+published size, its content not encoded and unchanged since the first answer. A server that does anything else is
+refused, having been read no further than its headers. Wrong bytes under right headers cannot be told: only the whole
+file has a hash.
+"""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from threading import Lock
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+from minigpt2.hub.answers import (
+    ANSWER_SECONDS,
+    LONGEST_WAIT,
+    Published,
+    RefusedError,
+    advice,
+    ask,
+    asked_pause,
+    translated_errors,
+    within,
+)
+from minigpt2.hub.cache import cache_root
+
+MOST_FAILURES: Final = 3  # connections that end too early, one after another
+MOST_REDIRECTS: Final = 5
+LEAST_RATE: Final = 1000  # bytes a second; what is slower counts as what does not come
+_PORTS = {"http": 80, "https": 443}
+_SHA256 = re.compile(r'"([0-9a-f]{64})"')
+
+
+class HubFile:
+    """One file of a model, to be read by byte ranges; `fetched_bytes` is what came over the network.
+
+    `file` tells which content it must be. Without its `url`, the hub is asked for that when it is first needed.
+    """
+
+    def __init__(
+        self, model: str, filename: str, file: Published, cache_dir: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.model, self.filename, self.file = model, filename, file
+        self.fetched_bytes = 0
+        self._cache_dir = cache_dir
+        self._url, self._in_xet = file.url or None, file.in_xet
+        self._etag: str | None = None
+        self._lock = Lock()
+
+    def read(self, begin: int, end: int) -> Iterator[bytes]:
+        """The bytes of a range as they arrive; where a connection ends too early, another one goes on from there.
+
+        Raises:
+            HubError: the hub or its storage cannot be reached, stalls, or answers with anything but these bytes.
+        """
+        with translated_errors(self.model, self.filename, self.file.commit, cache_root(self._cache_dir)):
+            self._find()
+            failures, mark, since = 0, begin, time.monotonic()
+            while begin < end:
+                try:
+                    for chunk in self._body(begin, end):
+                        begin, since = begin + len(chunk), time.monotonic()
+                        yield chunk
+                except RefusedError:
+                    raise
+                except Exception:  # the session's own errors have no common root
+                    failures = 1 if begin - mark >= 1 << 20 else failures + 1
+                    mark = begin
+                    if failures == MOST_FAILURES or time.monotonic() - since > _patience() / 2:
+                        raise  # it ends again and again, or nothing had come for a while
+                    time.sleep(0.1 * failures)
+
+    def _body(self, begin: int, end: int) -> Iterator[bytes]:
+        """The body of one answer, and not a byte more than was asked for."""
+        started, left = time.monotonic(), end - begin
+        with closing(self._answer(begin, end)) as response:
+            for chunk in response.iter_raw():
+                with self._lock:
+                    self.fetched_bytes += len(chunk)
+                left -= len(chunk)
+                if left < 0:
+                    raise self._refusal(response, f"sent more than the {end - begin:,} bytes asked for")
+                yield chunk
+                if not left and "Content-Length" not in response.headers:
+                    return  # when it ends the answer now is its own affair
+                if time.monotonic() - started > 2 * _patience() + (end - begin - left) / LEAST_RATE:
+                    raise self._refusal(response, f"sends less than {LEAST_RATE:,} bytes a second")
+        if left:
+            raise ConnectionError(f"the connection ended {left:,} bytes too early")
+
+    def _answer(self, begin: int, end: int) -> Any:
+        """The response whose body is these bytes, its headers checked and its body not yet read."""
+        url = self._find()
+        response = self._get(url, begin, end)
+        if response.status_code in (401, 403):  # a signed address is valid for a while only
+            response.close()
+            response = self._get(self._find(expired=url), begin, end)
+        try:
+            self._check(response, begin, end)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def _find(self, expired: str | None = None) -> str:
+        """Where the file is now, by the hub's answer; it must still be the same file."""
+        from huggingface_hub import constants
+
+        with self._lock:
+            if self._url is None or self._url == expired:
+                found = ask(self.model, self.filename, self.file.commit, ANSWER_SECONDS)
+                if (found.commit, found.hash, found.size) != (self.file.commit, self.file.hash, self.file.size):
+                    raise RefusedError(
+                        f"{constants.ENDPOINT} has another file there now ({found.size} bytes, hash {found.hash}, "
+                        f"not {self.file.size} and {self.file.hash}); `minigpt2 download {self.model}` gets the newest"
+                    )
+                self._url, self._in_xet, self._etag = found.url, found.in_xet, None
+            if _origin(self._url)[0] not in {_origin(constants.ENDPOINT)[0], "https"}:
+                raise RefusedError(f"{constants.ENDPOINT} sends us to {_server(self._url)}; check HF_ENDPOINT")
+            return self._url
+
+    def _get(self, url: str, begin: int, end: int) -> Any:
+        """The response to one question for these bytes; redirects within the same server are followed."""
+        give_up = time.monotonic() + LONGEST_WAIT
+        redirects = 0
+        while redirects <= MOST_REDIRECTS:
+            response = _send(url, {"Range": f"bytes={begin}-{end - 1}", "Accept-Encoding": "identity"})
+            pause = asked_pause(response.status_code, response.headers)
+            if pause is not None and time.monotonic() + pause <= give_up:
+                response.close()
+                time.sleep(pause)
+            elif response.status_code in (301, 302, 303, 307, 308):
+                response.close()
+                redirects, target = redirects + 1, urljoin(url, response.headers.get("Location", ""))
+                if _origin(target) != _origin(url):
+                    raise self._refusal(response, f"sends us on to another server, {_server(target)}")
+                url = target
+            else:
+                return response
+        raise self._refusal(response, "sends us round in circles")
+
+    def _check(self, response: Any, begin: int, end: int) -> None:
+        """Refuse a response that is anything but exactly these bytes of this very file."""
+        status, headers = response.status_code, response.headers
+        expected = f"bytes {begin}-{end - 1}/{self.file.size}"
+        if status == 200:
+            raise self._refusal(response, "cannot give a part of a file: it began to send all of it")
+        if status == 416:
+            raise self._refusal(response, f"says that the file has no bytes {begin:,} to {end:,}")
+        if status != 206:
+            raise RefusedError(f"{_server(str(response.url))} answered {status}; {advice(status)}")
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise self._refusal(response, f"encoded the bytes ({headers['Content-Encoding']}) though asked not to")
+        if headers.get("Content-Range", "").strip() != expected:
+            raise self._refusal(response, f"sent {headers.get('Content-Range', 'no range')!r} instead of {expected!r}")
+        if headers.get("Content-Length", str(end - begin)) != str(end - begin):
+            raise self._refusal(response, f"announced {headers['Content-Length']} bytes instead of {end - begin}")
+        self._check_unchanged(response)
+
+    def _check_unchanged(self, response: Any) -> None:
+        """Refuse content that is not what the first answer was of, or that names another hash than the hub did."""
+        etag = response.headers.get("ETag", "")
+        with self._lock:
+            first = self._etag = etag if self._etag is None else self._etag
+        named = None if self._in_xet else _SHA256.fullmatch(etag)
+        if etag != first or (named and len(self.file.hash) == 64 and named[1] != self.file.hash):
+            raise self._refusal(response, f"has another file there now (ETag {etag}, not {first or self.file.hash})")
+
+    def _refusal(self, response: Any, what: str) -> RefusedError:
+        way_out = f"`minigpt2 download {self.model}` gets the whole file and checks its hash"
+        return RefusedError(f"{_server(str(response.url))} {what}; {way_out}")
+
+
+def _send(url: str, headers: dict[str, str]) -> Any:
+    """The response to a GET, its body not yet read; the user's token goes to the hub itself and nowhere else."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    headers = build_hf_headers(headers=headers)
+    if _origin(url) != _origin(constants.ENDPOINT):
+        headers.pop("authorization", None)
+    session = get_session()
+    request = session.build_request("GET", url, headers=headers, timeout=_patience())
+    return within(2 * _patience(), lambda: session.send(request, stream=True, follow_redirects=False))
+
+
+def _patience() -> float:
+    """How many seconds a server may keep silent: huggingface_hub's setting, HF_HUB_DOWNLOAD_TIMEOUT."""
+    from huggingface_hub import constants
+
+    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+
+
+def _server(url: str) -> str:
+    """The server of an address, without what may be secret in the rest of it."""
+    scheme, host, port = _origin(url)
+    return f"{scheme}://{host}" + (f":{port}" if port != _PORTS.get(scheme) else "")

@@ -1,0 +1,208 @@
+"""A safetensors file: where its tensors are, and read-only arrays over its bytes.
+
+The format (https://github.com/huggingface/safetensors#format) is 8 bytes of header length, a JSON header that gives
+every tensor's dtype, shape and byte range, and the numbers, little-endian, without gaps. Nothing is read but the
+header: the numbers are mapped, so a row costs the pages that it lies on.
+"""
+
+import json
+import mmap
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2.weights.damage import explanation
+from minigpt2.weights.file_io import opened, read_at, read_into
+
+Array = NDArray[Any]
+Rows = NDArray[np.int64] | slice | EllipsisType
+
+# Every dtype of the format that numpy can represent, and BF16, which is the upper half of a float32.
+NUMPY_DTYPE: Final = {
+    "BOOL": "?",
+    "U8": "<u1",
+    "I8": "<i1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "U64": "<u8",
+    "I64": "<i8",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "F32": "<f4",
+    "F64": "<f8",
+    "C64": "<c8",
+}
+BLOCK: Final = 1 << 16  # numbers that are read at a time where all of a tensor is gone through
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, or is not what it was asked for: names the file and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What the header says of a tensor: its `dtype` as the file spells it, `shape`, and bytes `[begin, end)` of `path`.
+
+    >>> from pathlib import Path
+    >>> wpe = TensorInfo("F32", (1024, 768), Path("model.safetensors"), 14_291, 3_160_019)
+    >>> wpe.size, wpe.nbytes
+    (786432, 3145728)
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers the tensor has."""
+        return prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes they take in the file."""
+        return self.end - self.begin
+
+
+class SafetensorsFile:
+    """One safetensors file, validated by `safetensors` itself and mapped into memory.
+
+    `tensors` maps each name to its `TensorInfo`, in the header's order; `metadata` is the header's `__metadata__`;
+    `size` is the file's size in bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is no sound safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._identity = _identity(path)
+        _refuse_unsound(path)
+        self._descriptor = opened(self, path, os.O_RDONLY)
+        self.size = os.fstat(self._descriptor).st_size
+        self.tensors, self.metadata = _read_header(path, self._descriptor)
+        # The one place that maps a file.
+        self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+
+    @property
+    def fetched_bytes(self) -> int:
+        """How many bytes came over the network: none, of a file that is here."""
+        return 0
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Bring all the bytes of these tensors: those of a file that is here are here."""
+
+    def array(self, name: str) -> Array:
+        """Tensor `name` as a read-only array. Raises as `read` does."""
+        array = self.read(name)
+        array.flags.writeable = False
+        return array
+
+    def read(self, name: str, rows: Rows = ...) -> Array:
+        """Tensor `name`, or the given rows of it: a view where numpy has the dtype, BF16 widened to float32.
+
+        Raises:
+            CheckpointError: numpy has no such dtype or shape, or the file has changed since it was opened.
+        """
+        info = self.tensors[name]
+        view = self._view(name, info)
+        self._prepare(info, rows)
+        stored = view[rows]
+        return _widened(stored) if info.dtype == "BF16" else stored
+
+    def blocks(self, name: str) -> Iterator[Array]:
+        """All numbers of a tensor in the order of the file, `BLOCK` of them at a time: aligned, of shape (n,).
+
+        However large the tensor is, this takes little memory: each block may overwrite the one before it. Raises as
+        `read` does.
+        """
+        info = self.tensors[name]
+        dtype = self._view(name, info).dtype
+        for raw in self.raw_blocks(name):
+            yield _widened(raw.view(dtype)) if info.dtype == "BF16" else raw.view(dtype)
+
+    def raw_blocks(self, name: str) -> Iterator[NDArray[np.uint8]]:
+        """All bytes of a tensor, as `blocks` gives its numbers: of any dtype, and BF16 as it is.
+
+        Raises:
+            CheckpointError: the file has changed since it was opened.
+        """
+        info = self.tensors[name]
+        self.fetch([name])
+        step = BLOCK * np.dtype(NUMPY_DTYPE.get(info.dtype, "u1")).itemsize
+        buffer = np.empty(min(step, info.nbytes), np.uint8)
+        for place in range(info.begin, info.end, step):
+            block = buffer[: info.end - place]
+            self._prepare(info, slice(0))
+            if read_into(self._descriptor, block, place) < len(block):
+                raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
+            yield block
+
+    def _view(self, name: str, info: TensorInfo) -> Array:
+        if info.dtype not in NUMPY_DTYPE:
+            raise CheckpointError(f"{self.path}: tensor {name!r} is {info.dtype}, which numpy cannot represent")
+        try:
+            return self._bytes[info.begin : info.end].view(NUMPY_DTYPE[info.dtype]).reshape(info.shape)
+        except (ValueError, OverflowError) as error:
+            raise CheckpointError(f"{self.path}: tensor {name!r} is no numpy array: {error}") from error
+
+    def _prepare(self, info: TensorInfo, rows: Rows) -> None:
+        """Make sure that the rows which are about to be read are those that were opened."""
+        # A mapped page that is no longer in the file would end the process, and one rewritten would be a wrong row.
+        if _identity(self.path) != self._identity:
+            raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
+
+
+def _identity(path: Path) -> tuple[int, int, int, int]:
+    """What tells that `path` still is the file that was opened; a pipe or a device, which could hang, is refused."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise CheckpointError(f"{path} is not a regular file")
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _refuse_unsound(path: Path) -> None:
+    """Let `safetensors` check the whole header against the file's size; it maps the file and reads no numbers."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a sound safetensors file: {explanation(path, str(error))}") from error
+
+
+def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
+    """The header of a file that `_refuse_unsound` let pass, so its JSON is strict, bounded and free of NaN."""
+    length = int.from_bytes(read_at(descriptor, 8, 0), "little")
+    header = json.loads(read_at(descriptor, length, 8))
+    metadata = header.pop("__metadata__", None) or {}
+    return {name: _tensor_info(path, name, entry, 8 + length) for name, entry in header.items()}, metadata
+
+
+def _tensor_info(path: Path, name: str, entry: object, data_start: int) -> TensorInfo:
+    match entry:
+        case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]}:
+            return TensorInfo(dtype, tuple(shape), path, data_start + begin, data_start + end)
+        case _:  # `safetensors` takes some other spellings of an entry, which nobody writes
+            raise CheckpointError(f"{path}: the header's entry for {name!r} has no dtype, shape and data_offsets")
+
+
+def _widened(bfloat16: Array) -> Array:
+    """BF16, held as uint16, as the float32 of the same value: its bits are a float32's upper half."""
+    bits = bfloat16.astype(np.uint32)
+    bits <<= 16
+    return bits.view(np.float32)

@@ -1,0 +1,403 @@
+"""A checkpoint is a read-only mapping of names to arrays that knows whether it is a GPT-2."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from minigpt2 import Checkpoint, CheckpointError, Embeddings, hub
+from minigpt2.weights.checkpoint import gpt2_shapes
+
+SIZES = {"n_layer": 2, "n_embd": 4, "n_positions": 8, "vocab_size": 10}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+Tensors = dict[str, np.ndarray[Any, Any]]
+
+
+def gpt2_tensors(prefix: str = "", **sizes: int) -> Tensors:
+    random = np.random.default_rng(0)
+    return {
+        prefix + name: random.standard_normal(shape, np.float32)
+        for name, shape in gpt2_shapes(**(SIZES | sizes)).items()
+    }
+
+
+def save(directory: Path, tensors: Tensors, name: str = "model.safetensors", config: object = None) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, directory / name)
+    if config is not None:
+        (directory / "config.json").write_text(json.dumps(config))
+    return directory / name
+
+
+def save_sharded(directory: Path, tensors: Tensors) -> Path:
+    """Two shards, every second tensor in each, and their index."""
+    weight_map = {name: f"model-0000{i % 2 + 1}-of-00002.safetensors" for i, name in enumerate(tensors)}
+    for shard in set(weight_map.values()):
+        save(directory, {name: tensors[name] for name, at in weight_map.items() if at == shard}, shard)
+    return write_index(directory, {"metadata": {"total_size": 0}, "weight_map": weight_map})
+
+
+def write_index(directory: Path, index: object) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / "model.safetensors.index.json"
+    path.write_text(json.dumps(index))
+    return path
+
+
+def assert_holds(weights: Checkpoint, tensors: Tensors) -> None:
+    assert set(weights) == set(tensors) and len(weights) == len(tensors)
+    for name, array in weights.items():
+        np.testing.assert_array_equal(array, tensors[name])
+
+
+# --- where it is
+
+
+def test_opens_a_file_a_directory_and_an_index(tmp_path: Path) -> None:
+    tensors = gpt2_tensors()
+    file = save(tmp_path / "whole", tensors)
+    index = save_sharded(tmp_path / "sharded", tensors)
+    for path in (file, file.parent, str(file), index, index.parent):
+        assert_holds(Checkpoint.open(path), tensors)
+
+
+def test_opens_the_only_file_or_index_of_a_directory_whatever_its_name(tmp_path: Path) -> None:
+    tensors = gpt2_tensors()
+    save(tmp_path / "whole", tensors, "weights.safetensors")
+    save_sharded(tmp_path / "sharded", tensors).rename(tmp_path / "sharded" / "weights.safetensors.index.json")
+    assert_holds(Checkpoint.open(tmp_path / "whole"), tensors)
+    assert_holds(Checkpoint.open(tmp_path / "sharded"), tensors)
+
+
+def test_prefers_the_whole_file_to_the_index_as_transformers_does(tmp_path: Path) -> None:
+    save_sharded(tmp_path, gpt2_tensors())
+    save(tmp_path, {"a": np.zeros(1)})
+    assert list(Checkpoint.open(tmp_path)) == ["a"]
+
+
+def test_a_missing_path_is_file_not_found(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path / "missing.safetensors", tmp_path / "missing.index.json"):
+        with pytest.raises(FileNotFoundError, match="missing"):
+            Checkpoint.open(path)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"gpt2"])
+def test_what_is_no_path_is_a_type_error(path: Any) -> None:
+    with pytest.raises(TypeError):
+        Checkpoint.open(path)
+    with pytest.raises(TypeError):
+        Checkpoint.from_pretrained(path)
+
+
+def test_a_directory_without_weights_is_refused_saying_what_it_needs(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"holds no safetensors weights: it needs model\.safetensors"):
+        Checkpoint.open(tmp_path)
+
+
+def test_a_directory_of_pickles_is_refused_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
+    with pytest.raises(CheckpointError, match=r"only pytorch_model\.bin\. .*run code.*save_pretrained\(\)"):
+        Checkpoint.open(tmp_path)
+
+
+def test_a_directory_of_several_files_is_refused_naming_them(tmp_path: Path) -> None:
+    for name in ("one.safetensors", "two.safetensors"):
+        save(tmp_path, gpt2_tensors(), name)
+    with pytest.raises(CheckpointError, match=r"one\.safetensors, two\.safetensors"):
+        Checkpoint.open(tmp_path)
+
+
+# --- shards
+
+INDEXES: dict[str, object] = {
+    "no object": ["a"],
+    "no weight_map": {"metadata": {}},
+    "a weight_map that is a list": {"weight_map": ["a"]},
+    "a shard that is a number": {"weight_map": {"a": 1}},
+    "a shard above": {"weight_map": {"a": "../model.safetensors"}},
+    "a shard below": {"weight_map": {"a": "deep/model.safetensors"}},
+    "an absolute shard": {"weight_map": {"a": "/model.safetensors"}},
+    "a shard on another drive": {"weight_map": {"a": "C:model.safetensors"}},
+    "a shard behind a backslash": {"weight_map": {"a": "..\\model.safetensors"}},
+    "the directory above as a shard": {"weight_map": {"a": ".."}},
+    "a shard without a name": {"weight_map": {"a": ""}},
+    "a shard with NUL": {"weight_map": {"a": "model\0.safetensors"}},
+    "a shard that is not there": {"weight_map": {"a": "missing.safetensors"}},
+    "a tensor that its shard has not": {"weight_map": {"b": "model.safetensors"}},
+    "a shard that is the index": {"weight_map": {"a": "model.safetensors.index.json"}},
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_a_damaged_index_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    save(tmp_path, {"a": np.zeros(1)})
+    index = write_index(tmp_path, INDEXES[name])
+    with pytest.raises(CheckpointError, match=r"index\.json"):
+        Checkpoint.open(index)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 5000, b"\x80\x02}"])
+def test_an_index_that_is_no_json_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "model.safetensors.index.json").write_bytes(text)
+    with pytest.raises(CheckpointError, match=r"index\.json is not sound JSON"):
+        Checkpoint.open(tmp_path)
+
+
+def test_a_damaged_shard_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    index = save_sharded(tmp_path, gpt2_tensors())
+    (tmp_path / "model-00002-of-00002.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(CheckpointError, match=r"model-00002-of-00002\.safetensors.*Git LFS pointer"):
+        Checkpoint.open(index)
+
+
+# --- names
+
+
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_a_name_is_found_with_and_without_the_prefix(tmp_path: Path, prefix: str) -> None:
+    tensors = gpt2_tensors(prefix)
+    weights = Checkpoint.open(save(tmp_path, tensors))
+    for name in ("wte.weight", "transformer.wte.weight", "lm_head.weight"):
+        assert name in weights
+        assert weights.info(name).shape == (10, 4)
+        np.testing.assert_array_equal(weights[name], tensors[prefix + "wte.weight"])
+
+
+def test_an_own_lm_head_is_not_the_wte(tmp_path: Path) -> None:
+    tensors = gpt2_tensors() | {"lm_head.weight": np.ones((10, 4), np.float32)}
+    np.testing.assert_array_equal(Checkpoint.open(save(tmp_path, tensors))["lm_head.weight"], 1)
+
+
+def test_a_file_without_wte_has_no_lm_head(tmp_path: Path) -> None:
+    assert "lm_head.weight" not in Checkpoint.open(save(tmp_path, {"a": np.zeros(1)}))
+
+
+def test_a_missing_name_is_a_key_error_with_the_closest_names(tmp_path: Path) -> None:
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors()))
+    with pytest.raises(KeyError, match=r"model\.safetensors has no tensor 'wte\.wieght'; close to it: wte\.weight"):
+        weights["wte.wieght"]
+    with pytest.raises(KeyError, match=r"its 28 names are list\(weights\)"):
+        weights.info("something else altogether")
+    assert weights.get("nothing") is None
+    others: list[object] = ["nothing", "transformer.", "", 5, None]
+    assert not any(other in weights for other in others)
+
+
+def test_arrays_are_read_only_views(tmp_path: Path) -> None:
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors()))
+    assert not any(array.flags.writeable or array.flags.owndata for array in weights.values())
+
+
+def test_it_prints_itself_and_can_be_a_key(tmp_path: Path) -> None:
+    tensors = gpt2_tensors() | {"mask": np.zeros(300, np.int8)}
+    path, nbytes = save(tmp_path, tensors), sum(array.nbytes for array in tensors.values())
+    weights, again = Checkpoint.open(path), Checkpoint.open(path)
+    assert repr(weights) == f"<Checkpoint {str(path)!r}: 29 tensors, {nbytes:,} bytes of F32, I8>"
+    assert weights != again and len({weights, again, weights}) == 2
+
+
+def test_metadata_is_what_the_files_say_of_themselves(tmp_path: Path) -> None:
+    save_file(gpt2_tensors(), tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert Checkpoint.open(tmp_path).metadata == {"format": "pt"}
+
+
+def test_a_file_that_is_gone_since_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors()))
+    embeddings = Embeddings(weights)
+    save(tmp_path, {"a": np.zeros(1)})
+    for read in (lambda: weights["wte.weight"], lambda: embeddings.tokens([1]), lambda: embeddings.nearest(1)):
+        with pytest.raises(CheckpointError, match="has changed since it was opened"):
+            read()
+
+
+# --- GPT-2
+
+
+def test_shapes_are_those_of_the_published_models() -> None:
+    counts = {(12, 768): 124_439_808, (24, 1024): 354_823_168, (36, 1280): 774_030_080, (48, 1600): 1_557_611_200}
+    for (n_layer, n_embd), count in counts.items():
+        assert sum(int(np.prod(shape)) for shape in gpt2_shapes(n_layer, n_embd, 1024, 50257).values()) == count
+
+
+def test_masks_and_strangers_are_no_parameters(tmp_path: Path) -> None:
+    masks = {f"h.{layer}.attn.{name}": np.ones((1, 1, 8, 8)) for layer in (0, 1) for name in ("bias", "masked_bias")}
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors() | masks | {"score.weight": np.zeros((2, 4))}))
+    assert weights.parameter_names() == ["transformer." + name for name in gpt2_shapes(**SIZES)]
+    assert weights.num_parameters() == sum(array.size for array in gpt2_tensors().values())
+
+
+def test_layers_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = Checkpoint.open(save(tmp_path, gpt2_tensors(n_layer=11))).parameter_names()
+    layers = [int(name.split(".")[2]) for name in names if ".h." in name]
+    assert layers == sorted(layers) and layers[-1] == 10
+
+
+def test_a_file_of_the_embeddings_alone_passes_for_a_gpt2_without_layers(tmp_path: Path) -> None:
+    tensors = {name: array for name, array in gpt2_tensors().items() if name.startswith("w")}
+    weights = Checkpoint.open(save(tmp_path, tensors))
+    assert weights.parameter_names() == ["transformer.wte.weight", "transformer.wpe.weight"]
+    np.testing.assert_array_equal(Embeddings(weights).tokens([3]), tensors["wte.weight"][[3]])
+
+
+ANOTHER: dict[str, Callable[[Tensors], object]] = {
+    "has no 'wte.weight'": lambda tensors: tensors.pop("wte.weight"),
+    "has no 'wpe.weight'": lambda tensors: tensors.pop("wpe.weight"),
+    "has no 'h.1.mlp.c_fc.bias'": lambda tensors: tensors.pop("h.1.mlp.c_fc.bias"),
+    "has no 'ln_f.bias'": lambda tensors: tensors.pop("ln_f.bias"),
+    "has no 'h.2.ln_1.weight'": lambda tensors: tensors.update({"h.7.attn.q_proj.weight": np.zeros(4)}),
+    "'wte.weight' has the shape (4,)": lambda tensors: tensors.update({"wte.weight": np.zeros(4)}),
+    "'wte.weight' has the shape (0, 4)": lambda tensors: tensors.update({"wte.weight": np.zeros((0, 4))}),
+    "'wpe.weight' has the shape (8, 5), not (8, 4)": lambda tensors: tensors.update({"wpe.weight": np.zeros((8, 5))}),
+    "'h.1.attn.c_attn.weight' has the shape (12, 4), not (4, 12)": lambda tensors: tensors.update(
+        {"h.1.attn.c_attn.weight": np.zeros((12, 4))}
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", ANOTHER)
+def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(tmp_path: Path, reason: str) -> None:
+    tensors = gpt2_tensors()
+    ANOTHER[reason](tensors)
+    weights = Checkpoint.open(save(tmp_path, tensors, config={"model_type": "gpt2"}))
+    assert_holds(weights, tensors)
+    needs: list[Callable[[], object]] = [
+        weights.parameter_names,
+        weights.named_parameters,
+        weights.num_parameters,
+        lambda: weights.config,
+        lambda: Embeddings(weights),
+    ]
+    for need in needs:
+        with pytest.raises(CheckpointError) as refusal:
+            need()
+        assert reason in str(refusal.value) and f"it holds {len(tensors)} tensors" in str(refusal.value)
+
+
+def test_config_is_the_file_beside_the_weights_and_read_only(tmp_path: Path) -> None:
+    config = {"model_type": "gpt2", "n_head": 2, **SIZES}
+    index = save_sharded(tmp_path, gpt2_tensors())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    read: Any = Checkpoint.open(index).config
+    assert read == config
+    with pytest.raises(TypeError):
+        read["n_head"] = 3
+
+
+def test_without_config_all_but_config_works(tmp_path: Path) -> None:
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors()))
+    assert len(list(weights.named_parameters())) == 28
+    assert Embeddings(weights)([1, 2]).shape == (2, 4)
+    with pytest.raises(CheckpointError, match=r"no config\.json beside .*model\.safetensors"):
+        _ = weights.config
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("", "sound JSON"), ("{", "sound JSON"), ("[]", "no JSON object"), ('{"model_type": "llama"}', "'llama'")],
+)
+def test_a_damaged_or_foreign_config_is_refused_by_name(tmp_path: Path, text: str, reason: str) -> None:
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors()))
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CheckpointError, match=rf"config\.json .*{reason}"):
+        _ = weights.config
+
+
+# --- from_pretrained
+
+
+def snapshot(cache: Path, model: str = "owner/name") -> Path:
+    """The directory of a snapshot in a cache laid out as huggingface_hub lays it out."""
+    folder = cache / f"models--{model.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    return folder / "snapshots" / COMMIT
+
+
+def test_from_pretrained_opens_a_directory_or_a_file(tmp_path: Path) -> None:
+    file = save(tmp_path / "model", gpt2_tensors())
+    assert_holds(Checkpoint.from_pretrained(file.parent), gpt2_tensors())
+    assert_holds(Checkpoint.from_pretrained(str(file)), gpt2_tensors())
+
+
+@pytest.mark.parametrize("model", ["./missing", "missing.safetensors", "/missing/directory"])
+def test_from_pretrained_does_not_look_for_a_path_on_the_hub(model: str) -> None:
+    with pytest.raises(FileNotFoundError):
+        Checkpoint.from_pretrained(model)
+
+
+@pytest.mark.parametrize("keep", [save, save_sharded])
+def test_from_pretrained_opens_a_cached_model_without_a_request(
+    tmp_path: Path, keep: Callable[[Path, Tensors], Path]
+) -> None:
+    directory = snapshot(tmp_path)
+    keep(directory, gpt2_tensors())
+    (directory / "config.json").write_text('{"model_type": "gpt2", "n_head": 2}')
+    weights = Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+    assert_holds(weights, gpt2_tensors())
+    assert weights.config["n_head"] == 2
+
+
+def test_from_pretrained_does_without_config(tmp_path: Path) -> None:
+    save(snapshot(tmp_path), gpt2_tensors())
+    weights = Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+    assert Embeddings(weights).tokens([1]).shape == (1, 4)
+
+
+def test_from_pretrained_says_what_is_not_cached(tmp_path: Path) -> None:
+    with pytest.raises(hub.HubError, match=r"owner/name.*model\.safetensors"):
+        Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+
+
+def test_from_pretrained_refuses_a_model_of_pickles_with_the_reason(tmp_path: Path) -> None:
+    directory = snapshot(tmp_path).parent.parent / ".no_exist" / COMMIT
+    directory.mkdir(parents=True)
+    for name in ("model.safetensors", "model.safetensors.index.json"):
+        (directory / name).touch()
+    with pytest.raises(
+        CheckpointError, match=r"owner/name has neither .* pickle such as pytorch_model\.bin can run code"
+    ):
+        Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+
+
+def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / COMMIT
+    save_sharded(directory, gpt2_tensors())
+    asked: dict[str, str | None] = {}
+
+    def fetch(model: str, filename: str, *, revision: str | None = None, **_: object) -> Path:
+        asked[filename] = revision
+        if not (directory / filename).exists():
+            raise hub.MissingFileError(filename)
+        return directory / filename
+
+    monkeypatch.setattr(hub, "fetch", fetch)
+    Checkpoint.from_pretrained("owner/name", revision="v1", cache_dir=tmp_path)
+    assert asked == {
+        "model.safetensors": "v1",
+        "model.safetensors.index.json": "v1",
+        "model-00001-of-00002.safetensors": COMMIT,
+        "model-00002-of-00002.safetensors": COMMIT,
+        "config.json": COMMIT,
+    }
+
+
+def test_an_index_from_the_hub_cannot_name_files_elsewhere(tmp_path: Path) -> None:
+    write_index(snapshot(tmp_path), {"weight_map": {"a": "../../../../secret"}})
+    with pytest.raises(CheckpointError, match="no plain file name"):
+        Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+
+
+def test_reads_from_many_threads_agree(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors()))
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda i: weights.rows("wte.weight", np.array([i % 10])), range(200)))
+    for i, row in enumerate(rows):
+        np.testing.assert_array_equal(row, weights["wte.weight"][[i % 10]])

@@ -1,0 +1,148 @@
+"""Two checkpoints are compared by name, shape and every number."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch_file
+
+from minigpt2 import Checkpoint
+from minigpt2.weights.diff import Difference, compare, compare_all, compare_names
+from minigpt2.weights.safetensors_file import BLOCK
+from tests.command import Capture, answer, complaint, write_small_gpt2
+
+Numbers = np.ndarray[Any, Any]
+
+
+def saved(path: Path, **tensors: Numbers) -> Checkpoint:
+    save_file(tensors, path)
+    return Checkpoint.open(path)
+
+
+def difference(directory: Path, ours: Numbers, theirs: Numbers) -> Difference:
+    return compare(saved(directory / "a.safetensors", x=ours), saved(directory / "b.safetensors", x=theirs), "x")
+
+
+def test_names_are_sorted_by_where_they_are(tmp_path: Path) -> None:
+    one, two = np.zeros(1), np.zeros(2)
+    first = saved(tmp_path / "a.safetensors", **{"wte.weight": one, "only.a": one, "shape": one})
+    second = saved(tmp_path / "b.safetensors", **{"transformer.wte.weight": one, "only.b": one, "shape": two})
+    names = compare_names(first, second)
+    assert (names.only_first, names.only_second) == (["only.a"], ["only.b"])
+    assert (names.other_shape, names.common) == (["shape"], ["wte.weight"])
+    assert compare(first, second, "wte.weight").differing == 0
+    with pytest.raises(ValueError, match=r"'shape' has the shape \(1,\) in .* and \(2,\) in"):
+        compare(first, second, "shape")
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, BLOCK, 3 * BLOCK + 5])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2", "i4", "u1"])
+def test_the_difference_is_numpys(tmp_path: Path, size: int, dtype: str) -> None:
+    random = np.random.default_rng(0)
+    ours = (random.standard_normal(size) * 50 + 100).astype(dtype)
+    theirs = np.where(random.random(size) < 0.5, ours, ours + 3).astype(dtype)
+    found = difference(tmp_path, ours, theirs)
+    apart = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
+    assert (found.count, found.differing) == (size, int((ours != theirs).sum()))
+    assert found.largest == apart.max(initial=0)
+    assert found.mean == pytest.approx(apart.mean() if size else 0.0, rel=1e-12)
+
+
+def test_checkpoints_of_different_dtypes_are_compared_by_value(tmp_path: Path) -> None:
+    numbers = torch.randn(5000)
+    save_torch_file({"x": numbers}, tmp_path / "a.safetensors")
+    save_torch_file({"x": numbers.to(torch.bfloat16)}, tmp_path / "b.safetensors")
+    found = compare(Checkpoint.open(tmp_path / "a.safetensors"), Checkpoint.open(tmp_path / "b.safetensors"), "x")
+    apart = (numbers.double() - numbers.to(torch.bfloat16).double()).abs()
+    assert found.largest == apart.max().item() and found.mean == pytest.approx(apart.mean().item(), rel=1e-12)
+
+
+def test_what_is_not_finite_is_equal_to_itself_alone(tmp_path: Path) -> None:
+    inf, nan = np.inf, np.nan
+    same = np.array([nan, inf, -inf, 1.0])
+    assert difference(tmp_path, same, same.copy()).largest == 0
+    mixed = difference(tmp_path, np.array([nan, inf, 1.0, -0.0]), np.array([-nan, inf, 3.0, 0.0]))
+    assert (mixed.differing, mixed.largest, mixed.mean) == (1, 2.0, 0.5)
+    far = difference(tmp_path, np.array([inf, 1.0]), np.array([-inf, 1.0]))
+    assert (far.differing, far.largest) == (1, inf)
+    unknown = difference(tmp_path, np.array([nan, 1.0]), np.array([1.0, 2.0]))
+    assert unknown.differing == 2 and np.isnan(unknown.largest) and np.isnan(unknown.mean)
+
+
+def test_integers_differ_exactly_where_floats_would_not(tmp_path: Path) -> None:
+    assert difference(tmp_path, np.array([2**53]), np.array([2**53 + 1])).differing == 1
+
+
+def test_complex_numbers_differ_by_the_length_of_their_difference(tmp_path: Path) -> None:
+    found = difference(tmp_path, np.array([0, 1], np.complex64), np.array([3 + 4j, 1], np.complex64))
+    assert (found.differing, found.largest, found.mean) == (1, 5.0, 2.5)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(arrays(np.float32, 20, elements=st.floats(width=32)), arrays(np.float32, 20, elements=st.floats(width=32)))
+def test_any_two_tensors_differ_alike_in_both_directions(tmp_path: Path, ours: Numbers, theirs: Numbers) -> None:
+    there, back = difference(tmp_path, ours, theirs), difference(tmp_path, theirs, ours)
+    assert repr(there) == repr(back)
+    assert (there.differing == 0) == np.array_equal(ours, theirs, equal_nan=True)
+
+
+def test_all_are_compared_in_the_order_of_the_names(tmp_path: Path) -> None:
+    tensors = {f"t{place}": np.full(10, float(place)) for place in range(20)}
+    first, second = saved(tmp_path / "a.safetensors", **tensors), saved(tmp_path / "b.safetensors", **tensors)
+    assert [each.name for each in compare_all(first, second, list(tensors))] == list(tensors)
+
+
+# --- the command
+
+
+def test_diff_lists_what_differs_and_sums_up(tmp_path: Path, capsys: Capture) -> None:
+    tensors = write_small_gpt2(tmp_path / "a")
+    changed = {f"transformer.{name}": array for name, array in tensors.items() if name != "ln_f.bias"}
+    changed["transformer.wpe.weight"] = tensors["wpe.weight"] + np.float32(0.5)
+    changed["transformer.ln_f.weight"] = np.zeros(9, np.float32)
+    changed["lm_head.weight"] = np.zeros((2, 2), np.float32)
+    (tmp_path / "b").mkdir()
+    save_file(changed, tmp_path / "b" / "model.safetensors")
+    lines = answer(capsys, "diff", tmp_path / "a", tmp_path / "b").splitlines()
+    assert set(lines[:5]) == {
+        "only in A: ln_f.bias, F32 (8,)",
+        "only in A: h.0.attn.bias, F32 (1, 1, 16, 16)",
+        "only in A: h.1.attn.bias, F32 (1, 1, 16, 16)",
+        "only in B: lm_head.weight, F32 (2, 2)",
+        "other shape: ln_f.weight, (8,) in A, (9,) in B",
+    }
+    assert lines[6].split() == ["wpe.weight", "F32", "(16,", "8)", "128", "0.5", "0.5"]
+    assert lines[7] == (
+        "26 tensors in both with the same shape, 1 of them with other numbers; 3 only in A, 1 only in B, "
+        "1 of another shape"
+    )
+
+
+def test_diff_of_equals_is_one_line_and_with_all_it_lists_them(tmp_path: Path, capsys: Capture) -> None:
+    write_small_gpt2(tmp_path)
+    summary = answer(capsys, "diff", tmp_path, tmp_path)
+    assert summary.count("\n") == 1 and summary.startswith("30 tensors in both with the same shape, 0 of them")
+    assert answer(capsys, "diff", tmp_path, tmp_path, "--all").count("\n") == 32
+
+
+def test_diff_as_json_has_every_tensor(tmp_path: Path, capsys: Capture) -> None:
+    saved(tmp_path / "a.safetensors", x=np.array([1.0]), y=np.array([np.nan]))
+    saved(tmp_path / "b.safetensors", x=np.array([2.0]), y=np.array([0.0]), z=np.zeros(1))
+    found = json.loads(answer(capsys, "diff", "--json", tmp_path / "a.safetensors", tmp_path / "b.safetensors"))
+    assert (found["only_in_a"], found["only_in_b"], found["other_shape"]) == ([], ["z"], [])
+    assert found["tensors"] == [
+        {"name": "x", "count": 1, "differing": 1, "largest": 1.0, "mean": 1.0},
+        {"name": "y", "count": 1, "differing": 1, "largest": None, "mean": None},
+    ]
+
+
+def test_diff_names_the_file_that_is_missing(tmp_path: Path, capsys: Capture) -> None:
+    write_small_gpt2(tmp_path)
+    assert "none.safetensors" in complaint(capsys, "diff", tmp_path, tmp_path / "none.safetensors")

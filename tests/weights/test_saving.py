@@ -1,0 +1,195 @@
+"""A part of a checkpoint is written whole or not at all, as safetensors and transformers read it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch_file
+from safetensors.torch import save_file as save_torch_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from minigpt2 import Checkpoint, CheckpointError, safetensors_writer
+from minigpt2.weights.safetensors_file import BLOCK
+from tests.command import Capture, answer, complaint, write_small_gpt2
+
+TORCH = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Checkpoint:
+    write_small_gpt2(tmp_path / "model")
+    return Checkpoint.open(tmp_path / "model")
+
+
+def test_a_subset_is_read_back_by_safetensors(weights: Checkpoint, tmp_path: Path) -> None:
+    weights.save(tmp_path / "part.safetensors", names=["wpe.weight", "wte.weight"])
+    read = load_file(tmp_path / "part.safetensors")
+    assert set(read) == {"wpe.weight", "wte.weight"}
+    for name, array in read.items():
+        assert array.dtype == np.float32 and array.tobytes() == weights[name].tobytes()
+    with safe_open(tmp_path / "part.safetensors", framework="np") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_without_names_all_of_it_is_written(weights: Checkpoint, tmp_path: Path) -> None:
+    weights.save(tmp_path / "all.safetensors")
+    again = Checkpoint.open(tmp_path / "all.safetensors")
+    assert set(again) == set(weights)
+    assert all(again[name].tobytes() == weights[name].tobytes() for name in weights)
+    assert again["wte.weight"].flags.aligned
+
+
+def test_a_tensor_has_the_name_that_it_was_asked_for_by(weights: Checkpoint, tmp_path: Path) -> None:
+    weights.save(tmp_path / "part.safetensors", names=["transformer.wte.weight", "lm_head.weight"])
+    read = load_file(tmp_path / "part.safetensors")
+    assert set(read) == {"transformer.wte.weight", "lm_head.weight"}
+    assert all(array.tobytes() == weights["wte.weight"].tobytes() for array in read.values())
+
+
+@pytest.mark.parametrize("dtype", [None, "F32", "F16", "BF16"])
+def test_transformers_reads_what_was_saved(tmp_path: Path, dtype: str | None) -> None:
+    sizes: Any = {"n_layer": 2, "n_embd": 24, "n_head": 2, "n_positions": 37, "vocab_size": 301}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0))
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "saved").mkdir()
+    Checkpoint.open(tmp_path / "model").save(tmp_path / "saved" / "model.safetensors", dtype=dtype)
+    (tmp_path / "saved" / "config.json").write_bytes((tmp_path / "model" / "config.json").read_bytes())
+    torch_dtype = TORCH[dtype or "F32"]
+    answered: Any = GPT2LMHeadModel.from_pretrained(tmp_path / "saved", dtype=torch_dtype, output_loading_info=True)
+    loaded, report = answered
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    for (name, saved), (_, tensor) in zip(loaded.named_parameters(), model.named_parameters(), strict=True):
+        assert torch.equal(saved, tensor.to(torch_dtype)), name
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32)),
+    st.sampled_from(["F16", "BF16", "F64"]),
+)
+def test_numbers_are_rounded_as_torch_rounds_them(tmp_path: Path, numbers: np.ndarray[Any, Any], dtype: str) -> None:
+    save_file({"a": numbers}, tmp_path / "a.safetensors")
+    rounded = torch.from_numpy(numbers).to(TORCH[dtype])
+    path = tmp_path / "b.safetensors"
+    if (rounded.isinf() & ~torch.from_numpy(numbers).isinf()).any():
+        path.unlink(missing_ok=True)
+        with pytest.raises(ValueError, match=f"'a' has .* beyond the range of {dtype}"):
+            Checkpoint.open(tmp_path / "a.safetensors").save(path, dtype=dtype)
+        assert not path.exists()
+        return
+    Checkpoint.open(tmp_path / "a.safetensors").save(path, dtype=dtype)
+    assert torch.equal(load_torch_file(path)["a"].nan_to_num(nan=7), rounded.nan_to_num(nan=7))
+    assert torch.equal(load_torch_file(path)["a"].isnan(), rounded.isnan())
+
+
+@pytest.mark.parametrize("dtype", ["F16", "F32", "F64"])
+def test_bfloat16_is_written_in_other_dtypes_by_value(tmp_path: Path, dtype: str) -> None:
+    tensor = torch.randn(3 * BLOCK + 7).to(torch.bfloat16)
+    save_torch_file({"a": tensor, "b": tensor[:3].clone()}, tmp_path / "a.safetensors")
+    Checkpoint.open(tmp_path / "a.safetensors").save(tmp_path / "b.safetensors", dtype=dtype)
+    assert torch.equal(load_torch_file(tmp_path / "b.safetensors")["a"], tensor.to(TORCH[dtype]))
+
+
+def test_only_floating_point_numbers_change_their_dtype(tmp_path: Path) -> None:
+    tensors = {"mask": torch.ones(3, dtype=torch.bool), "ids": torch.arange(5), "a": torch.ones(2)}
+    tensors["exotic"] = torch.ones(5).to(torch.float8_e4m3fn)
+    save_torch_file(tensors, tmp_path / "a.safetensors")
+    Checkpoint.open(tmp_path / "a.safetensors").save(tmp_path / "b.safetensors", dtype="F16")
+    read = load_torch_file(tmp_path / "b.safetensors")
+    assert {name: tensor.dtype for name, tensor in read.items()} == {
+        name: tensor.dtype for name, tensor in tensors.items()
+    } | {"a": torch.float16}
+    assert all(torch.equal(read[name].float(), tensors[name].float()) for name in tensors)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(np.float16, "F16"), ("float32", "F32"), (np.dtype(">f8"), "F64"), ("BF16", "BF16")]
+)
+def test_a_dtype_is_one_of_the_formats_or_of_numpys(weights: Checkpoint, tmp_path: Path, dtype: Any, name: str) -> None:
+    weights.save(tmp_path / "a.safetensors", names=["wpe.weight"], dtype=dtype)
+    assert Checkpoint.open(tmp_path / "a.safetensors").info("wpe.weight").dtype == name
+
+
+@pytest.mark.parametrize("dtype", ["F33", "f16 ", "int8", np.int32, "complex64", "I8", object()])
+def test_any_other_dtype_is_refused(weights: Checkpoint, tmp_path: Path, dtype: Any) -> None:
+    with pytest.raises(ValueError, match="is none of BF16, F16, F32, F64"):
+        weights.save(tmp_path / "a.safetensors", dtype=dtype)
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match=r"close to it: wte\.weight"):
+        weights.save(tmp_path / "a.safetensors", names=["wte.wieght"])
+    with pytest.raises(TypeError, match=r"not one: \['wte\.weight'\]"):
+        weights.save(tmp_path / "a.safetensors", names="wte.weight")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_it_never_writes_over_the_file_it_reads_from(weights: Checkpoint, tmp_path: Path) -> None:
+    source = tmp_path / "model" / "model.safetensors"
+    before = source.read_bytes()
+    (tmp_path / "symbolic").symlink_to(source)
+    (tmp_path / "folder").symlink_to(source.parent)
+    os.link(source, tmp_path / "hard")
+    others = [tmp_path / "symbolic", tmp_path / "folder" / source.name, tmp_path / "hard"]
+    for path in (source, source.parent / ".." / "model" / source.name, *others):
+        with pytest.raises(ValueError, match="is the file that is read from"):
+            weights.save(path, names=["wpe.weight"])
+    assert source.read_bytes() == before
+
+
+def test_what_was_there_before_is_replaced_whole_and_a_link_stays_a_link(weights: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    weights.save(tmp_path / "link", names=["wpe.weight"])
+    assert (tmp_path / "link").is_symlink() and list(load_file(tmp_path / "old")) == ["wpe.weight"]
+
+
+def test_what_fails_leaves_what_was_there(weights: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    (tmp_path / "old").write_text("old")
+    monkeypatch.setattr(safetensors_writer, "_blocks", full)
+    with pytest.raises(OSError, match="No space left"):
+        weights.save(tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "old"]
+
+
+def test_a_source_that_changes_meanwhile_is_refused(weights: Checkpoint, tmp_path: Path) -> None:
+    write_small_gpt2(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="has changed since it was opened"):
+        weights.save(tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_directory_is_no_file_to_write(weights: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match="is a directory: name a file in it"):
+        weights.save(tmp_path)
+
+
+# --- the command
+
+
+def test_extract_writes_what_the_patterns_select(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
+    output = tmp_path / "part.safetensors"
+    printed = answer(capsys, "extract", output, "wte.weight", "h.0.ln*", "--dtype", "F16", "--model", weights.path)
+    read = load_file(output)
+    assert printed == f"{output}: 5 tensors, {output.stat().st_size:,} bytes\n"
+    assert set(read) == {"wte.weight", *(f"h.0.ln_{n}.{kind}" for n in (1, 2) for kind in ("weight", "bias"))}
+    assert all(np.array_equal(array, weights[name].astype(np.float16)) for name, array in read.items())
+
+
+def test_extract_says_which_pattern_matches_nothing(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
+    error = complaint(capsys, "extract", tmp_path / "a", "wte.weight", "nothing", "--model", weights.path)
+    assert "is called 'nothing'" in error and not (tmp_path / "a").exists()
+    assert "is the file that is read from" in complaint(capsys, "extract", weights.path, "--model", weights.path)
