@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.safetensors_file import Array, CheckpointError
+from minigpt2.weights.safetensors_file import FLOATS, Array, CheckpointError
 
 BLOCK: Final = 4096  # rows of wte that are worked on at a time
-FLOATS: Final = {"BF16", "F16", "F32", "F64"}
 
 
 class Embeddings:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigpt2 import byte_alphabet
+from minigpt2.atomic_write import atomic_write
 from minigpt2.vocabulary import END_OF_TEXT, Vocabulary
 
 PathLike = str | os.PathLike[str]
@@ -112,18 +113,10 @@ def write(vocabulary: Vocabulary, directory: PathLike) -> list[Path]:
         texts["added_tokens.json"] = json.dumps(dict(sorted(added.items(), key=lambda item: item[1])))
     else:
         (target / "added_tokens.json").unlink(missing_ok=True)  # another vocabulary's
-    return [write_whole(target / name, text.encode("utf-8")) for name, text in texts.items()]
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Write a file so that it appears complete or not at all, whatever interrupts."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    for name, text in texts.items():
+        with atomic_write(target / name) as file:
+            file.write(text.encode("utf-8"))
+    return [target / name for name in texts]
 
 
 def _text(path: PathLike) -> str:

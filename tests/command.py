@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from minigpt2.cli import main
-from minigpt2.weights.checkpoint import gpt2_shapes
+from minigpt2.weights.gpt2_layout import gpt2_shapes
 
 Capture = pytest.CaptureFixture[str]
 

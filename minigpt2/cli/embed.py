@@ -9,11 +9,11 @@ With --positions the rows of wpe are added: what enters GPT-2's first layer.
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_both, print_label
-from minigpt2.cli.save import save_npy
 from minigpt2.cli.table import print_table, value_cells, value_headings
 from minigpt2.cli.text import add_text, read_text, token_ids
 
@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
     embeddings = Embeddings(weights)
     rows = embeddings(ids) if options.positions else embeddings.tokens(ids)
     if options.output:
-        save_npy(options.output, rows)
+        with atomic_write(options.output) as file:
+            _write_npy(file, rows)
         print(f"{options.output}: {rows.dtype} {rows.shape}")
     elif options.json:
         streams.print_json(_as_json(tokenizer, ids, rows))
@@ -74,3 +75,12 @@ def _as_json(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> li
         {"position": position, "id": token_id, "token": token, "values": values}
         for position, (token_id, token, values) in enumerate(zip(ids, written, rows.tolist(), strict=True))
     ]
+
+
+def _write_npy(file: BinaryIO, array: "NDArray[Any]") -> None:
+    """Write numpy's `.npy` format. `numpy.save` would hide why a disk takes no more, and cannot write to a pipe."""
+    import numpy as np
+
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)

@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_at_hand
-from minigpt2.cli.save import save_text
 from minigpt2.cli.text import add_text, read_text
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def _has_colours() -> bool:
 
 def _write_page(html: str, options: argparse.Namespace) -> None:
     path = options.output or _temporary()
-    save_text(path, html)
+    with atomic_write(path) as file:
+        file.write(html.encode("utf-8"))
     print(path)
     if options.open:
         import webbrowser

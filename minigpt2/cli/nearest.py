@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_both, print_label
+from minigpt2.cli.numbers import positive
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
 from minigpt2.cli.tokens import name
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token = parser.add_mutually_exclusive_group(required=True)
     token.add_argument("token", nargs="?", metavar="TOKEN", help="one token, as text or as GPT-2 writes it")
     token.add_argument("--id", type=int, metavar="N", help="one token, by its id")
-    parser.add_argument("-k", type=_count, default=10, metavar="K", help="how many (default: 10)")
+    parser.add_argument("-k", type=positive, default=10, metavar="K", help="how many (default: 10)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
     add_model(parser)
 
@@ -69,12 +70,3 @@ def _one_token(tokenizer: "Tokenizer", text: str) -> int:
             f"{visible(data)} ({i})" for i, data in zip(ids, tokenizer.decode_tokens_bytes(ids), strict=True)
         )
         raise ValueError(f"{text!r} is {len(ids)} tokens, not one: {parts or 'no text'}") from None
-
-
-def _count(text: str) -> int:
-    try:
-        if (count := int(text)) >= 1:
-            return count
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected how many, 1 at least, not {text!r}")

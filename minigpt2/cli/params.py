@@ -17,12 +17,12 @@ from minigpt2.cli.model_option import add_model, open_weights, print_label
 from minigpt2.cli.table import print_table
 from minigpt2.cli.tree import HEADER as TREE_HEADER
 from minigpt2.cli.tree import tree_rows
+from minigpt2.weights.gpt2_layout import PREFIX
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
 
 HEADER = ["name", "dtype", "shape", ">count"]
-PREFIX = "transformer."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ import sys
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_tokenizer
+from minigpt2.cli.numbers import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Let a command be told how to read a corpus."""
-    parser.add_argument("--jobs", type=_positive, default=1, metavar="N", help="how many processes work (default: 1)")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="how many processes work (default: 1)")
     parser.add_argument(
         "--errors",
         choices=("strict", "replace", "ignore"),
@@ -65,12 +66,3 @@ def run(options: argparse.Namespace) -> None:
     )
     documents = "1 document" if counts.documents == 1 else f"{counts.documents:,} documents"
     print(f"{options.output}: {counts.tokens:,} tokens of {documents}")
-
-
-def _positive(text: str) -> int:
-    try:
-        if (number := int(text)) >= 1:
-            return number
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected a number, 1 at least, not {text!r}")

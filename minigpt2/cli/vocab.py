@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_tokenizer
+from minigpt2.cli.numbers import positive
 from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
 from minigpt2.explain.characters import text_of
@@ -30,7 +31,7 @@ MOST_ODD = 20  # of each kind; --json lists all
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--longest", nargs="?", type=_count, const=20, metavar="N", help="the longest N (default: 20)")
+    what.add_argument("--longest", nargs="?", type=positive, const=20, metavar="N", help="the longest N (default: 20)")
     what.add_argument("--search", metavar="TEXT", help="the tokens that contain TEXT")
     what.add_argument("--odd", action="store_true", help="the odd ones, by kind, each found by a rule")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -132,12 +133,3 @@ def _print_summary(tokenizer: "Tokenizer", as_json: bool) -> None:
         streams.print_json(counts)
     else:
         print_table(["", ">count"], [[name, f"{count:,}"] for name, count in counts.items()])
-
-
-def _count(text: str) -> int:
-    try:
-        if (count := int(text)) >= 1:
-            return count
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected how many, 1 at least, not {text!r}")

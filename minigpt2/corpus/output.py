@@ -9,13 +9,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from minigpt2.atomic_write import atomic_write, sync_directory
 from minigpt2.corpus.encoding import Tally
 from minigpt2.corpus.journal import Journal, Progress
 from minigpt2.corpus.pieces import Piece
@@ -160,20 +161,12 @@ class Output:
             self._write_summary(summary)
             self._file.close()
             self._paths.partial.replace(self._paths.output)
-            _sync_directory(self._paths.output.parent)
+            sync_directory(self._paths.output.parent)
             self._journal.remove()
 
     def _write_summary(self, summary: Mapping[str, Any]) -> None:
-        partial = self._paths.summary.with_name(self._paths.summary.name + ".partial")
-        try:
-            with partial.open("w", encoding="ascii") as file:
-                json.dump(summary, file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self._paths.summary)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_write(self._paths.summary) as file:
+            file.write(json.dumps(summary, indent=2).encode("ascii") + b"\n")
 
     def __enter__(self) -> "Output":
         return self
@@ -186,15 +179,6 @@ class Output:
             self._paths.partial.unlink(missing_ok=True)
             self._journal.remove()
         self._journal.close()
-
-
-def _sync_directory(directory: Path) -> None:
-    with suppress(OSError):  # not every system can; the names are then written when it pleases
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

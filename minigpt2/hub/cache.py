@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from minigpt2.atomic_write import atomic_write
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     COMMIT,
@@ -225,18 +226,12 @@ def _snapshots(model: str, revision: str, cache_dir: str | os.PathLike[str] | No
 
 def note_commit(folder: Path, revision: str, commit: str) -> None:
     """Let every user of the cache find `commit` when asking for `revision`."""
-    from uuid import uuid4
-
     ref = folder / "refs" / revision
     if revision == commit or (_is_file(ref) and ref.read_text("ascii", "replace") == commit):
         return
     ref.parent.mkdir(parents=True, exist_ok=True)
-    half_written = ref.with_name(f"{ref.name}.{uuid4().hex}.tmp")
-    try:
-        half_written.write_text(commit, "ascii")
-        half_written.replace(ref)
-    finally:
-        half_written.unlink(missing_ok=True)
+    with atomic_write(ref) as file:
+        file.write(commit.encode("ascii"))
 
 
 def _note_missing(folder: Path, commit: str, filename: str) -> None:

@@ -6,7 +6,6 @@ is `wte` again, unless the file has one of its own.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
@@ -14,49 +13,17 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
 from minigpt2.weights.files import INDEX, WEIGHTS, Files, download_files, is_local, open_files, read_json_object
+from minigpt2.weights.gpt2_layout import LAYER, PREFIX, gpt2_shapes
 from minigpt2.weights.safetensors_file import Array, CheckpointError, Rows, SafetensorsFile, TensorInfo
 
-__all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo", "gpt2_shapes"]
-
-PREFIX: Final = "transformer."
-LAYER: Final = re.compile(r"(?:transformer\.)?h\.([0-9]+)\.")
-
-
-def gpt2_shapes(
-    n_layer: int, n_embd: int, n_positions: int, vocab_size: int, n_inner: int | None = None
-) -> dict[str, tuple[int, ...]]:
-    """GPT-2's parameters and their shapes, in the order in which transformers lists them, without the prefix.
-
-    `n_inner` is the width of the feed-forward layer, 4 × `n_embd` in every published GPT-2. A linear map's matrix is
-    (inputs, outputs): GPT-2's checkpoints hold it that way round.
-
-    >>> list(gpt2_shapes(12, 768, 1024, 50257).items())[:3]
-    [('wte.weight', (50257, 768)), ('wpe.weight', (1024, 768)), ('h.0.ln_1.weight', (768,))]
-    >>> len(gpt2_shapes(12, 768, 1024, 50257))
-    148
-    """
-    n_inner = n_inner or 4 * n_embd
-    layer = {
-        "ln_1": (n_embd,),
-        "attn.c_attn": (n_embd, 3 * n_embd),
-        "attn.c_proj": (n_embd, n_embd),
-        "ln_2": (n_embd,),
-        "mlp.c_fc": (n_embd, n_inner),
-        "mlp.c_proj": (n_inner, n_embd),
-    }
-    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (vocab_size, n_embd), "wpe.weight": (n_positions, n_embd)}
-    for index in range(n_layer):
-        for part, shape in layer.items():
-            shapes[f"h.{index}.{part}.weight"] = shape
-            shapes[f"h.{index}.{part}.bias"] = shape[-1:]
-    return shapes | {"ln_f.weight": (n_embd,), "ln_f.bias": (n_embd,)}
+__all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
 
 class Checkpoint(Mapping[str, Array]):

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from minigpt2.weights.checkpoint import Checkpoint, gpt2_shapes
+from minigpt2.weights.checkpoint import Checkpoint
+from minigpt2.weights.gpt2_layout import gpt2_shapes
 
 SIZES: Final = {"n_layer": 2, "n_embd": 16, "n_positions": 1024, "vocab_size": 50257}
 LABEL: Final = "demonstration weights: seeded random numbers, not GPT-2's"

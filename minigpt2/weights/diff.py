@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.weights.checkpoint import PREFIX, Checkpoint
+from minigpt2.weights.checkpoint import Checkpoint
+from minigpt2.weights.gpt2_layout import PREFIX
 from minigpt2.weights.safetensors_file import BLOCK, Array
 
 

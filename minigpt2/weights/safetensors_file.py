@@ -42,6 +42,7 @@ NUMPY_DTYPE: Final = {
     "F64": "<f8",
     "C64": "<c8",
 }
+FLOATS: Final = ("BF16", "F16", "F32", "F64")
 BLOCK: Final = 1 << 16  # numbers that are read at a time where all of a tensor is gone through
 
 

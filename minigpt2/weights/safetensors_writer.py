@@ -1,19 +1,16 @@
 """Tensors of safetensors files → another safetensors file, a block at a time."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Final
-from uuid import uuid4
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2.weights.safetensors_file import NUMPY_DTYPE, Array, SafetensorsFile
-
-FLOATS: Final = ("BF16", "F16", "F32", "F64")
+from minigpt2.atomic_write import atomic_write
+from minigpt2.weights.safetensors_file import FLOATS, NUMPY_DTYPE, Array, SafetensorsFile
 
 Tensors = Mapping[str, tuple[SafetensorsFile, str]]  # by the name it will have: where it is, and its name there
 
@@ -27,15 +24,10 @@ def save(path: Path, tensors: Tensors, dtype: DTypeLike | None, metadata: Mappin
             raise ValueError(f"{path} is the file that is read from: save under another name")
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a directory: name a file in it, such as model.safetensors")
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
-    try:
-        with partial.open("xb") as file:
-            _write(file, tensors, wanted, metadata)
-            os.fsync(file.fileno())
-        SafetensorsFile(partial)  # sound, or it does not get the name
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        _write(file, tensors, wanted, metadata)
+        file.flush()
+        SafetensorsFile(Path(file.name))  # sound, or it does not get the name
 
 
 def float_dtype(dtype: DTypeLike) -> str:

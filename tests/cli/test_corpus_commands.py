@@ -155,7 +155,7 @@ def test_errors_are_one_line(tmp_path: Path, capsys: Capture) -> None:
     assert "is a directory: name the file to write" in complaint(capsys, "tokenize", tmp_path / "a.txt", "-o", tmp_path)
     assert "there is no such directory" in complaint(capsys, "tokenize", tmp_path / "a.txt", "-o", tmp_path / "no/out")
     assert "no --resume" in complaint(capsys, "tokenize", "-", "-o", out, "--resume")
-    assert "1 at least" in complaint(capsys, "count", tmp_path, "--jobs", 0, status=2)
+    assert "1 or more" in complaint(capsys, "count", tmp_path, "--jobs", 0, status=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.jsonl"]
 
 

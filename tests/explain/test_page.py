@@ -18,8 +18,8 @@ from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
 from minigpt2.explain import explain
 from minigpt2.explain.page import page
-from minigpt2.weights.checkpoint import gpt2_shapes
 from minigpt2.weights.demonstration import LABEL, demonstration_weights
+from minigpt2.weights.gpt2_layout import gpt2_shapes
 from tests.command import Capture, answer, complaint, run, write_small_gpt2
 from tests.conftest import hurtful_texts
 

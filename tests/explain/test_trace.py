@@ -18,7 +18,7 @@ from minigpt2.explain.rows import NEIGHBOURS, principal_components
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, replay
 from minigpt2.pretokenize import pretokenize_by_branch
 from minigpt2.vocabulary import gpt2
-from minigpt2.weights.checkpoint import gpt2_shapes
+from minigpt2.weights.gpt2_layout import gpt2_shapes
 from tests.command import write_small_gpt2
 from tests.conftest import hurtful_texts
 

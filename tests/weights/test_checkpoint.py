@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, hub
-from minigpt2.weights.checkpoint import gpt2_shapes
+from minigpt2.weights.gpt2_layout import gpt2_shapes
 
 SIZES = {"n_layer": 2, "n_embd": 4, "n_positions": 8, "vocab_size": 10}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -16,7 +16,8 @@ from safetensors.torch import load_file as load_torch_file
 from safetensors.torch import save_file as save_torch_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from minigpt2 import Checkpoint, CheckpointError, safetensors_writer
+from minigpt2 import Checkpoint, CheckpointError
+from minigpt2.weights import safetensors_writer
 from minigpt2.weights.safetensors_file import BLOCK
 from tests.command import Capture, answer, complaint, write_small_gpt2
 

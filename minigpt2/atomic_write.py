@@ -1,0 +1,57 @@
+"""Writing a file that appears whole or not at all, whatever interrupts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that takes the name `path` when the block ends well, and is removed when it does not.
+
+    The bytes are on the disk before the name changes. A symbolic link stays, and what it points to is replaced. A
+    device or a pipe cannot be replaced: it is written to directly.
+
+    Raises:
+        OSError: the file cannot be written; the error names `path`, and what was there before is still there.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as directory:
+    ...     with atomic_write(f"{directory}/ids.bin") as file:
+    ...         _ = file.write(b"all of it")
+    ...     os.listdir(directory), Path(directory, "ids.bin").read_bytes()
+    (['ids.bin'], b'all of it')
+    """
+    target = Path(path).resolve()
+    partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    try:
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:  # a directory is refused here
+                yield file
+        else:
+            with partial.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+            sync_directory(target.parent)
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) in {str(partial), str(target)}:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+    finally:
+        with suppress(OSError):  # it took its name, or was never made
+            partial.unlink()
+
+
+def sync_directory(directory: Path) -> None:
+    """Let the names in a directory reach the disk now, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
