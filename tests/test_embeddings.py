@@ -145,7 +145,7 @@ def test_an_id_outside_is_refused_by_value_and_range(embeddings: Embeddings, ids
         torch.tensor([1.0]),
         1j,
     ],
-    ids=repr,
+    ids=lambda ids: type(ids).__name__,
 )
 def test_what_is_no_integer_is_a_type_error(embeddings: Embeddings, ids: Any) -> None:
     for call in (embeddings.tokens, embeddings):

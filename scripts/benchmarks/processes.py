@@ -1,0 +1,34 @@
+"""What fresh processes take: the tokenizer, and rows of a full-size checkpoint."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from scripts.benchmarks.encoding import PROMPT
+from scripts.benchmarks.timing import RUNS, report_fresh, seconds
+
+
+def bench_start() -> None:
+    """A fresh process: import, tokenizer, first encode."""
+    report_fresh("import, Tokenizer(), first encode", f"from minigpt2 import Tokenizer; Tokenizer().encode({PROMPT!r})")
+    code = "from time import *; from minigpt2 import Tokenizer; start = perf_counter(); Tokenizer()"
+    runs = [f"{code}; print(perf_counter() - start)" for _ in range(2 * RUNS + 1)]
+    times = [float(subprocess.run([sys.executable, "-c", run], capture_output=True, check=True).stdout) for run in runs]
+    print(f"Tokenizer(): {1e3 * median(times):.1f} ms in a fresh process")
+
+
+def bench_weights() -> None:
+    """Five rows of a full-size checkpoint, made on the spot, in a fresh process."""
+    script = Path(__file__).parents[1] / "standin.py"
+    with tempfile.TemporaryDirectory() as directory:
+        subprocess.run([sys.executable, str(script), directory], check=True, capture_output=True)
+        opened = f"from minigpt2 import Checkpoint; weights = Checkpoint.open({directory!r})"
+        report_fresh("five rows of a 548 MB file", f"{opened}; weights['wte.weight'][[464, 3616, 286, 1204, 318]]")
+        report_fresh("its 148 parameters", f"{opened}; list(weights.parameter_names()); weights.num_parameters()")
+        from minigpt2 import Checkpoint, Embeddings
+
+        embeddings = Embeddings(Checkpoint.open(directory))
+        first, *later = [seconds(lambda: embeddings.nearest(1204)) for _ in range(21)]
+        print(f"nearest among 50,257 rows: {1e3 * first:.0f} ms the first time, then {1e3 * median(later):.1f} ms")
