@@ -35,3 +35,13 @@ def test_its_commands_print_what_it_shows(command: str, output: str, capfd: pyte
 def test_the_files_it_names_are_there() -> None:
     for path in re.findall(r"`((?:scripts|docs|tests|minigpt2)/[\w./*]+)`", README.read_text("utf-8")):
         assert list(README.parent.glob(path)), path
+
+
+def test_its_links_and_pictures_are_there() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text("utf-8"))
+    assert "docs/weights.md" in links
+    assert [link for link in links if not (README.parent / link).is_file()] == []
+
+
+def test_it_has_at_most_260_lines() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= 260
