@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
-from uuid import uuid4
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     (['ids.bin'], b'all of it')
     """
     target = Path(path).resolve()
-    partial = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    partial = target.with_name(f".{target.name}.{os.urandom(8).hex()}.partial")
     try:
         if target.exists() and not target.is_file():
             with target.open("wb") as file:  # a directory is refused here

@@ -10,7 +10,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
-from minigpt2.cli.table import print_table
+from minigpt2.cli.columns import print_table
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint

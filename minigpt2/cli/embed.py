@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table, value_cells, value_headings
 from minigpt2.cli.model_option import add_model, open_both, print_label
-from minigpt2.cli.table import print_table, value_cells, value_headings
 from minigpt2.cli.text import add_text, read_text, token_ids
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from minigpt2.cli.columns import print_table, quoted
 from minigpt2.cli.prose import WIDTH, aside, say
-from minigpt2.cli.table import print_table, visible
 
 if TYPE_CHECKING:
     from minigpt2 import Tokenizer
@@ -57,7 +57,7 @@ def why_spaces(tokenizer: "Tokenizer") -> None:
     """Show what becomes of a word with spaces around it."""
     aside("Why does the space before a word matter?", 'minigpt2 tokens " life"')
     print_table(
-        ["text", "tokens", "ids"], [[visible(each.encode()), *_tokens(tokenizer, each)] for each in SPELLINGS], "  "
+        ["text", "tokens", "ids"], [[quoted(each.encode()), *_tokens(tokenizer, each)] for each in SPELLINGS], "  "
     )
     print()
     say(

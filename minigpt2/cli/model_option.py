@@ -135,6 +135,8 @@ def is_random(weights: "Checkpoint") -> bool:
 
 
 def print_label(weights: "Checkpoint") -> None:
-    """Print what must stand above every table that demonstration weights feed; nothing for other weights."""
+    """Print the label that must stand above every table of demonstration weights; nothing for other weights."""
+    from minigpt2.weights.demonstration import BANNER
+
     if is_random(weights):
-        print("  *** DEMONSTRATION WEIGHTS, random numbers, not GPT-2's ***")
+        print(f"  {BANNER}")

@@ -11,9 +11,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table, quoted
 from minigpt2.cli.model_option import add_model, open_both, print_label
 from minigpt2.cli.numbers import positive
-from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
 from minigpt2.cli.tokens import name
 from minigpt2.explain.characters import text_of
@@ -48,9 +48,9 @@ def run(options: argparse.Namespace) -> None:
         )
         return
     token, data = name(tokenizer, token_id)
-    print(f"nearest to {token_id}, {token}, {visible(data)}:")
+    print(f"nearest to {token_id}, {token}, {quoted(data)}:")
     print_label(weights)
-    rows = [[f"{cosine:.4f}", str(i), token, visible(data)] for i, token, data, cosine in found]
+    rows = [[f"{cosine:.4f}", str(i), token, quoted(data)] for i, token, data, cosine in found]
     print_table([">cosine", ">id", "token", "text"], rows)
 
 
@@ -67,6 +67,6 @@ def _one_token(tokenizer: "Tokenizer", text: str) -> int:
         return tokenizer.convert_tokens_to_ids(text)
     except ValueError:
         parts = " ".join(
-            f"{visible(data)} ({i})" for i, data in zip(ids, tokenizer.decode_tokens_bytes(ids), strict=True)
+            f"{quoted(data)} ({i})" for i, data in zip(ids, tokenizer.decode_tokens_bytes(ids), strict=True)
         )
         raise ValueError(f"{text!r} is {len(ids)} tokens, not one: {parts or 'no text'}") from None

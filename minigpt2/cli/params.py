@@ -13,10 +13,10 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table
 from minigpt2.cli.model_option import add_model, open_weights, print_label
-from minigpt2.cli.table import print_table
-from minigpt2.cli.tree import HEADER as TREE_HEADER
-from minigpt2.cli.tree import tree_rows
+from minigpt2.cli.parameter_tree import HEADER as TREE_HEADER
+from minigpt2.cli.parameter_tree import tree_rows
 from minigpt2.weights.gpt2_layout import PREFIX
 
 if TYPE_CHECKING:

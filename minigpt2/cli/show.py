@@ -10,8 +10,8 @@ import argparse
 from math import prod
 
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table, value_cells, value_headings
 from minigpt2.cli.model_option import add_model, open_weights, print_label
-from minigpt2.cli.table import print_table, value_cells, value_headings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

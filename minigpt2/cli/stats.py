@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table
 from minigpt2.cli.model_option import add_model, open_weights, print_label
-from minigpt2.cli.table import print_table
 
 if TYPE_CHECKING:
     from minigpt2.weights.stats import TensorStats

@@ -10,8 +10,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table, quoted
 from minigpt2.cli.model_option import add_model, open_tokenizer
-from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import add_text, read_text, token_ids
 from minigpt2.explain.characters import text_of
 
@@ -43,7 +43,7 @@ def token_rows(tokenizer: "Tokenizer", ids: list[int]) -> list[list[str]]:
     """A row of the table under `HEADER` for each token id."""
     written, data = tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids)
     return [
-        [str(position), str(token_id), token, token_bytes.hex(" "), visible(token_bytes)]
+        [str(position), str(token_id), token, token_bytes.hex(" "), quoted(token_bytes)]
         for position, (token_id, token, token_bytes) in enumerate(zip(ids, written, data, strict=True))
     ]
 

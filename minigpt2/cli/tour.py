@@ -12,13 +12,13 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minigpt2.cli.columns import Row, print_table, value_cells, value_headings
 from minigpt2.cli.embed import embedding_header, embedding_rows
 from minigpt2.cli.lesson import odd_tokens, why_bytes, why_ranks, why_spaces
 from minigpt2.cli.model_option import add_model, is_random, open_at_hand, print_label
 from minigpt2.cli.params import HEADER as PARAMETERS_HEADER
 from minigpt2.cli.params import parameter_rows, remarks, total
 from minigpt2.cli.prose import heading, say
-from minigpt2.cli.table import Row, print_table, value_cells, value_headings
 from minigpt2.cli.text import argument
 from minigpt2.cli.tokens import HEADER as TOKENS_HEADER
 from minigpt2.cli.tokens import name, token_rows

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.columns import print_table, quoted
 from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.numbers import positive
-from minigpt2.cli.table import print_table, visible
 from minigpt2.cli.text import argument
 from minigpt2.explain.characters import text_of
 
@@ -63,7 +63,7 @@ def token_rows(tokenizer: "Tokenizer", ids: Iterable[int]) -> list[list[str]]:
     """A row of the table under `HEADER` for each token id."""
     ids = list(ids)
     data = tokenizer.decode_tokens_bytes(ids)
-    return [[str(i), str(len(each)), _clipped(visible(each))] for i, each in zip(ids, data, strict=True)]
+    return [[str(i), str(len(each)), _clipped(quoted(each))] for i, each in zip(ids, data, strict=True)]
 
 
 def _clipped(text: str) -> str:

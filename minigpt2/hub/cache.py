@@ -25,16 +25,9 @@ from minigpt2.hub.answers import (
     missing,
     translated_errors,
 )
+from minigpt2.hub.names import LONG_NAME
 
-# The hub moved its oldest models into organizations and redirects their short names: one model, two cache folders.
-_LONG_NAME = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-}
-_OTHER_NAME = _LONG_NAME | {long: short for short, long in _LONG_NAME.items()}
+_OTHER_NAME = LONG_NAME | {long: short for short, long in LONG_NAME.items()}
 
 _NAME = r"\w(?:[\w.-]{0,94}\w)?"
 _MODEL = re.compile(rf"(?!.*(?:--|\.\.|\.git$))(?:{_NAME}/)?{_NAME}", re.ASCII)
@@ -153,7 +146,7 @@ def long_name(model: str) -> str:
     >>> long_name("gpt2")
     'openai-community/gpt2'
     """
-    return _LONG_NAME.get(model, model)
+    return LONG_NAME.get(model, model)
 
 
 def _commit_to_ask(model: str, filename: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> str:

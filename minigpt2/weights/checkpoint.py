@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
 from minigpt2.weights.files import INDEX, WEIGHTS, Files, download_files, is_local, open_files, read_json_object
 from minigpt2.weights.gpt2_layout import LAYER, PREFIX, gpt2_shapes
-from minigpt2.weights.safetensors_file import Array, CheckpointError, Rows, SafetensorsFile, TensorInfo
+from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
@@ -168,7 +168,7 @@ class Checkpoint(Mapping[str, Array]):
         own_name = self._require(name)
         return self._files[own_name].tensors[own_name]
 
-    def rows(self, name: str, rows: Rows) -> Array:
+    def rows(self, name: str, rows: RowIndex) -> Array:
         """Rows of a tensor: only these are read, and widened if they are BF16. The caller checks the indices.
 
         Raises:

@@ -18,6 +18,7 @@ from minigpt2.weights.gpt2_layout import gpt2_shapes
 
 SIZES: Final = {"n_layer": 2, "n_embd": 16, "n_positions": 1024, "vocab_size": 50257}
 LABEL: Final = "demonstration weights: seeded random numbers, not GPT-2's"
+BANNER: Final = "*** DEMONSTRATION WEIGHTS, random numbers, not GPT-2's ***"  # above every table of them
 
 
 def demonstration_weights() -> Checkpoint:

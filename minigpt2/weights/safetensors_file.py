@@ -23,7 +23,7 @@ from minigpt2.weights.damage import explanation
 from minigpt2.weights.file_io import opened, read_at, read_into
 
 Array = NDArray[Any]
-Rows = NDArray[np.int64] | slice | EllipsisType
+RowIndex = NDArray[np.int64] | slice | EllipsisType
 
 # Every dtype of the format that numpy can represent, and BF16, which is the upper half of a float32.
 NUMPY_DTYPE: Final = {
@@ -112,7 +112,7 @@ class SafetensorsFile:
         array.flags.writeable = False
         return array
 
-    def read(self, name: str, rows: Rows = ...) -> Array:
+    def read(self, name: str, rows: RowIndex = ...) -> Array:
         """Tensor `name`, or the given rows of it: a view where numpy has the dtype, BF16 widened to float32.
 
         Raises:
@@ -160,7 +160,7 @@ class SafetensorsFile:
         except (ValueError, OverflowError) as error:
             raise CheckpointError(f"{self.path}: tensor {name!r} is no numpy array: {error}") from error
 
-    def _prepare(self, info: TensorInfo, rows: Rows) -> None:
+    def _prepare(self, info: TensorInfo, rows: RowIndex) -> None:
         """Make sure that the rows which are about to be read are those that were opened."""
         # A mapped page that is no longer in the file would end the process, and one rewritten would be a wrong row.
         if _identity(self.path) != self._identity:

@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final, Self
-from uuid import uuid4
 
 from minigpt2.weights.file_io import opened, read_at, write_at
 from minigpt2.weights.remote.byte_ranges import ByteRanges, Range
@@ -57,7 +56,7 @@ class SparseFile:
     @classmethod
     def create(cls, folder: Path, filename: str, identity: str, size: int) -> Self:
         """Make the file, all of it a hole; where another process has just made it, that one is opened."""
-        making = folder.with_name(f".{folder.name}.{uuid4().hex}.making")
+        making = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}.making")
         making.mkdir(parents=True)
         try:
             with (making / filename).open("xb") as data:
@@ -144,7 +143,7 @@ def keep_bounded(root: Path, bound: int) -> None:
 
 def remove(folder: Path) -> None:
     """Take a file out of the cache at one stroke; where its owner's system forbids that, it stays."""
-    aside = folder.with_name(f".{folder.name}.{uuid4().hex}.removed")
+    aside = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}.removed")
     with suppress(OSError):
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)

@@ -16,7 +16,7 @@ from minigpt2.weights.remote.array import RemoteArray
 from minigpt2.weights.remote.byte_ranges import Range, of_rows, together
 from minigpt2.weights.remote.hub_file import HubFile
 from minigpt2.weights.remote.sparse_file import BOUND, DamagedError, SparseFile, keep_bounded, remove
-from minigpt2.weights.safetensors_file import Array, CheckpointError, Rows, SafetensorsFile, TensorInfo
+from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 FOLDER: Final = "minigpt2-ranges"  # in the hub's cache folder, beside those of the models that are there whole
 FIRST_LOOK: Final = 16384  # bytes that are read for the header; that of `gpt2` takes 14,291
@@ -92,7 +92,7 @@ class RemoteTensors(SafetensorsFile):
         """Bring all the bytes of these tensors, with as few requests, and a progress bar on a terminal."""
         self._fetch([(self.tensors[name].begin, self.tensors[name].end) for name in names])
 
-    def _prepare(self, info: TensorInfo, rows: Rows) -> None:
+    def _prepare(self, info: TensorInfo, rows: RowIndex) -> None:
         """Bring the rows that are about to be read."""
         if not self._sparse.is_whole():
             raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")

@@ -34,10 +34,10 @@ def _padded(cell: str, width: int, right: bool) -> str:
     return padding + cell if right else cell + padding
 
 
-def visible(data: bytes) -> str:
+def quoted(data: bytes) -> str:
     """A token's text in quotes, with what cannot be seen escaped; bytes that are no whole characters as such.
 
-    >>> print(visible(b" life"), visible(b"\\n"), visible("é".encode()), visible(b" \\xf0\\x9f\\x98"))
+    >>> print(quoted(b" life"), quoted(b"\\n"), quoted("é".encode()), quoted(b" \\xf0\\x9f\\x98"))
     ' life' '\\n' 'é' b' \\xf0\\x9f\\x98'
     """
     try:
