@@ -1,11 +1,11 @@
-"""The page with a live box for text, served on this machine to this machine alone."""
+"""The page with a live text box, served to this machine only."""
 
 import errno
 import json
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
+from threading import BoundedSemaphore
 from typing import Any, Final
 
 from minigpt2.explain.page import page, payload
@@ -16,6 +16,8 @@ from minigpt2.weights.checkpoint import Checkpoint
 
 HOST: Final = "127.0.0.1"
 MOST_BYTES: Final = 1 << 20  # of a request's body
+_WAITING: Final = 1024  # connections that the system keeps until a thread takes them; http.server's 5 drop a burst
+_AT_ONCE: Final = 4  # texts in work, so that a short text does not wait for a long one
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -27,16 +29,17 @@ _HEADERS: Final = {
 
 
 class ExplainServer(ThreadingHTTPServer):
-    """Serves the live page at `/`, and at `/explain` what the page asks: a text as JSON in, its trace out.
+    """Serves the live page at `/`; `/explain` takes a text as JSON and answers with its trace.
 
-    It listens on 127.0.0.1, and answers only those who call it so: a page of another site, or another name that leads
-    here (DNS rebinding), is refused.
+    It listens on 127.0.0.1 and answers requests under that name only. Pages of other sites, and other host names that
+    resolve to this machine (DNS rebinding), are refused.
 
     Raises:
-        OSError: the port is taken, or not to be had.
+        OSError: it cannot listen on the port.
     """
 
     daemon_threads = True
+    request_queue_size = _WAITING
 
     def __init__(
         self,
@@ -47,7 +50,7 @@ class ExplainServer(ThreadingHTTPServer):
     ) -> None:
         self._tokenizer = tokenizer
         self._reader = None if weights is None else RowReader(tokenizer, weights)
-        self._one_at_a_time = Lock()
+        self._in_work = BoundedSemaphore(_AT_ONCE)
         self._text = text
         try:
             super().__init__((HOST, port), _Handler)
@@ -60,22 +63,22 @@ class ExplainServer(ThreadingHTTPServer):
         return f"http://{HOST}:{self.server_port}/"
 
     def own_names(self) -> set[str]:
-        """What a request may call this server."""
+        """The host names that a request may use for this server."""
         names = {f"{host}:{self.server_port}" for host in (HOST, "localhost")}
         return names | {HOST, "localhost"} if self.server_port == 80 else names
 
     def page(self) -> str:
         """The live page, with the text that the server was started with."""
-        with self._one_at_a_time:
+        with self._in_work:
             return page(trace_text(self._tokenizer, self._text, self._reader), live=True)
 
     def explain(self, text: str) -> dict[str, Any]:
-        """What the page draws of a text."""
-        with self._one_at_a_time:
+        """The data that the page draws for a text."""
+        with self._in_work:
             return payload(trace_text(self._tokenizer, text, self._reader))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that has gone before its answer came; all else is a fault of ours, and shows."""
+        """Ignore a browser that left before its answer came; show every other error, which is a fault of ours."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -90,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._refused():
             return
         if self.path != "/":
-            self._answer_error(HTTPStatus.NOT_FOUND, "there is only the page at /")
+            self._answer_error(HTTPStatus.NOT_FOUND, "the only page is /")
             return
         self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page())
 
@@ -111,13 +114,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, "application/json", json.dumps(answer))
 
     def _refused(self) -> bool:
-        """Whether the request came under a foreign name or from a foreign page; if so, it has been answered."""
+        """Whether the request uses a foreign name or comes from a foreign page; if so, it is answered with an error."""
         names = self.server.own_names()
         origin = self.headers.get("Origin")
         if self.headers.get("Host", "").lower() not in names:
-            self._answer_error(HTTPStatus.FORBIDDEN, f"this server is {self.server.url} and answers to no other name")
+            self._answer_error(HTTPStatus.FORBIDDEN, f"this server is {self.server.url} and answers to that name only")
         elif origin is not None and origin.lower() not in {f"http://{name}" for name in names}:
-            self._answer_error(HTTPStatus.FORBIDDEN, "this server answers its own page alone")
+            self._answer_error(HTTPStatus.FORBIDDEN, "this server answers its own page only")
         else:
             return False
         return True
@@ -128,27 +131,27 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RequestError(HTTPStatus.LENGTH_REQUIRED, "a request needs a Content-Length")
         if len(length) > 18 or int(length) > MOST_BYTES:
             self._discard(int(length[:18]))
-            raise _RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a text may have {MOST_BYTES:,} bytes at most")
-        # Other sites' pages cannot send this type without asking first, which is refused like everything of theirs.
+            raise _RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a text has at most {MOST_BYTES:,} bytes")
+        # A page of another site can only send this type after a preflight request, which is refused.
         if self.headers.get_content_type() != "application/json":
             raise _RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, 'expected JSON: {"text": "..."}')
         try:
             body = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError):
-            raise _RequestError(HTTPStatus.BAD_REQUEST, "the request's body is no JSON") from None
+            raise _RequestError(HTTPStatus.BAD_REQUEST, "the request's body is not JSON") from None
         if not isinstance(body, dict) or not isinstance(body.get("text"), str):
             raise _RequestError(HTTPStatus.BAD_REQUEST, 'expected {"text": "..."}')
         return str(body["text"])
 
     def _discard(self, length: int) -> None:
-        """Read what is too long, within reason: a connection closed on it would take the answer along."""
+        """Read a body that is too long, up to a limit: closing the connection on unread data would lose the answer."""
         for _ in range(min(length, 32 * MOST_BYTES) // MOST_BYTES + 1):
             if not self.rfile.read(min(length, MOST_BYTES)):
                 break
             length -= MOST_BYTES
 
     def _answer_error(self, status: HTTPStatus, message: str) -> None:
-        self.close_connection = True  # what may still come of its body is no request
+        self.close_connection = True  # the rest of its body is not a request
         self._answer(status, "application/json", json.dumps({"error": message}))
 
     def _answer(self, status: HTTPStatus, content_type: str, content: str) -> None:
@@ -160,11 +163,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
-        """Log nothing: what people type is theirs."""
+        """Log nothing: what people type is private."""
 
 
 class _RequestError(ValueError):
-    """A request that is refused, and with which status."""
+    """A request that is refused, with its status."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -174,4 +177,4 @@ class _RequestError(ValueError):
 def _why_not(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use: give another with --port, or 0 for any that is free"
-    return f"port {port} is not to be had: {error.strerror}"
+    return f"cannot listen on port {port}: {error.strerror}"

@@ -1,21 +1,23 @@
-"""`minigpt2 serve`: the live page on 127.0.0.1, for this machine's own browser and for nobody else."""
+"""`minigpt2 serve`: the live page on 127.0.0.1, for a browser on this machine only."""
 
 import json
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from minigpt2 import Checkpoint, Tokenizer
-from minigpt2.explain import explain
+from minigpt2.explain import Trace, explain
 from minigpt2.explain.page import payload
 from minigpt2.explain.server import MOST_BYTES, ExplainServer
+from minigpt2.explain.trace import trace_text
 from tests.command import command, environment, one_line, run, write_small_gpt2
 
 
@@ -74,7 +76,7 @@ def test_a_foreign_host_is_refused(host: str, method: str, path: str, server: Ex
     named = host.format(port=server.server_port)
     status, content, _ = ask(server, method, path, b'{"text": "secret"}', Host=named)
     assert status == 403
-    assert "answers to no other name" in json.loads(content)["error"]
+    assert "answers to that name only" in json.loads(content)["error"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +86,7 @@ def test_a_foreign_origin_is_refused(origin: str, server: ExplainServer) -> None
     named = origin.format(port=server.server_port)
     status, content, headers = ask(server, "POST", "/explain", b'{"text": "secret"}', Origin=named)
     assert status == 403
-    assert "its own page alone" in json.loads(content)["error"]
+    assert "its own page only" in json.loads(content)["error"]
     assert "Access-Control-Allow-Origin" not in headers
 
 
@@ -109,9 +111,9 @@ def test_other_methods_are_not_answered(server: ExplainServer) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"{", "no JSON"),
-        (b"\xff", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         (b"[]", "expected"),
         (b'{"text": 5}', "expected"),
         (b"{}", "expected"),
@@ -128,7 +130,7 @@ def test_a_text_that_is_too_long_is_refused(server: ExplainServer) -> None:
     body = json.dumps({"text": "a" * MOST_BYTES}).encode()
     status, content, _ = ask(server, "POST", "/explain", body)
     assert status == 413
-    assert "1,048,576 bytes at most" in json.loads(content)["error"]
+    assert "at most 1,048,576 bytes" in json.loads(content)["error"]
 
 
 def test_a_length_that_is_a_lie_is_refused(server: ExplainServer) -> None:
@@ -150,6 +152,44 @@ def test_a_form_of_another_site_cannot_send_a_text(server: ExplainServer) -> Non
 def test_it_listens_on_this_machine_alone(server: ExplainServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
     assert server.url == f"http://127.0.0.1:{server.server_port}/"
+
+
+def test_a_burst_of_connections_is_answered(server: ExplainServer) -> None:
+    body = json.dumps({"text": "life"}).encode()
+    request = (
+        f"POST /explain HTTP/1.1\r\nHost: {server.url[7:-1]}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        address = ("127.0.0.1", server.server_port)
+        connections = [stack.enter_context(socket.create_connection(address, timeout=30)) for _ in range(200)]
+        for connection in connections:
+            connection.sendall(request.encode() + body)
+        statuses = [connection.recv(12) for connection in connections]
+    assert statuses == [b"HTTP/1.0 200"] * 200
+
+
+def test_connections_that_say_nothing_do_not_hold_up_the_others(server: ExplainServer) -> None:
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.server_port), timeout=30))
+        assert ask(server, "POST", "/explain", b'{"text": "life"}')[0] == 200
+
+
+def test_a_short_text_does_not_wait_for_a_long_one(server: ExplainServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    long_may_end = Event()
+
+    def trace_slowly(tokenizer: Tokenizer, text: str, reader: Any) -> Trace:
+        assert text != "long" or long_may_end.wait(30)
+        return trace_text(tokenizer, text, reader)
+
+    monkeypatch.setattr("minigpt2.explain.server.trace_text", trace_slowly)
+    waiting = Thread(target=ask, args=(server, "POST", "/explain", b'{"text": "long"}'))
+    waiting.start()
+    assert ask(server, "POST", "/explain", b'{"text": "short"}')[0] == 200
+    assert waiting.is_alive()
+    long_may_end.set()
+    waiting.join()
 
 
 # ---- the command

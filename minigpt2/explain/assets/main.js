@@ -20,21 +20,23 @@ function listenToBox() {
   });
 }
 
-// Answers can overtake each other: only the one to the last question is drawn.
+// Answers can overtake each other: only the answer to the last question is drawn.
 async function ask() {
   const question = ++live.asked;
+  const answer = await explained(byId("box").value);
+  if (question !== live.asked) return;
+  byId("trouble").textContent = answer.error ?? "";
+  if (!answer.error) render(answer);
+}
+
+// What the server answers, or an error; an error in drawing is not caught here and shows in the browser's console.
+async function explained(text) {
   try {
-    const response = await fetch("explain", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ text: byId("box").value }),
-    });
-    const answer = await response.json();
-    if (question !== live.asked) return;
-    byId("trouble").textContent = response.ok ? "" : answer.error;
-    if (response.ok) render(answer);
+    const body = JSON.stringify({ text });
+    const response = await fetch("explain", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    return await response.json();
   } catch {
-    if (question === live.asked) byId("trouble").textContent = "The server does not answer: is minigpt2 serve still running?";
+    return { error: "The server does not answer. Is minigpt2 serve still running?" };
   }
 }
 

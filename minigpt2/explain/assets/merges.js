@@ -22,9 +22,9 @@ function drawMerges(data) {
 
 function showNothingToMerge() {
   stop();
-  byId("now").replaceChildren();
-  byId("stage").replaceChildren();
-  byId("merge-table").replaceChildren();
+  for (const id of ["now", "stage", "merge-table", "step-of"]) byId(id).replaceChildren();
+  byId("step").max = 0;
+  for (const id of ["to-start", "back", "forward", "to-end"]) byId(id).setAttribute("aria-disabled", "true");
   byId("merge-status").textContent = "There is nothing to merge in this text.";
 }
 

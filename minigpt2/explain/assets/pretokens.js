@@ -5,11 +5,11 @@ const MOST_MATCHED = 24;
 function drawPretokens(data) {
   const counts = data.pretokens.map(() => 0);
   for (const place of data.sequence) counts[place] += 1;
-  for (const item of document.querySelectorAll("#branches li")) {
+  for (const item of document.querySelectorAll("#branches > li")) {
     const branch = item.dataset.branch;
     const matched = data.pretokens.map((pretoken, place) => [pretoken, place]).filter(([pretoken]) => pretoken.branch === branch);
-    item.querySelector("code").replaceChildren(...patternOf(data.branches[branch]));
-    item.querySelector(".matched")?.remove();
+    item.querySelector(":scope > code").replaceChildren(...patternOf(data.branches[branch]));
+    item.querySelector(":scope > .matched")?.remove();
     item.classList.toggle("unused", !matched.length);
     item.hidden = branch === "special_token" && !matched.length;
     item.append(matchedList(data, matched, counts));

@@ -14,7 +14,7 @@ from minigpt2.explain.page import page as page_of
 from tests.command import write_small_gpt2
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # As root, in a container, without asking anyone for anything.
@@ -69,7 +69,12 @@ def visit(browser: "Browser") -> Iterator[Open]:
 
         page.on("request", note_request)
         page.on("console", note_message)
-        page.on("pageerror", lambda error: strange.append(str(error)))
+
+        def note_error(error: "Error") -> None:
+            if complaint not in error.message:
+                strange.append(str(error))
+
+        page.on("pageerror", note_error)
         page.set_default_timeout(5000)
         page.clock.install()
         page.goto(address)

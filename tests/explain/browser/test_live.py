@@ -1,7 +1,9 @@
 """The live page of `minigpt2 serve` in a real browser: tokens as one types."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,27 +13,64 @@ from tests.explain.browser.conftest import Open
 from tests.explain.browser.test_looks import serious
 from tests.explain.browser.test_page import MIXED, ids_on
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+
+@contextmanager
+def serving(server: ExplainServer) -> Iterator[None]:
+    """Let a server answer in a thread of its own."""
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
+
 
 @pytest.fixture
 def server(weights: Checkpoint, tokenizer: Tokenizer) -> Iterator[ExplainServer]:
-    with ExplainServer(0, tokenizer, weights, "The meaning of life is") as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with ExplainServer(0, tokenizer, weights, "The meaning of life is") as server, serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
-def test_tokens_follow_the_text_as_it_is_typed(server: ExplainServer, visit: Open, tokenizer: Tokenizer) -> None:
+def type_text(page: "Page", text: str) -> None:
+    """Type a text into the box, and wait until the page has drawn it."""
+    with page.expect_response("**/explain"):
+        page.locator("#box").fill(text)
+        page.clock.run_for(500)
+    page.wait_for_function(f"() => byId('counts').innerText.startsWith('{len(text)} ')")
+
+
+def drawn(page: "Page") -> dict[str, str]:
+    """What each section shows, as HTML; an empty `class` is the same as none."""
+    sections = page.locator("main > section").all()
+    return {each.get_attribute("id") or "": each.inner_html().replace(' class=""', "") for each in sections}
+
+
+TEXTS = ("The meaning of life is good", MIXED, "", "a", "   ", "<|endoftext|>", "It's 42 1 2 3!", "life")
+
+
+def test_every_section_follows_the_text_as_it_is_typed(
+    server: ExplainServer, visit: Open, tokenizer: Tokenizer, weights: Checkpoint
+) -> None:
     page = visit(server.url, allowed=server.url)
     assert page.locator("#box").input_value() == "The meaning of life is"
-    assert ids_on(page) == tokenizer.encode("The meaning of life is")
-    for text in ("The meaning of life is good", MIXED.replace("\r", ""), ""):
-        with page.expect_response("**/explain"):
-            page.locator("#box").fill(text)
-            page.clock.run_for(500)
-        page.wait_for_function(f"() => byId('counts').innerText.startsWith('{len(text)} ')")
+    for text in TEXTS:
+        type_text(page, text)
+        with ExplainServer(0, tokenizer, weights, text) as fresh, serving(fresh):
+            expected = drawn(visit(fresh.url, allowed=fresh.url))
+        assert drawn(page) == expected, text
         assert ids_on(page) == tokenizer.encode(text)
+        assert page.locator("#trouble").inner_text() == ""
+
+
+def test_an_error_in_drawing_does_not_pass_for_a_dead_server(server: ExplainServer, visit: Open) -> None:
+    page = visit(server.url, allowed=server.url, complaint="a fault in drawing")
+    page.evaluate("() => { drawBytes = () => { throw new Error('a fault in drawing'); }; }")
+    with page.expect_event("pageerror"):
+        page.locator("#box").fill("life")
+        page.clock.run_for(500)
+    assert page.locator("#trouble").inner_text() == ""
 
 
 def test_what_cannot_be_explained_is_said_and_the_last_text_stays(server: ExplainServer, visit: Open) -> None:
@@ -43,15 +82,11 @@ def test_what_cannot_be_explained_is_said_and_the_last_text_stays(server: Explai
 
 
 def test_a_server_that_has_gone_is_said(visit: Open, tokenizer: Tokenizer) -> None:
-    with ExplainServer(0, tokenizer) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with ExplainServer(0, tokenizer) as server, serving(server):
         page = visit(server.url, allowed=server.url, complaint="ERR_CONNECTION_REFUSED")
-        server.shutdown()
-        thread.join()
     page.locator("#box").fill("gone")
     page.clock.run_for(500)
-    page.wait_for_function("() => byId('trouble').textContent.includes('is minigpt2 serve still running?')")
+    page.wait_for_function("() => byId('trouble').textContent.includes('Is minigpt2 serve still running?')")
 
 
 def test_axe_finds_nothing_serious_in_the_live_page(server: ExplainServer, visit: Open) -> None:
