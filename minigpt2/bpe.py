@@ -3,15 +3,16 @@
 The list of merges is in order of importance: a merge's place in it is its *rank*. The algorithm is one sentence:
 merge the pair of neighbours with the lowest rank, the leftmost of equals, and start over. `merge` is that sentence,
 `merge_steps` the same keeping its trace, and `merge_long` the same again for pretokens so long that starting over
-would be quadratic.
+would be quadratic. `train` shows where the list comes from.
 
 Source: Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units" (2016), over bytes
 as in Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 2.2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NamedTuple
 
 #: From here on a pretoken goes through `merge_long`: where the two take equally long on random letters.
@@ -113,3 +114,57 @@ def merge_long(symbols: Sequence[int], merges: Merges) -> list[int]:
                 if (new_rank := merges.ranks.get(pair)) is not None:
                     heappush(heap, Candidate(new_rank, position))
     return [symbol for symbol in symbols if symbol >= 0]
+
+
+class LearnedMerge(NamedTuple):
+    """A merge that training has found: the pair of token ids, and how often it occurred."""
+
+    pair: tuple[int, int]
+    occurrences: int
+
+
+def train(pretokens: Mapping[tuple[int, ...], int]) -> Iterator[LearnedMerge]:
+    """Learn merges from pretokens, given as their symbols with how often each occurs, until no pair is left.
+
+    The most frequent pair of neighbours becomes a token, again and again; among equals the one with the lower ids, as
+    in the trainer of Hugging Face's `tokenizers`. Symbols are ids from 0 to 255; the merge of rank r makes 256 + r.
+
+    >>> for merge in train({tuple(b"low"): 5, tuple(b"lower"): 2}):  # l o, lo w, e r, low er
+    ...     print(merge.pair, merge.occurrences)
+    (108, 111) 7
+    (256, 119) 7
+    (101, 114) 2
+    (257, 258) 2
+    """
+    words, frequencies = [*map(list, pretokens)], [*pretokens.values()]
+    pair_counts: Counter[tuple[int, int]] = Counter()
+    words_with: dict[tuple[int, int], set[int]] = defaultdict(set)
+
+    def tally(index: int, sign: int) -> None:
+        for pair in pairwise(words[index]):
+            pair_counts[pair] += sign * frequencies[index]
+            words_with[pair].add(index)
+
+    for index in range(len(words)):
+        tally(index, +1)
+    for product in count(256):
+        best = max(pair_counts, key=lambda pair: (pair_counts[pair], -pair[0], -pair[1]), default=None)
+        if best is None or not pair_counts[best]:
+            return
+        yield LearnedMerge(best, pair_counts[best])
+        for index in words_with.pop(best):  # only these words change, so only their pairs are counted anew
+            tally(index, -1)
+            words[index] = _join(words[index], best, product)
+            tally(index, +1)
+
+
+def _join(symbols: Sequence[int], pair: tuple[int, int], product: int) -> list[int]:
+    """Replace every occurrence of a pair by its product, from left to right."""
+    joined: list[int] = []
+    for symbol in symbols:
+        # A product is newer than its parts, so one that was just made is never taken for the left part again.
+        if joined and (joined[-1], symbol) == pair:
+            joined[-1] = product
+        else:
+            joined.append(symbol)
+    return joined

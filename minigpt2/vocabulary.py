@@ -153,7 +153,15 @@ def _without_collecting_garbage() -> Iterator[None]:
 @cache
 def gpt2() -> Vocabulary:
     """GPT-2's own vocabulary, grown from the pairs that the package carries: no file of yours, no network."""
-    pairs = np.frombuffer(data.read("gpt2_merges.bin"), "<u2").reshape(-1, 2).astype(np.int64)
+    return from_pairs(np.frombuffer(data.read("gpt2_merges.bin"), "<u2").reshape(-1, 2).astype(np.int64))
+
+
+def from_pairs(pairs: NDArray[np.int64]) -> Vocabulary:
+    """A vocabulary laid out as GPT-2's: 256 bytes, the product of each pair, shape (merges, 2), and `<|endoftext|>`.
+
+    >>> from_pairs(np.array([[75, 78], [256, 86]])).token_bytes[257]
+    b'low'
+    """
     token_bytes = [bytes([byte]) for byte in byte_alphabet.ALPHABET_ORDER]
     for left, right in zip(*pairs.T.tolist(), strict=True):
         token_bytes.append(token_bytes[left] + token_bytes[right])

@@ -27,11 +27,12 @@ from minigpt2.cli import (
     tokenize,
     tokens,
     tour,
+    train_bpe,
     vocab,
 )
 from minigpt2.cli.model_option import note_what_was_read
 
-COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, vocab)
+COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, vocab, train_bpe)
 COMMANDS += (params, show, stats, embed, nearest, diff, extract, download)
 
 # What the package raises over input, files and the hub. Anything else is a fault of ours, and shows as one.
@@ -91,11 +92,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"minigpt2 {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run=lambda options: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
         summary, _, rest = (command.__doc__ or "").partition("\n")
         subparser = commands.add_parser(
-            command.__name__.rpartition(".")[2],
+            command.__name__.rpartition(".")[2].replace("_", "-"),
             help=summary,
             description=f"{summary}\n{rest}".strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -18,7 +18,7 @@ from minigpt2.explain.characters import display_width
 from tests.command import ROOT, Capture, answer, command, complaint, environment, run
 from tests.conftest import hurtful_texts
 
-NAMES = [each.__name__.rpartition(".")[2] for each in COMMANDS]
+NAMES = [each.__name__.rpartition(".")[2].replace("_", "-") for each in COMMANDS]
 BytesCapture = pytest.CaptureFixture[bytes]
 
 
@@ -43,6 +43,10 @@ def test_help_lists_every_command(capsys: Capture) -> None:
     assert set(NAMES) <= set(answer(capsys, "--help").split())
 
 
+def test_without_a_command_the_help_is_printed(capsys: Capture) -> None:
+    assert answer(capsys) == answer(capsys, "--help")
+
+
 def test_help_works_where_docstrings_are_stripped() -> None:
     finished = subprocess.run([sys.executable, "-OO", "-m", "minigpt2", "encode", "-h"], env=environment(), check=True)
     assert finished.returncode == 0
@@ -55,7 +59,6 @@ def test_version(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["unknown"],
         ["encode", "--unknown"],
         ["encode", "two", "texts"],

@@ -1,0 +1,54 @@
+"""`minigpt2 train-bpe`: what it prints and writes; the merges themselves are compared in tests/parity."""
+
+from pathlib import Path
+
+import pytest
+
+from minigpt2 import Tokenizer
+from tests.command import Capture, answer, complaint, one_line, run
+
+
+def test_each_merge_is_shown_with_its_count_in_the_order_of_learning() -> None:
+    finished = run("train-bpe", "-", "--merges", "3", stdin=b"she sells sea shells by the sea shore\n")
+    assert finished.stderr == b""
+    assert finished.stdout.decode().splitlines() == [
+        "rank  count  pair    token   id",
+        "   0      5  Ġ + s   Ġs     256",
+        "   1      3  h + e   he     257",
+        "   2      3  Ġs + e  Ġse    258",
+    ]
+
+
+def test_several_files_are_counted_together(tmp_path: Path, capsys: Capture) -> None:
+    for name, text in {"one.txt": "xy", "two.txt": "xy ab"}.items():
+        (tmp_path / name).write_text(text)
+    shown = answer(capsys, "train-bpe", tmp_path / "one.txt", tmp_path / "two.txt", "--merges", 1)
+    assert shown.splitlines()[1].split() == ["0", "2", "x", "+", "y", "xy", "256"]
+
+
+def test_it_says_when_nothing_is_left_to_learn(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "text").write_text("low low")
+    shown = answer(capsys, "train-bpe", tmp_path / "text", "--merges", 100)
+    assert shown.endswith("Every pretoken is one token after 3 merges, so there is nothing left to learn.\n")
+
+
+def test_many_merges_are_shown_by_the_first_of_them_and_written_whole(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "text").write_text("".join(f"w{number} " for number in range(500)))
+    lines = answer(capsys, "train-bpe", tmp_path / "text", "--merges", 50, "-o", tmp_path / "own").splitlines()
+    assert lines[21:] == ["… and 30 more merges", *(str(tmp_path / "own" / n) for n in ("vocab.json", "merges.txt"))]
+    assert len(Tokenizer.from_pretrained(tmp_path / "own")) == 256 + 50 + 1
+
+
+@pytest.mark.parametrize("text", ["", "a", "a\nb"])
+def test_a_text_without_a_pair_is_one_line(text: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "text").write_text(text)
+    assert "nothing to learn" in complaint(capsys, "train-bpe", tmp_path / "text", "--merges", 1)
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "latin-1").write_bytes(b"caf\xe9")
+    named = complaint(capsys, "train-bpe", tmp_path / "latin-1", "--merges", 1)
+    assert f"{tmp_path / 'latin-1'} is not UTF-8: byte 0xE9 at byte offset 3" in named
+    assert "none.txt: No such file" in complaint(capsys, "train-bpe", tmp_path / "none.txt", "--merges", 1)
+    assert "not UTF-8" in one_line(run("train-bpe", "-", "--merges", "1", stdin=b"\xff").stderr)
+    assert "--help` tells more)" in complaint(capsys, "train-bpe", tmp_path / "latin-1", "--merges", 0, status=2)
