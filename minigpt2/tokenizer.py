@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     from minigpt2.vectorized.decoding import Decoder
 
-# The published models that share GPT-2's vocabulary, under their short and their full names.
-_GPT2_MODELS = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl", "distilgpt2"}
-_GPT2_MODELS |= {f"openai-community/{name}" for name in _GPT2_MODELS} | {"distilbert/distilgpt2"}
-
 # From how many ids on arrays are quicker to decode.
 _ARRAYS_FROM = 1000
 
@@ -93,10 +89,11 @@ class Tokenizer:
             ValueError: the vocabulary is malformed or not of GPT-2's kind.
         """
         from minigpt2 import tokenizer_files
+        from minigpt2.hub.names import GPT2_MODELS
 
         if os.path.isdir(model):  # noqa: PTH112 - importing pathlib would take longer than all else here
             return cls(tokenizer_files.read_directory(model))
-        if os.fspath(model) in _GPT2_MODELS:
+        if os.fspath(model) in GPT2_MODELS:
             return cls()
         return cls(tokenizer_files.read_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
 
@@ -446,6 +443,11 @@ class Tokenizer:
         return self._vocabulary.token_ids()
 
     # ---- sizes and special tokens
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Every token's bytes, and the merges that lead to them."""
+        return self._vocabulary
 
     def __len__(self) -> int:
         """The number of tokens, added ones included."""

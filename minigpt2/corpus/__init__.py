@@ -182,7 +182,7 @@ def _checked(jobs: int) -> int:
 
 def _description(tokenizer: Tokenizer) -> dict[str, Any]:
     """What the ids are. The hashes are those of the files that the tokenizer saves: of GPT-2's, the published ones."""
-    vocabulary = tokenizer._vocabulary
+    vocabulary = tokenizer.vocabulary
     files = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     return {
         "dtype": np.dtype(_dtype(tokenizer)).name,

@@ -139,9 +139,9 @@ def trace_text(
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, not {type(text).__name__}")
     encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special)
-    special = special_tokens.choose(tokenizer._vocabulary.added_tokens, allowed_special, ()).found_in(text)
-    pretokens = tuple(_pretokens(text, special, _Recorder(tokenizer._vocabulary)))
-    tokens = tuple(_tokens(tokenizer._vocabulary, pretokens, encoding["offset_mapping"]))
+    special = special_tokens.choose(tokenizer.vocabulary.added_tokens, allowed_special, ()).found_in(text)
+    pretokens = tuple(_pretokens(text, special, _Recorder(tokenizer.vocabulary)))
+    tokens = tuple(_tokens(tokenizer.vocabulary, pretokens, encoding["offset_mapping"]))
     rows = None if reader is None else reader.read([token.id for token in tokens])
     return Trace(text, pretokens, tokens, rows)
 
