@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.safetensors_file import FLOATS, Array, CheckpointError
+from minigpt2.weights.gpt2_layout import embedding_sizes
+from minigpt2.weights.safetensors_file import Array
 
 BLOCK: Final = 4096  # rows of wte that are worked on at a time
 
@@ -34,13 +35,8 @@ class Embeddings:
     """
 
     def __init__(self, weights: Checkpoint) -> None:
-        weights.parameter_names()  # refuses what is no GPT-2
-        for name in ("wte.weight", "wpe.weight"):
-            if (dtype := weights.info(name).dtype) not in FLOATS:
-                raise CheckpointError(f"{weights.path}: {name!r} is {dtype}, which embeddings cannot be")
         self._weights = weights
-        self._vocab_size, self._n_embd = weights.info("wte.weight").shape
-        self._n_positions = weights.info("wpe.weight").shape[0]
+        self._vocab_size, self._n_positions, self._n_embd = embedding_sizes(weights)
 
     def __repr__(self) -> str:
         return f"<Embeddings of {self._vocab_size} tokens and {self._n_positions} positions, {self._n_embd} wide>"

@@ -41,7 +41,11 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
     Raises:
         ValueError: a pattern that matches nothing.
     """
-    for pattern in patterns:
-        if not any(matches(name, pattern) for name in weights):
+    selected = {
+        pattern: {own for bare, own in weights.bare_names.items() if matches(own, pattern) or matches(bare, pattern)}
+        for pattern in patterns
+    }
+    for pattern, names in selected.items():
+        if not names:
             raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` stands for anything")
-    return [name for name in weights if not patterns or any(matches(name, pattern) for pattern in patterns)]
+    return [name for name in weights if not patterns or any(name in names for names in selected.values())]

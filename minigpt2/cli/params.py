@@ -17,7 +17,6 @@ from minigpt2.cli.columns import print_table
 from minigpt2.cli.model_option import add_model, open_weights, print_label
 from minigpt2.cli.parameter_tree import HEADER as TREE_HEADER
 from minigpt2.cli.parameter_tree import tree_rows
-from minigpt2.weights.gpt2_layout import PREFIX
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
@@ -71,24 +70,23 @@ def total(weights: "Checkpoint", names: list[str]) -> str:
 
 def remarks(weights: "Checkpoint") -> list[str]:
     """What else the file holds, and what it does not need to hold."""
-    names = set(weights.parameter_names())
-    others = [name for name in weights if not {name, PREFIX + name} & names and name != "lm_head.weight"]
+    from minigpt2.weights.gpt2_layout import is_mask, other_tensors
+
+    others = other_tensors(weights)
     lines = []
     if others:
-        masks = "causal masks, which are no parameters" if all(map(_is_mask, others)) else "no parameters"
-        lines.append(f"not counted: {len(others)} more tensors of the file, such as {others[0]}: {masks}")
-    if "lm_head.weight" not in names:
+        what = "causal masks, which are not parameters" if all(map(is_mask, others)) else "not parameters of GPT-2"
+        lines.append(f"not counted: {len(others)} more tensors of the file, such as {others[0]}: {what}")
+    if "lm_head.weight" not in weights.parameter_names():
         lines.append("not counted: lm_head.weight, which is wte.weight again")
     return lines
 
 
 def matches(name: str, pattern: str) -> bool:
     """Whether a tensor is called that, with or without `transformer.`; `*` stands for anything."""
+    from minigpt2.weights.gpt2_layout import PREFIX
+
     return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(PREFIX), pattern)
-
-
-def _is_mask(name: str) -> bool:
-    return name.endswith((".attn.bias", ".attn.masked_bias"))
 
 
 def _as_json(weights: "Checkpoint", names: list[str]) -> dict[str, object]:

@@ -13,14 +13,21 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Final, Self
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
 from minigpt2.weights.files import INDEX, WEIGHTS, Files, download_files, is_local, open_files, read_json_object
-from minigpt2.weights.gpt2_layout import LAYER, PREFIX, gpt2_shapes
+from minigpt2.weights.gpt2_layout import (
+    LM_HEAD,
+    PREFIX,
+    WTE,
+    bare_names,
+    check_config,
+    have_equal_numbers,
+    parameter_shapes,
+)
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
@@ -50,6 +57,7 @@ class Checkpoint(Mapping[str, Array]):
         self.path = path
         self.commit: str | None = None  # of a remote checkpoint
         self._files = files
+        self.bare_names: Final = bare_names(files)  # the files' own names by GPT-2's, without `transformer.`
         self._find_config = find_config
 
     @classmethod
@@ -246,10 +254,10 @@ class Checkpoint(Mapping[str, Array]):
         beside the `wte` that it is. A file of nothing but `wte` and `wpe` passes for a GPT-2 without layers.
 
         Raises:
-            CheckpointError: this is no GPT-2.
+            CheckpointError: this is not a GPT-2.
         """
-        names = [PREFIX + name for name in self._gpt2_shapes()]
-        return [*names, "lm_head.weight"] if self._unties_lm_head() else names
+        names = [PREFIX + name for name in parameter_shapes(self)]
+        return [*names, LM_HEAD] if self._has_own_lm_head() else names
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Each of `parameter_names()` with its array, which is made when its turn comes.
@@ -270,15 +278,14 @@ class Checkpoint(Mapping[str, Array]):
         """The `config.json` beside the weights, read-only: `n_layer`, `n_head`, `n_embd`, `vocab_size`, …
 
         Raises:
-            CheckpointError: there is none, it is damaged, or this is no GPT-2.
+            CheckpointError: there is none, it is damaged or not of these tensors, or this is not a GPT-2.
         """
-        self._gpt2_shapes()
+        parameter_shapes(self)
         path = self._config_path
         if not path.is_file():
             raise CheckpointError(f"there is no config.json beside {self.path}: put the model's there")
         config = read_json_object(path)
-        if config.get("model_type", "gpt2") != "gpt2":
-            raise CheckpointError(f"{path} is of no GPT-2: its model_type is {config['model_type']!r}")
+        check_config(self, config, path)
         return MappingProxyType(config)
 
     @cached_property
@@ -290,13 +297,10 @@ class Checkpoint(Mapping[str, Array]):
 
     def _own_name(self, name: object) -> str | None:
         """The file's own name for `name`, if it has that tensor."""
-        if not isinstance(name, str):
-            return None
-        bare = name.removeprefix(PREFIX)
-        names = [name, bare, PREFIX + bare]
-        if name == "lm_head.weight":
-            names += ["wte.weight", PREFIX + "wte.weight"]
-        return next((own_name for own_name in names if own_name in self._files), None)
+        if not isinstance(name, str) or name in self._files:
+            return name if isinstance(name, str) else None
+        own_name = self.bare_names.get(name.removeprefix(PREFIX))
+        return self.bare_names.get(WTE) if own_name is None and name == LM_HEAD else own_name
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)
@@ -306,47 +310,10 @@ class Checkpoint(Mapping[str, Array]):
             raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
         return own_name
 
-    def _gpt2_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes that a GPT-2 of this file's sizes has, after making sure that the file has them."""
-        n_layer = len({match[1] for name in self if (match := LAYER.match(name))})
-        vocab_size, n_embd = self._matrix_shape("wte.weight")
-        n_positions, _ = self._matrix_shape("wpe.weight")
-        n_inner = self._matrix_shape("h.0.mlp.c_fc.weight")[1] if n_layer else None
-        shapes = gpt2_shapes(n_layer, n_embd, n_positions, vocab_size, n_inner)
-        if not n_layer:
-            shapes = {name: shape for name, shape in shapes.items() if name in self}
-        for name, shape in shapes.items():
-            if name not in self:
-                raise self._no_gpt2(f"it has no {name!r}")
-            if self.info(name).shape != shape:
-                raise self._no_gpt2(f"its {name!r} has the shape {self.info(name).shape}, not {shape}")
-        return shapes
-
-    def _matrix_shape(self, name: str) -> tuple[int, int]:
-        if name not in self:
-            raise self._no_gpt2(f"it has no {name!r}")
-        match self.info(name).shape:
-            case (rows, columns) if rows and columns:
-                return rows, columns
-            case shape:
-                raise self._no_gpt2(f"its {name!r} has the shape {shape}, and should be a matrix")
-
-    def _no_gpt2(self, reason: str) -> CheckpointError:
-        found = ", ".join([*islice(self, 3), *(["…"] if len(self) > 3 else [])]) or "nothing"
-        return CheckpointError(f"{self.path} is no GPT-2: {reason}; it holds {len(self)} tensors: {found}")
-
-    def _unties_lm_head(self) -> bool:
+    def _has_own_lm_head(self) -> bool:
         """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
-        if "lm_head.weight" not in self._files:
+        if LM_HEAD not in self.bare_names:
             return False
         if self._config_path.is_file() and self.config.get("tie_word_embeddings") is False:
             return True
-        return not self._equal("lm_head.weight", "wte.weight")
-
-    def _equal(self, name: str, other: str) -> bool:
-        if self.info(name).shape != self.info(other).shape:
-            return False
-        few = slice(16)  # a remote checkpoint need not bring the rest where these tell
-        if not np.array_equal(self.rows(name, few), self.rows(other, few)):
-            return False
-        return all(map(np.array_equal, self.blocks(name), self.blocks(other)))
+        return not have_equal_numbers(self, LM_HEAD, WTE)

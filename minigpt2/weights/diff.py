@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.gpt2_layout import PREFIX
 from minigpt2.weights.safetensors_file import BLOCK, Array
 
 
@@ -29,7 +28,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Names:
-    """The names of two checkpoints, without `transformer.`: which are in one alone, and which differ in their shape."""
+    """The bare names of two checkpoints: which are in one alone, and which differ in their shape."""
 
     only_first: list[str]
     only_second: list[str]
@@ -45,7 +44,7 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     >>> len(compare_names(weights, weights).common)
     28
     """
-    ours, theirs = [{name.removeprefix(PREFIX): name for name in weights} for weights in (first, second)]
+    ours, theirs = first.bare_names, second.bare_names
     both = [name for name in ours if name in theirs]
     alike = {name: first.info(ours[name]).shape == second.info(theirs[name]).shape for name in both}
     return Names(

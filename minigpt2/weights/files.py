@@ -125,7 +125,10 @@ def _weights_in(directory: Path) -> Path:
 
 
 def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
-    """The file of each tensor that the index lists."""
+    """The file of each tensor, after making sure that the index and the shards say the same.
+
+    An index may list `lm_head.weight` though no shard has it: where it is `wte` again, it is saved once.
+    """
     weight_map = _weight_map(index)
     shards: dict[str, SafetensorsFile] = {}
     for shard in sorted(set(weight_map.values())):
@@ -133,10 +136,17 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
             shards[shard] = open_shard(shard)
         except FileNotFoundError:
             raise CheckpointError(f"{index} names {shard}, which is not beside it: download it too") from None
-    for name, shard in weight_map.items():
-        if name not in shards[shard].tensors:
-            raise CheckpointError(f"{index} says that {name!r} is in {shard}, and it is not")
-    return {name: shards[shard] for name, shard in weight_map.items()}
+    found: dict[str, str] = {}
+    for shard, file in shards.items():
+        for name in file.tensors:
+            if name in found:
+                raise CheckpointError(f"{index}: both {found[name]} and {shard} have {name!r}")
+            found[name] = shard
+    for name in weight_map.keys() | found.keys():
+        if weight_map.get(name) != found.get(name) and not (name.endswith("lm_head.weight") and name not in found):
+            there, listed = found.get(name, "no shard"), weight_map.get(name, "none")
+            raise CheckpointError(f"{index}: {there} has {name!r}, and the index says that it is in {listed}")
+    return {name: shards[found[name]] for name in weight_map if name in found}
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -1,19 +1,37 @@
 """GPT-2's parameters: their names, their shapes, and what makes a checkpoint a GPT-2."""
 
 import re
-from typing import Final
+from collections.abc import Collection, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from minigpt2.weights.checkpoint import Checkpoint
 
 PREFIX: Final = "transformer."
-LAYER: Final = re.compile(r"(?:transformer\.)?h\.([0-9]+)\.")
+WTE: Final = "wte.weight"
+WPE: Final = "wpe.weight"
+LM_HEAD: Final = "lm_head.weight"
+
+Shape = tuple[int, ...]
+
+_LAYER = re.compile(r"h\.([0-9]+)\.")
+_MASK = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)")
 
 
 def gpt2_shapes(
     n_layer: int, n_embd: int, n_positions: int, vocab_size: int, n_inner: int | None = None
-) -> dict[str, tuple[int, ...]]:
+) -> dict[str, Shape]:
     """GPT-2's parameters and their shapes, in the order in which transformers lists them, without the prefix.
 
-    `n_inner` is the width of the feed-forward layer, 4 × `n_embd` in every published GPT-2. A linear map's matrix is
-    (inputs, outputs): GPT-2's checkpoints hold it that way round.
+    `n_inner` is the width of the feed-forward layer, 4 × `n_embd` in every published GPT-2. The matrix of a linear
+    map is (inputs, outputs): GPT-2's checkpoints hold it that way round.
 
     >>> list(gpt2_shapes(12, 768, 1024, 50257).items())[:3]
     [('wte.weight', (50257, 768)), ('wpe.weight', (1024, 768)), ('h.0.ln_1.weight', (768,))]
@@ -29,9 +47,153 @@ def gpt2_shapes(
         "mlp.c_fc": (n_embd, n_inner),
         "mlp.c_proj": (n_inner, n_embd),
     }
-    shapes: dict[str, tuple[int, ...]] = {"wte.weight": (vocab_size, n_embd), "wpe.weight": (n_positions, n_embd)}
+    shapes: dict[str, Shape] = {WTE: (vocab_size, n_embd), WPE: (n_positions, n_embd)}
     for index in range(n_layer):
         for part, shape in layer.items():
             shapes[f"h.{index}.{part}.weight"] = shape
             shapes[f"h.{index}.{part}.bias"] = shape[-1:]
     return shapes | {"ln_f.weight": (n_embd,), "ln_f.bias": (n_embd,)}
+
+
+def bare_names(names: Collection[str]) -> dict[str, str]:
+    """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
+
+    That is nothing, `transformer.`, or what a wrapper put before it. Where two tensors could be `wte.weight`, or two
+    names would become one, the names stay as they are.
+
+    >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
+    {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
+    """
+    prefixes = [name.removesuffix(WTE) for name in _wte_of(names)] or [PREFIX]
+    prefix = prefixes[0]
+    around = prefix.removesuffix(PREFIX) if f".{prefix}".endswith(f".{PREFIX}") else prefix  # what lm_head stands in
+    bare = {name.removeprefix(prefix if name.startswith(prefix) else around): name for name in names}
+    return bare if len(prefixes) == 1 and len(bare) == len(names) else {name: name for name in names}
+
+
+def _wte_of(names: Collection[str]) -> list[str]:
+    return [name for name in names if name == WTE or name.endswith(f".{WTE}")]
+
+
+def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
+    """`vocab_size`, `n_positions` and `n_embd`, by the shapes of `wte` and `wpe`.
+
+    Raises:
+        CheckpointError: one of them is missing, or they are not two matrices of numbers, equally wide.
+    """
+    if len(several := _wte_of(weights.bare_names)) > 1:
+        raise _not_a_gpt2(weights, f"it has several {WTE!r}: {', '.join(map(repr, several[:4]))}")
+    vocab_size, n_embd = _matrix_shape(weights, WTE)
+    n_positions, width = _matrix_shape(weights, WPE)
+    if width != n_embd:
+        raise _not_a_gpt2(weights, f"its {WPE!r} has the shape {(n_positions, width)}, not {(n_positions, n_embd)}")
+    for name in (WTE, WPE):
+        if (dtype := weights.info(name).dtype) not in FLOATS:
+            raise CheckpointError(f"{weights.path}: {name!r} is {dtype}, and embeddings are {', '.join(FLOATS)}")
+    return vocab_size, n_positions, n_embd
+
+
+def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
+    """The shapes of a GPT-2 of the checkpoint's sizes, by bare name, after making sure that the checkpoint has them.
+
+    Nothing but `wte` and `wpe`, with or without `ln_f`, passes for a GPT-2 without layers.
+
+    Raises:
+        CheckpointError: it is not a GPT-2.
+    """
+    vocab_size, n_positions, n_embd = embedding_sizes(weights)
+    bare = weights.bare_names
+    n_layer = len({match[1] for name in bare if (match := _LAYER.match(name))})
+    n_inner = _matrix_shape(weights, "h.0.mlp.c_fc.weight")[1] if n_layer else None
+    shapes = gpt2_shapes(n_layer, n_embd, n_positions, vocab_size, n_inner)
+    if not n_layer:
+        shapes = {name: shape for name, shape in shapes.items() if name in bare}
+    for name, shape in shapes.items():
+        _check_tensor(weights, name, shape)
+    for name in bare.keys() - shapes.keys():
+        if not (n_layer or name == LM_HEAD) or (_LAYER.match(name) and not _MASK.fullmatch(name)):
+            raise _not_a_gpt2(weights, f"it has {bare[name]!r}, which GPT-2 lacks")
+    return shapes
+
+
+def other_tensors(weights: "Checkpoint") -> list[str]:
+    """The own names of tensors that are neither parameters of GPT-2 nor the output matrix: masks, other heads."""
+    shapes = parameter_shapes(weights)
+    return [own for bare, own in weights.bare_names.items() if bare not in shapes and bare != LM_HEAD]
+
+
+def is_mask(name: str) -> bool:
+    """Whether a tensor is a causal mask, which some checkpoints hold beside the parameters.
+
+    >>> is_mask("h.0.attn.bias"), is_mask("h.0.attn.c_attn.bias")
+    (True, False)
+    """
+    return bool(_MASK.search(name))
+
+
+def check_config(weights: "Checkpoint", config: Mapping[str, Any], path: "Path") -> None:
+    """Make sure that a `config.json` is that of these tensors.
+
+    Another `model_type` than `gpt2` passes where its sizes and every tensor are those of a GPT-2.
+
+    Raises:
+        CheckpointError: it is not, or the tensors are not a GPT-2's.
+    """
+    shapes = parameter_shapes(weights)
+    vocab_size, n_positions, n_embd = embedding_sizes(weights)
+    n_layer = sum(name.endswith(".ln_1.weight") for name in shapes)
+    sizes = {"vocab_size": vocab_size, "n_positions": n_positions, "n_embd": n_embd, "n_layer": n_layer}
+    if not n_layer:
+        del sizes["n_layer"]  # the embeddings alone, cut out of a whole model
+    model_type = config.get("model_type", "gpt2")
+    derived = all(map(is_mask, other_tensors(weights))) and sizes.keys() <= config.keys()
+    if model_type != "gpt2" and not derived:
+        raise CheckpointError(f"{path} is not of a GPT-2: its model_type is {model_type!r}")
+    for key, size in sizes.items():
+        if config.get(key, size) != size:
+            raise CheckpointError(f"{path} has the {key} {config[key]!r}, and the tensors of {weights.path} {size}")
+
+
+def _matrix_shape(weights: "Checkpoint", name: str) -> tuple[int, int]:
+    if name not in weights:
+        raise _not_a_gpt2(weights, f"it has no {name!r}")
+    match weights.info(name).shape:
+        case (rows, columns) if rows and columns:
+            return rows, columns
+        case shape:
+            raise _not_a_gpt2(weights, f"its {name!r} has the shape {shape}, and should be a matrix")
+
+
+def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
+    if name not in weights:
+        biasless = name.endswith(".bias") and name.replace(".bias", ".weight") in weights
+        why = " (GPT-2 has biases; a model trained without them, as nanoGPT can, is another one)" if biasless else ""
+        raise _not_a_gpt2(weights, f"it has no {name!r}{why}")
+    if (found := weights.info(name).shape) != shape:
+        why = " (it is transposed: GPT-2's are (inputs, outputs), nanoGPT's and nn.Linear's (outputs, inputs))"
+        raise _not_a_gpt2(weights, f"its {name!r} has the shape {found}, not {shape}{why * (found == shape[::-1])}")
+
+
+def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
+    if _is_adapter(weights):
+        reason = (
+            "it is an adapter, or has one unmerged (LoRA or another of PEFT's): load it with PEFT on its base model; "
+            "merge_and_unload() and save_pretrained() then give a model"
+        )
+    found = ", ".join([*map(repr, islice(weights, 3)), *(["…"] if len(weights) > 3 else [])]) or "nothing"
+    return CheckpointError(f"{weights.path} is not a GPT-2: {reason}; it holds {len(weights)} tensors: {found}")
+
+
+def _is_adapter(weights: "Checkpoint") -> bool:
+    named = weights.path.name.startswith("adapter_model.")
+    return named or any(".lora_" in name or ".base_layer." in name for name in weights)
+
+
+def have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
+    """Whether two tensors have the same shape and numbers."""
+    if weights.info(name).shape != weights.info(other).shape:
+        return False
+    few = slice(16)  # (16, n_embd): a remote checkpoint need not bring the rest where these tell
+    if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):
+        return False
+    return all(map(np.array_equal, weights.blocks(name), weights.blocks(other)))

@@ -40,7 +40,7 @@ def test_params_lists_names_dtypes_shapes_counts_and_totals(model: Path, capsys:
     assert rows[0] == ["transformer.wte.weight", "F32", "(50257, 8)", "402,056"]
     assert totals.splitlines() == [
         f"28 parameters: {weights.num_parameters():,} numbers, {4 * weights.num_parameters():,} bytes",
-        "not counted: 2 more tensors of the file, such as h.0.attn.bias: causal masks, which are no parameters",
+        "not counted: 2 more tensors of the file, such as h.0.attn.bias: causal masks, which are not parameters",
         "not counted: lm_head.weight, which is wte.weight again",
     ]
 

@@ -128,6 +128,8 @@ INDEXES: dict[str, object] = {
     "a shard with NUL": {"weight_map": {"a": "model\0.safetensors"}},
     "a shard that is not there": {"weight_map": {"a": "missing.safetensors"}},
     "a tensor that its shard has not": {"weight_map": {"b": "model.safetensors"}},
+    "a tensor that the index has not": {"weight_map": {"lm_head.weight": "model.safetensors"}},
+    "a tensor of two shards": {"weight_map": {"a": "model.safetensors", "b": "other.safetensors"}},
     "a shard that is the index": {"weight_map": {"a": "model.safetensors.index.json"}},
 }
 
@@ -135,6 +137,7 @@ INDEXES: dict[str, object] = {
 @pytest.mark.parametrize("name", INDEXES)
 def test_a_damaged_index_is_refused_by_name(tmp_path: Path, name: str) -> None:
     save(tmp_path, {"a": np.zeros(1)})
+    save(tmp_path, {"a": np.ones(1), "b": np.zeros(1)}, "other.safetensors")
     index = write_index(tmp_path, INDEXES[name])
     with pytest.raises(CheckpointError, match=r"index\.json"):
         Checkpoint.open(index)
@@ -214,67 +217,7 @@ def test_a_file_that_is_gone_since_is_refused_when_it_is_read(tmp_path: Path) ->
             read()
 
 
-# --- GPT-2
-
-
-def test_shapes_are_those_of_the_published_models() -> None:
-    counts = {(12, 768): 124_439_808, (24, 1024): 354_823_168, (36, 1280): 774_030_080, (48, 1600): 1_557_611_200}
-    for (n_layer, n_embd), count in counts.items():
-        assert sum(int(np.prod(shape)) for shape in gpt2_shapes(n_layer, n_embd, 1024, 50257).values()) == count
-
-
-def test_masks_and_strangers_are_no_parameters(tmp_path: Path) -> None:
-    masks = {f"h.{layer}.attn.{name}": np.ones((1, 1, 8, 8)) for layer in (0, 1) for name in ("bias", "masked_bias")}
-    weights = Checkpoint.open(save(tmp_path, gpt2_tensors() | masks | {"score.weight": np.zeros((2, 4))}))
-    assert weights.parameter_names() == ["transformer." + name for name in gpt2_shapes(**SIZES)]
-    assert weights.num_parameters() == sum(array.size for array in gpt2_tensors().values())
-
-
-def test_layers_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    names = Checkpoint.open(save(tmp_path, gpt2_tensors(n_layer=11))).parameter_names()
-    layers = [int(name.split(".")[2]) for name in names if ".h." in name]
-    assert layers == sorted(layers) and layers[-1] == 10
-
-
-def test_a_file_of_the_embeddings_alone_passes_for_a_gpt2_without_layers(tmp_path: Path) -> None:
-    tensors = {name: array for name, array in gpt2_tensors().items() if name.startswith("w")}
-    weights = Checkpoint.open(save(tmp_path, tensors))
-    assert weights.parameter_names() == ["transformer.wte.weight", "transformer.wpe.weight"]
-    np.testing.assert_array_equal(Embeddings(weights).tokens([3]), tensors["wte.weight"][[3]])
-
-
-ANOTHER: dict[str, Callable[[Tensors], object]] = {
-    "has no 'wte.weight'": lambda tensors: tensors.pop("wte.weight"),
-    "has no 'wpe.weight'": lambda tensors: tensors.pop("wpe.weight"),
-    "has no 'h.1.mlp.c_fc.bias'": lambda tensors: tensors.pop("h.1.mlp.c_fc.bias"),
-    "has no 'ln_f.bias'": lambda tensors: tensors.pop("ln_f.bias"),
-    "has no 'h.2.ln_1.weight'": lambda tensors: tensors.update({"h.7.attn.q_proj.weight": np.zeros(4)}),
-    "'wte.weight' has the shape (4,)": lambda tensors: tensors.update({"wte.weight": np.zeros(4)}),
-    "'wte.weight' has the shape (0, 4)": lambda tensors: tensors.update({"wte.weight": np.zeros((0, 4))}),
-    "'wpe.weight' has the shape (8, 5), not (8, 4)": lambda tensors: tensors.update({"wpe.weight": np.zeros((8, 5))}),
-    "'h.1.attn.c_attn.weight' has the shape (12, 4), not (4, 12)": lambda tensors: tensors.update(
-        {"h.1.attn.c_attn.weight": np.zeros((12, 4))}
-    ),
-}
-
-
-@pytest.mark.parametrize("reason", ANOTHER)
-def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(tmp_path: Path, reason: str) -> None:
-    tensors = gpt2_tensors()
-    ANOTHER[reason](tensors)
-    weights = Checkpoint.open(save(tmp_path, tensors, config={"model_type": "gpt2"}))
-    assert_holds(weights, tensors)
-    needs: list[Callable[[], object]] = [
-        weights.parameter_names,
-        weights.named_parameters,
-        weights.num_parameters,
-        lambda: weights.config,
-        lambda: Embeddings(weights),
-    ]
-    for need in needs:
-        with pytest.raises(CheckpointError) as refusal:
-            need()
-        assert reason in str(refusal.value) and f"it holds {len(tensors)} tensors" in str(refusal.value)
+# --- config
 
 
 def test_config_is_the_file_beside_the_weights_and_read_only(tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(hub: H
     weights = remote("owner/bert")
     np.testing.assert_array_equal(weights["bert.pooler.bias"], [0, 1, 2])
     for need in (weights.parameter_names, lambda: Embeddings(weights), lambda: weights.config):
-        with pytest.raises(CheckpointError, match=r"is no GPT-2: it has no 'wte.weight'; it holds 1 tensors"):
+        with pytest.raises(CheckpointError, match=r"is not a GPT-2: it has no 'wte.weight'; it holds 1 tensors"):
             need()
 
 

@@ -1,0 +1,241 @@
+"""A checkpoint is a GPT-2 by its names and shapes, however training left them, or it is refused with the reason."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minigpt2 import Checkpoint, CheckpointError, Embeddings
+from minigpt2.weights.gpt2_layout import gpt2_shapes
+from tests.command import Capture, answer
+from tests.weights.test_checkpoint import SIZES, Tensors, assert_holds, gpt2_tensors, save
+
+
+def test_shapes_are_those_of_the_published_models() -> None:
+    counts = {(12, 768): 124_439_808, (24, 1024): 354_823_168, (36, 1280): 774_030_080, (48, 1600): 1_557_611_200}
+    for (n_layer, n_embd), count in counts.items():
+        assert sum(int(np.prod(shape)) for shape in gpt2_shapes(n_layer, n_embd, 1024, 50257).values()) == count
+
+
+def test_masks_and_other_heads_are_not_parameters(tmp_path: Path) -> None:
+    masks = {f"h.{layer}.attn.{name}": np.ones((1, 1, 8, 8)) for layer in (0, 1) for name in ("bias", "masked_bias")}
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors() | masks | {"score.weight": np.zeros((2, 4))}))
+    assert weights.parameter_names() == ["transformer." + name for name in gpt2_shapes(**SIZES)]
+    assert weights.num_parameters() == sum(array.size for array in gpt2_tensors().values())
+
+
+def test_layers_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = Checkpoint.open(save(tmp_path, gpt2_tensors(n_layer=11))).parameter_names()
+    layers = [int(name.split(".")[2]) for name in names if ".h." in name]
+    assert layers == sorted(layers) and layers[-1] == 10
+
+
+def test_a_file_of_the_embeddings_alone_passes_for_a_gpt2_without_layers(tmp_path: Path) -> None:
+    tensors = {name: array for name, array in gpt2_tensors().items() if name.startswith("w")}
+    weights = Checkpoint.open(save(tmp_path, tensors))
+    assert weights.parameter_names() == ["transformer.wte.weight", "transformer.wpe.weight"]
+    np.testing.assert_array_equal(Embeddings(weights).tokens([3]), tensors["wte.weight"][[3]])
+
+
+ANOTHER: dict[str, Callable[[Tensors], object]] = {
+    "has no 'h.1.mlp.c_fc.bias' (GPT-2 has biases": lambda tensors: tensors.pop("h.1.mlp.c_fc.bias"),
+    "has no 'h.1.mlp.c_fc.weight'": lambda tensors: tensors.pop("h.1.mlp.c_fc.weight"),
+    "has no 'ln_f.bias'": lambda tensors: tensors.pop("ln_f.bias"),
+    "has no 'h.2.ln_1.weight'": lambda tensors: tensors.update({"h.7.attn.q_proj.weight": np.zeros(4)}),
+    "has 'h.1.attn.q_norm.weight', which GPT-2 lacks": lambda tensors: tensors.update(
+        {"h.1.attn.q_norm.weight": np.zeros(4)}
+    ),
+    "'h.1.attn.c_attn.weight' has the shape (12, 4), not (4, 12) (it is transposed": lambda tensors: tensors.update(
+        {"h.1.attn.c_attn.weight": np.zeros((12, 4))}
+    ),
+    "'h.1.attn.c_attn.weight' has the shape (4, 13), not (4, 12)": lambda tensors: tensors.update(
+        {"h.1.attn.c_attn.weight": np.zeros((4, 13))}
+    ),
+}
+UNSOUND: dict[str, Callable[[Tensors], object]] = {
+    "has no 'wte.weight'": lambda tensors: tensors.pop("wte.weight"),
+    "has no 'wpe.weight'": lambda tensors: tensors.pop("wpe.weight"),
+    "'wte.weight' has the shape (4,)": lambda tensors: tensors.update({"wte.weight": np.zeros(4)}),
+    "'wte.weight' has the shape (0, 4)": lambda tensors: tensors.update({"wte.weight": np.zeros((0, 4))}),
+    "'wpe.weight' has the shape (8, 5), not (8, 4)": lambda tensors: tensors.update({"wpe.weight": np.zeros((8, 5))}),
+    "has several 'wte.weight': 'decoder.wte.weight', 'wte.weight'": lambda tensors: tensors.update(
+        {"decoder.wte.weight": np.zeros((10, 4))}
+    ),
+}
+
+
+def needs_of_a_gpt2(weights: Checkpoint) -> list[Callable[[], object]]:
+    return [weights.parameter_names, weights.named_parameters, weights.num_parameters, lambda: weights.config]
+
+
+@pytest.mark.parametrize("reason", ANOTHER | UNSOUND)
+def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(tmp_path: Path, reason: str) -> None:
+    tensors = gpt2_tensors()
+    (ANOTHER | UNSOUND)[reason](tensors)
+    weights = Checkpoint.open(save(tmp_path, tensors, config={"model_type": "gpt2"}))
+    assert_holds(weights, tensors)
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError) as refusal:
+            need()
+        assert reason in str(refusal.value) and f"it holds {len(tensors)} tensors" in str(refusal.value)
+
+
+@pytest.mark.parametrize("reason", ANOTHER)
+def test_embeddings_need_a_sound_wte_and_wpe_only(tmp_path: Path, reason: str) -> None:
+    tensors = gpt2_tensors()
+    ANOTHER[reason](tensors)
+    embeddings = Embeddings(Checkpoint.open(save(tmp_path, tensors)))
+    np.testing.assert_array_equal(embeddings([3, 1]), tensors["wte.weight"][[3, 1]] + tensors["wpe.weight"][:2])
+
+
+@pytest.mark.parametrize("reason", UNSOUND)
+def test_embeddings_refuse_an_unsound_wte_or_wpe(tmp_path: Path, reason: str) -> None:
+    tensors = gpt2_tensors()
+    UNSOUND[reason](tensors)
+    with pytest.raises(CheckpointError) as refusal:
+        Embeddings(Checkpoint.open(save(tmp_path, tensors)))
+    assert reason in str(refusal.value)
+
+
+def test_embeddings_beside_other_tensors_alone_are_not_a_gpt2_without_layers(tmp_path: Path) -> None:
+    tensors = {name: array for name, array in gpt2_tensors().items() if name.startswith("w")}
+    weights = Checkpoint.open(save(tmp_path, tensors | {"blocks.0.attn.weight": np.zeros((4, 4))}))
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=r"it has 'blocks\.0\.attn\.weight', which GPT-2 lacks"):
+            need()
+
+
+# --- what wrappers put before the names
+
+PREFIXES = [
+    "",
+    "transformer.",
+    "module.",
+    "module.transformer.",
+    "_orig_mod.transformer.",
+    "pretrained_model.transformer.",
+]
+PREFIXES += [
+    "base_model.model.transformer.",
+    "module._orig_mod.pretrained_model.transformer.",
+    "a.b.c.",
+    "xtransformer.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("own_lm_head", [False, True])
+def test_whatever_stands_before_the_names_the_usual_ones_find_the_tensors(
+    tmp_path: Path, prefix: str, own_lm_head: bool, capsys: Capture
+) -> None:
+    usual = gpt2_tensors()
+    around = prefix.removesuffix("transformer.") if prefix != "xtransformer." else prefix
+    tensors = {prefix + name: array for name, array in usual.items()}
+    tensors[around + "v_head.summary.weight"] = np.zeros((1, 4), np.float32)
+    if own_lm_head:
+        usual["lm_head.weight"] = tensors[around + "lm_head.weight"] = np.ones((10, 4), np.float32)
+    weights = Checkpoint.open(save(tmp_path, tensors))
+    assert_holds(weights, tensors)
+    for name, array in usual.items():
+        for called in {name, f"transformer.{name}"}:
+            assert called in weights
+            np.testing.assert_array_equal(weights[called], array)
+    named = {name.removeprefix("transformer."): array for name, array in weights.named_parameters()}
+    assert list(named) == list(usual)
+    assert all(np.array_equal(named[name], array) for name, array in usual.items())
+    np.testing.assert_array_equal(weights["lm_head.weight"], usual.get("lm_head.weight", usual["wte.weight"]))
+    np.testing.assert_array_equal(Embeddings(weights).tokens([2]), usual["wte.weight"][[2]])
+    assert "1 tensor," in answer(
+        capsys, "extract", tmp_path / "part.safetensors", "wte.weight", "--model", weights.path
+    )
+    assert "0 of them with other numbers" in answer(capsys, "diff", weights.path, save(tmp_path / "usual", usual))
+
+
+def test_a_name_that_could_be_two_tensors_is_refused_with_both(tmp_path: Path) -> None:
+    tensors = {f"{part}.{name}": array for part in ("encoder", "decoder") for name, array in gpt2_tensors().items()}
+    weights = Checkpoint.open(save(tmp_path, tensors))
+    with pytest.raises(KeyError, match=r"close to it: (encoder|decoder)\.wte\.weight, (encoder|decoder)\.wte\.weight"):
+        weights["wte.weight"]
+    assert "wte.weight" not in weights and "lm_head.weight" not in weights
+    np.testing.assert_array_equal(weights["decoder.wte.weight"], tensors["decoder.wte.weight"])
+
+
+# --- adapters, nanoGPT
+
+LORA = {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": np.zeros((2, 4))}
+ADAPTERS: dict[str, tuple[str, Tensors]] = {
+    "LoRA": ("adapter_model.safetensors", LORA),
+    "LoRA under another name": ("model.safetensors", LORA),
+    "IA3": ("adapter_model.safetensors", {"base_model.model.transformer.h.0.attn.c_attn.ia3_l": np.zeros(12)}),
+    "prompt tuning": ("adapter_model.safetensors", {"prompt_embeddings": np.zeros((8, 4))}),
+    "a model with LoRA unmerged": (
+        "model.safetensors",
+        {
+            f"base_model.model.transformer.{name}": array
+            for name, array in gpt2_tensors().items()
+            if "c_attn" not in name
+        }
+        | {"base_model.model.transformer.h.0.attn.c_attn.base_layer.weight": np.zeros((4, 12))}
+        | LORA,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_an_adapter_is_refused_as_one_with_the_way_out(tmp_path: Path, name: str) -> None:
+    filename, tensors = ADAPTERS[name]
+    save(tmp_path, tensors, filename, config={"model_type": "gpt2"})
+    weights = Checkpoint.open(tmp_path)
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+            need()
+
+
+def test_nanogpts_matrices_and_missing_biases_are_refused_with_the_reason(tmp_path: Path) -> None:
+    transposed = {
+        f"_orig_mod.transformer.{name}": array.T.copy() if ".c_" in name else array
+        for name, array in gpt2_tensors().items()
+    }
+    without_biases = {name: array for name, array in transposed.items() if not name.endswith(".bias")}
+    for tensors, reason in (
+        (transposed, "it is transposed"),
+        (without_biases, "model trained without them, as nanoGPT"),
+    ):
+        weights = Checkpoint.open(save(tmp_path, tensors))
+        with pytest.raises(CheckpointError, match=reason):
+            weights.parameter_names()
+        assert Embeddings(weights)([1, 2]).shape == (2, 4)
+
+
+# --- config.json
+
+GPT2_CONFIG = {"n_head": 2, **SIZES}
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "gpt2-of-a-company"])
+def test_a_derivative_whose_tensors_are_gpt2s_has_a_config(tmp_path: Path, model_type: str) -> None:
+    config = {"model_type": model_type, **GPT2_CONFIG}
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors(), config=config))
+    assert weights.config == config
+
+
+@pytest.mark.parametrize("config", [{}, {**GPT2_CONFIG, "n_layer": None}, {"n_head": 2}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"h.0.attn.bias": np.zeros((1, 1, 8, 8))}, {"score.weight": np.zeros((2, 4))}], ids=list
+)
+def test_another_model_type_needs_every_name_shape_and_size(tmp_path: Path, config: Any, more: Tensors) -> None:
+    config = {"model_type": "llama", **config}
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors() | more, config=config))
+    with pytest.raises(
+        CheckpointError, match=r"config\.json (is not of a GPT-2: its model_type is 'llama'|has the n_layer)"
+    ):
+        _ = weights.config
+
+
+@pytest.mark.parametrize("key", SIZES)
+def test_a_config_of_other_sizes_than_the_tensors_is_refused(tmp_path: Path, key: str) -> None:
+    weights = Checkpoint.open(save(tmp_path, gpt2_tensors(), config={**GPT2_CONFIG, key: SIZES[key] + 1}))
+    with pytest.raises(CheckpointError, match=rf"config\.json has the {key} {SIZES[key] + 1}, .* {SIZES[key]}$"):
+        _ = weights.config
