@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minigpt2.embeddings import Embeddings as Embeddings
     from minigpt2.hub import HubError as HubError
+    from minigpt2.model import GPT2 as GPT2
     from minigpt2.tokenizer import Tokenizer as Tokenizer
     from minigpt2.weights.checkpoint import Checkpoint as Checkpoint
     from minigpt2.weights.checkpoint import CheckpointError as CheckpointError
@@ -23,10 +24,11 @@ _ROOM_OF = {
     "Checkpoint": "weights.checkpoint",
     "CheckpointError": "weights.checkpoint",
     "Embeddings": "embeddings",
+    "GPT2": "model",
     "HubError": "hub",
     "Tokenizer": "tokenizer",
 }
-__all__ = ["Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
+__all__ = ["GPT2", "Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

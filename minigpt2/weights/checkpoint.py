@@ -15,7 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from numpy.typing import DTypeLike
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
 from minigpt2.weights.files import INDEX, WEIGHTS, Files, download_files, is_local, open_files, read_json_object
@@ -194,6 +195,14 @@ class Checkpoint(Mapping[str, Array]):
         """
         own_name = self._require(name)
         return self._files[own_name].blocks(own_name)
+
+    def read_into(self, name: str, out: NDArray[np.float32]) -> None:
+        """Fill a C-contiguous array of the tensor's shape with its numbers, which become float32.
+
+        Unlike `[]` it leaves nothing mapped in memory beside the array. Raises as `rows` does.
+        """
+        own_name = self._require(name)
+        self._files[own_name].read_into(own_name, out)
 
     def fetch(self, names: Iterable[str]) -> None:
         """Bring all of these tensors, if the checkpoint is remote: with few requests, and a bar on a terminal.

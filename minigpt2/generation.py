@@ -1,0 +1,345 @@
+"""From logits to text: choosing the next token, again and again; and what the model would say next, layer by layer.
+
+The choices are those of transformers' `generate`, in its order: temperature, then top-k, then top-p. Logits have the
+shape (texts, vocab_size). The functions whose first argument is a model are methods of `GPT2`.
+"""
+
+import operator
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minigpt2.embeddings import token_ids
+from minigpt2.inference.inputs import attention_mask_of, batch_of_ids
+
+if TYPE_CHECKING:
+    from minigpt2.model import GPT2
+
+Floats = NDArray[np.floating[Any]]
+Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+EndOfText = int | Sequence[int] | Literal["config"] | None
+Token = tuple[int, str, float]  # id, the token as GPT-2 writes it, probability
+
+# ---- choosing a token
+
+
+def probabilities(logits: Floats) -> NDArray[np.float64]:
+    """The softmax of logits, in float64, so that fifty thousand small numbers still make 1 together."""
+    exps = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return exps / exps.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def with_temperature(logits: Floats, temperature: float) -> Floats:
+    """Logits that make likely tokens likelier still (temperature below 1), or less so (above 1).
+
+    Raises:
+        ValueError: the largest is not finite then.
+    """
+    with np.errstate(over="ignore"):
+        scaled = logits / temperature
+    if not np.isfinite(scaled.max(axis=-1)).all():
+        raise ValueError(f"the largest logit divided by the temperature {temperature} is not a finite number")
+    return scaled
+
+
+def keep_top_k(logits: Floats, k: int) -> Floats:
+    """The `k` highest logits of each text, and those equal to the lowest of these; the others become -inf."""
+    k = min(k, logits.shape[-1])
+    lowest = np.partition(logits, -k, axis=-1)[:, -k, None]
+    return np.where(logits < lowest, logits.dtype.type(-np.inf), logits)
+
+
+def keep_top_p(logits: Floats, p: float) -> Floats:
+    """The likeliest tokens of each text, as few as together have the probability `p`; the others become -inf."""
+    ascending = np.argsort(logits, axis=-1, kind="stable")
+    sorted_probabilities = probabilities(np.take_along_axis(logits, ascending, axis=-1)).astype(np.float32)
+    # Added up in float64 and compared in float32, as torch does, so that sums right at the border fall alike.
+    cumulative = np.cumsum(sorted_probabilities, axis=-1, dtype=np.float64).astype(np.float32)
+    removed = cumulative <= np.float32(1 - p)
+    removed[:, -1] = False  # the likeliest stays, however small p is
+    kept = logits.copy()
+    np.put_along_axis(kept, ascending, np.where(removed, -np.inf, np.take_along_axis(kept, ascending, -1)), axis=-1)
+    return kept
+
+
+def draw(chances: NDArray[np.float64], random: np.random.Generator) -> Ids:
+    """One token id for each text, shape (texts,), drawn with the probabilities `chances`."""
+    cumulative = np.cumsum(chances, axis=-1)
+    points = random.random(len(chances)) * cumulative[:, -1]
+    # The first id whose cumulative probability is above the point: never one of probability 0.
+    return np.array([np.searchsorted(row, point, side="right") for row, point in zip(cumulative, points, strict=True)])
+
+
+class Choice:
+    """How the next token is chosen: the likeliest one, or one drawn at random.
+
+    Raises:
+        ValueError: an option is outside its range.
+    """
+
+    def __init__(self, do_sample: bool, temperature: float, top_k: int, top_p: float, seed: int | None) -> None:
+        if not 0 < temperature < np.inf:
+            raise ValueError(
+                f"temperature must be above 0, not {temperature}; do_sample=False takes the likeliest token"
+            )
+        if top_k < 0:
+            raise ValueError(f"top_k must be at least 1, or 0 for all tokens, not {top_k}")
+        if not 0 < top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
+        self._random = np.random.default_rng(seed) if do_sample else None
+        self._temperature, self._top_k, self._top_p = temperature, top_k, top_p
+
+    def chances(self, logits: Floats) -> NDArray[np.float64]:
+        """The probabilities with which each next token is drawn."""
+        logits = with_temperature(logits, self._temperature)
+        if self._top_k:
+            logits = keep_top_k(logits, self._top_k)
+        if self._top_p < 1:
+            logits = keep_top_p(logits, self._top_p)
+        return probabilities(logits)
+
+    def __call__(self, logits: Floats) -> Ids:
+        """The next token's id for each text, shape (texts,)."""
+        return logits.argmax(axis=-1) if self._random is None else draw(self.chances(logits), self._random)
+
+
+# ---- when a text ends
+
+
+class StopStrings:
+    """Notices which texts of a batch have come to one of these strings.
+
+    As in transformers, a string may begin in any token, the prompt's too, but some of it must lie in the last token.
+    """
+
+    def __init__(self, strings: Collection[str], model: "GPT2", prompt: Ids, mask: Mask) -> None:
+        texts = [strings] if isinstance(strings, str) else list(strings)
+        if not all(texts):
+            raise ValueError("a stop string must not be empty")
+        self._model = model
+        self._strings = [text.encode() for text in texts]
+        self._reach = max(map(len, self._strings), default=1) - 1  # so many bytes before the last token can matter
+        self._ends = [self._end(ids[counts]) for ids, counts in zip(prompt, mask, strict=True)]
+
+    def completed(self, ids: Ids) -> Mask:
+        """Which texts have come to a string with these tokens, one for each text: shape (texts,)."""
+        found = np.zeros(len(ids), bool)
+        if self._strings:
+            for text, token_id in enumerate(ids):
+                data = self._ends[text] + self._bytes(token_id)
+                found[text] = any(string in data for string in self._strings)
+                self._ends[text] = data[max(0, len(data) - self._reach) :]
+        return found
+
+    def _end(self, ids: Ids) -> bytes:
+        """The last bytes of a prompt: each token has at least one."""
+        data = b"".join(self._bytes(token_id) for token_id in ids[len(ids) - self._reach :])
+        return data[max(0, len(data) - self._reach) :]
+
+    def _bytes(self, token_id: int) -> bytes:
+        try:
+            return self._model.tokenizer.decode_bytes([token_id])
+        except ValueError:  # a row of `wte` that the vocabulary has no token for
+            return b""
+
+
+def end_of_text_ids(model: "GPT2", eos_token_id: EndOfText) -> Ids:
+    """The ids that end a text.
+
+    Raises:
+        TypeError, ValueError: one is not a token id.
+    """
+    if isinstance(eos_token_id, str):
+        if eos_token_id != "config":
+            raise ValueError(f"eos_token_id must be an id, several, None, or 'config', not {eos_token_id!r}")
+        return np.array(model.options.eos_token_ids, np.int64)
+    ids: ArrayLike = [] if eos_token_id is None else eos_token_id
+    return np.atleast_1d(token_ids(ids, model.options.vocab_size))
+
+
+# ---- texts, token by token
+
+
+def generate(
+    model: "GPT2",
+    ids: str | ArrayLike,
+    max_new_tokens: int = 20,
+    do_sample: bool = False,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    stop_strings: Collection[str] = (),
+    eos_token_id: EndOfText = "config",
+    attention_mask: ArrayLike | None = None,
+) -> Ids:
+    """Go on with a batch of texts; returns the ids of each, prompt and new ones, shape (texts, tokens).
+
+    As in transformers: the likeliest token comes next, or with `do_sample` one drawn at random after `temperature`,
+    `top_k` (0: all) and `top_p`. A text ends with an end-of-text token, by default the config's (None: never), or with
+    the token that completes a stop string; it is padded then, until all have ended or have `max_new_tokens` more.
+    `ids` may also be a text, and `attention_mask` is 0 where a batch is padded, on the left. An empty prompt starts
+    from `<|endoftext|>`. The same `seed` gives the same tokens.
+
+    Raises:
+        ValueError: the model has too few positions for so many tokens, or an option is outside its range.
+
+    >>> from minigpt2 import GPT2
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> GPT2(demonstration_weights()).generate("The meaning of life is", max_new_tokens=3).shape
+    (1, 8)
+    """
+    prompt, mask = _prompt(model, ids, attention_mask)
+    count = _positive("max_new_tokens", max_new_tokens)
+    if count > (room := tokens_left(model, prompt, mask)):
+        raise ValueError(f"the model's {model.options.n_positions} positions leave room for {room} tokens, not {count}")
+    choose = Choice(do_sample, temperature, top_k, top_p, seed)
+    stop = StopStrings(stop_strings, model, prompt, mask)
+    new = list(_steps(model, prompt, mask, count, choose, stop, end_of_text_ids(model, eos_token_id)))
+    return np.concatenate([prompt, np.stack(new, axis=1)], axis=1)
+
+
+def stream(
+    model: "GPT2",
+    ids: str | ArrayLike,
+    max_new_tokens: int = 20,
+    do_sample: bool = False,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int | None = None,
+    stop_strings: Collection[str] = (),
+    eos_token_id: EndOfText = "config",
+) -> Iterator[int]:
+    """The new ids that `generate` gives for one text, each as soon as it is chosen.
+
+    Where the model has no position left for another token the stream ends, with a warning.
+
+    Raises:
+        ValueError: there are several texts, one has more tokens than positions, or an option is outside its range.
+
+    >>> from minigpt2 import GPT2
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> model = GPT2(demonstration_weights())
+    >>> list(model.stream("Hello", max_new_tokens=3)) == model.generate("Hello", max_new_tokens=3)[0, 1:].tolist()
+    True
+    """
+    prompt, mask = _one_prompt(model, ids)
+    count, room = _positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
+    choose = Choice(do_sample, temperature, top_k, top_p, seed)
+    stop = StopStrings(stop_strings, model, prompt, mask)
+    steps = _steps(model, prompt, mask, min(count, room), choose, stop, end_of_text_ids(model, eos_token_id))
+
+    def new_ids() -> Iterator[int]:
+        given = 0
+        for new in steps:
+            given += 1
+            yield int(new[0])
+        if given == room < count:
+            warnings.warn(f"stopped after {room} of {count} tokens: the model has no more positions", stacklevel=2)
+
+    return new_ids()
+
+
+def tokens_left(model: "GPT2", prompt: Ids, mask: Mask) -> int:
+    """How many tokens can follow the longest prompt: each needs a position but the last, which is not read.
+
+    Raises:
+        ValueError: a prompt has more tokens than the model has positions.
+    """
+    longest, n_positions = int(mask.sum(axis=1).max()), model.options.n_positions
+    if longest > n_positions:
+        raise ValueError(f"{longest} tokens are more than the model's {n_positions} positions: cut the text")
+    return n_positions - longest + 1
+
+
+def _steps(
+    model: "GPT2", ids: Ids, mask: Mask | None, count: int, choose: Choice, stop: StopStrings, eos: Ids
+) -> Iterator[Ids]:
+    """The next token of each text, shape (texts,), again and again until `count` are made or all texts have ended."""
+    padding = next((i for i in (model.options.pad_token_id, *eos, *model.options.eos_token_ids) if i is not None), 0)
+    ended, cache = np.zeros(len(ids), bool), None
+    for _ in range(count):
+        output = model(ids, mask, cache, use_cache=True, logits_to_keep=1)
+        cache, mask = output.past_key_values, None  # the cache knows the mask
+        new = np.where(ended, padding, choose(output.logits[:, -1]))
+        yield new
+        ended |= np.isin(new, eos) | stop.completed(new)
+        if ended.all():
+            return
+        ids = new[:, None]  # (texts, 1)
+
+
+# ---- what would come next
+
+
+def next_tokens(model: "GPT2", ids: str | ArrayLike, k: int = 10) -> list[Token]:
+    """The `k` likeliest tokens after a text: their ids, the tokens as GPT-2 writes them, and their probabilities.
+
+    Raises:
+        ValueError: there are several texts, or `k` is below 1.
+
+    >>> from minigpt2 import GPT2
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> token_id, token, probability = GPT2(demonstration_weights()).next_tokens("The meaning of life is")[0]
+    """
+    prompt, _ = _one_prompt(model, ids)
+    return _likeliest(model, model(prompt, logits_to_keep=1).logits[0, -1], k)
+
+
+def logit_lens(model: "GPT2", ids: str | ArrayLike, k: int = 5) -> list[list[Token]]:
+    """What each layer would say next if it were the last: `next_tokens` for each of the `n_layer + 1` hidden states.
+
+    The first is that of the embeddings alone, the last the model's own answer. Every state goes through `ln_f` and the
+    head; the last has been through `ln_f` already. Raises as `next_tokens` does.
+    """
+    prompt, _ = _one_prompt(model, ids)
+    output = model(prompt, output_hidden_states=True, logits_to_keep=1)
+    assert output.hidden_states is not None
+    early = [model.head(model.ln_f(state[:, -1]))[0] for state in output.hidden_states[:-1]]
+    return [_likeliest(model, logits, k) for logits in (*early, output.logits[0, -1])]
+
+
+def _likeliest(model: "GPT2", logits: Floats, k: int) -> list[Token]:
+    chances = probabilities(logits)  # (vocab_size,)
+    best = np.argsort(-chances, kind="stable")[: _positive("k", k)]  # stable: the lower id first among equals
+    return [(int(i), _written(model, int(i)), float(chances[i])) for i in best]
+
+
+def _written(model: "GPT2", token_id: int) -> str:
+    """A token as GPT-2 writes it; nothing for a row of `wte` that the vocabulary has no token for."""
+    try:
+        return str(model.tokenizer.convert_ids_to_tokens(token_id))
+    except ValueError:
+        return ""
+
+
+# ---- what callers pass
+
+
+def _prompt(model: "GPT2", ids: str | ArrayLike, attention_mask: ArrayLike | None) -> tuple[Ids, Mask]:
+    """Ids and mask, both of shape (texts, tokens); a prompt without tokens starts from `<|endoftext|>`."""
+    given: Any = model.tokenizer.encode(ids) if isinstance(ids, str) else ids
+    if not np.size(given):
+        if (start := model.options.bos_token_id) is None:
+            raise ValueError("the prompt is empty, and the model has no bos_token_id to start from")
+        given, attention_mask = [start], None
+    prompt = batch_of_ids(given, model.options.vocab_size)
+    return prompt, attention_mask_of(attention_mask, None, prompt.shape)
+
+
+def _one_prompt(model: "GPT2", ids: str | ArrayLike) -> tuple[Ids, Mask]:
+    prompt, mask = _prompt(model, ids, None)
+    if len(prompt) > 1:
+        raise ValueError(f"give one text, not {len(prompt)}")
+    return prompt, mask
+
+
+def _positive(name: str, count: int) -> int:
+    if (number := operator.index(count)) < 1:
+        raise ValueError(f"{name} must be at least 1, not {count}")
+    return number

@@ -1,0 +1,386 @@
+"""GPT-2 in numpy: token ids → rows of `wte` and `wpe` → layers → logits of the next token.
+
+The equations stand here, the smallest first. Sources: "Language Models are Unsupervised Multitask Learners" (Radford et
+al., 2019), its published code (github.com/openai/gpt-2, src/model.py), and transformers' `GPT2LMHeadModel`, whose
+answers the tests compare with. Names are those of the checkpoint's tensors. In the shapes,
+
+    B texts in a batch          E = n_embd, numbers that a token is made of: 768 in the published gpt2
+    T tokens that are new       H = n_head, heads of each layer's attention: 12
+    S tokens, cached ones too   D = E / H, numbers a head: 64          V = vocab_size, tokens there are: 50257
+"""
+
+# mypy: disable-error-code=no-any-return
+# numpy's stubs give Any for most arithmetic.
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from math import nan, pi, sqrt
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from minigpt2 import Checkpoint, Tokenizer, generation
+from minigpt2.inference.cache import Cache
+from minigpt2.inference.fast import QUERIES, blocks_of_queries, load_parameters, product
+from minigpt2.inference.hooks import Hook, Hooks
+from minigpt2.inference.inputs import (
+    IGNORED_LABEL,
+    additive_mask,
+    attention_mask_of,
+    batch_of_ids,
+    kept_positions,
+    labels_of,
+    positions_of,
+)
+from minigpt2.inference.options import Options, read_options
+
+Array = NDArray[Any]  # of float32, wherever nothing else is said
+
+# ---- the equations
+
+
+def gelu(x: Array) -> Array:  # (...) -> (...)
+    """A gate that opens where x > 0: x times about the chance that a normal number is below x.
+
+    OpenAI's formula is x/2 · (1 + tanh u). Since (1 + tanh u)/2 = 1/(1 + exp(-2u)), one exp is enough.
+    """
+    u = sqrt(2 / pi) * (x + 0.044715 * (x * x * x))
+    with np.errstate(over="ignore"):  # exp may be infinite: then the gate is closed, x / inf = 0
+        return x / (1 + np.exp(-2 * u))
+
+
+def relu(x: Array) -> Array:  # (...) -> (...)
+    """x where it is positive, else 0: what some later GPT-2s have in gelu's stead."""
+    return np.maximum(x, 0)
+
+
+def softmax(scores: Array) -> Array:  # (..., S) -> (..., S)
+    """Scores as probabilities: positive, and 1 together. Less the maximum, no exp is too large."""
+    exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exps / exps.sum(axis=-1, keepdims=True)
+
+
+def layer_norm(x: Array, weight: Array, bias: Array, epsilon: float) -> Array:  # (..., E) -> (..., E)
+    """Each token's numbers shifted to mean 0 and scaled to variance 1, then scaled and shifted as was learned."""
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    return centred / np.sqrt(variance + epsilon) * weight + bias
+
+
+def linear(x: Array, weight: Array, bias: Array) -> Array:  # (..., inputs) -> (..., outputs)
+    """x @ weight + bias, the weight of shape (inputs, outputs)."""
+    return product(x, weight) + bias
+
+
+def attention_pattern(q: Array, k: Array, mask: Array) -> Array:  # -> (B, H, T, S)
+    """How much each query (B, H, T, D) looks at each key (B, H, S, D): the softmax of their products.
+
+    The mask (B or 1, 1, T, S) is 0 where a query may look, and very negative elsewhere.
+    """
+    return softmax(q @ k.swapaxes(-1, -2) + mask)
+
+
+def attention(q: Array, k: Array, v: Array, mask: Array) -> Array:  # -> (B, H, T, D)
+    """For each query, the mean of the values (B, H, S, D), weighted by how much it looks at their keys."""
+    return attention_pattern(q, k, mask) @ v
+
+
+def split_heads(x: Array, n_head: int) -> Array:  # (B, T, E) -> (B, H, T, D)
+    """Each token's numbers shared out among the heads: the first D are the first head's."""
+    return x.reshape(*x.shape[:2], n_head, -1).swapaxes(1, 2)
+
+
+def join_heads(x: Array) -> Array:  # (B, H, T, D) -> (B, T, E)
+    """The heads' numbers side by side again."""
+    return x.swapaxes(1, 2).reshape(x.shape[0], x.shape[2], -1)
+
+
+# ---- a layer
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer in one call of the model: its parts, such as `attn.c_attn`, and what the layers share in that call."""
+
+    index: int
+    parts: Mapping[str, tuple[Array, Array]]  # the weight and the bias of each
+    options: Options
+    mask: Array  # (B or 1, 1, T, S)
+    cache: Cache | None
+    hooks: Hooks
+    patterns: list[Array] | None  # collects (B, H, T, S) of each layer, if they were asked for
+
+    def norm(self, part: str, x: Array) -> Array:  # (B, T, E) -> (B, T, E)
+        """The layer norm of that name."""
+        return self.see(part, layer_norm(x, *self.parts[part], self.options.layer_norm_epsilon))
+
+    def linear(self, part: str, x: Array) -> Array:  # (B, T, inputs) -> (B, T, outputs)
+        """The linear map of that name."""
+        return linear(x, *self.parts[part])
+
+    def see(self, point: str, array: Array) -> Array:
+        """What the hook at this point of the layer makes of the array; without one, the array."""
+        return self.hooks(f"h.{self.index}.{point}", array)
+
+
+def self_attention(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
+    """Each token gathers from those before it: in every head it asks (q), is found (k), and gives (v)."""
+    q, k, v = np.split(layer.linear("attn.c_attn", x), 3, axis=-1)  # (B, T, E) each
+    q = layer.see("attn.q", split_heads(q, layer.options.n_head))  # (B, H, T, D)
+    k = layer.see("attn.k", split_heads(k, layer.options.n_head))
+    v = layer.see("attn.v", split_heads(v, layer.options.n_head))
+    if layer.cache is not None:
+        k, v = layer.cache.extended(layer.index, k, v)  # (B, H, S, D)
+    q = q * layer.options.attention_scale(layer.index)  # scales all scores, with less work
+    heads = attend(q, k, v, layer)  # (B, H, T, D)
+    return layer.see("attn.c_proj", layer.linear("attn.c_proj", join_heads(heads)))
+
+
+def attend(q: Array, k: Array, v: Array, layer: Layer) -> Array:  # -> (B, H, T, D)
+    """`attention` in blocks of queries; or at once, where the whole pattern is to be seen or changed."""
+    if layer.patterns is None and f"h.{layer.index}.attn.pattern" not in layer.hooks:
+        blocks = blocks_of_queries(len(q), q.shape[2], k.shape[2])
+        parts = [attention(q[:, :, i], k[:, :, j], v[:, :, j], layer.mask[:, :, i, j]) for i, j in blocks]
+        return np.concatenate(parts, axis=2)
+    pattern = layer.see("attn.pattern", attention_pattern(q, k, layer.mask))  # (B, H, T, S)
+    if layer.patterns is not None:
+        layer.patterns.append(pattern)
+    return pattern @ v
+
+
+def mlp(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
+    """Each token for itself: four times as many numbers, the negative ones shut off, and back to E."""
+    activation = relu if layer.options.activation_function == "relu" else gelu
+    x = layer.see("mlp.c_fc", layer.linear("mlp.c_fc", x))  # (B, T, 4E)
+    x = layer.see("mlp.act", activation(x))
+    return layer.see("mlp.c_proj", layer.linear("mlp.c_proj", x))
+
+
+def block(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
+    """A whole layer: what attention finds is added to each token, and then what the mlp finds."""
+    x = x + self_attention(layer.norm("ln_1", x), layer)
+    x = x + mlp(layer.norm("ln_2", x), layer)
+    return layer.hooks(f"h.{layer.index}", x)
+
+
+# ---- the loss
+
+
+def token_losses(logits: Array, labels: NDArray[np.int64]) -> Array:  # (N, V), (N,) -> (N,)
+    """How much each label surprised the model, in nats: minus the log of the probability that it gave to it."""
+    logits = logits - logits.max(axis=-1, keepdims=True)
+    return np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(len(labels)), labels]
+
+
+def mean_loss(logits: Array, labels: NDArray[np.int64]) -> float:  # (B, T, V), (B, T)
+    """The mean of the losses of all labels, each compared with the logits before it; without any, not a number."""
+    losses = []
+    for text_logits, text_labels in zip(
+        logits[:, :-1], labels[:, 1:], strict=True
+    ):  # a text at a time takes less memory
+        wanted = text_labels != IGNORED_LABEL
+        losses.append(token_losses(text_logits[wanted], text_labels[wanted]))
+    every = np.concatenate(losses).astype(np.float64)
+    return float(every.mean()) if every.size else nan
+
+
+# ---- the model
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a call of the model gives; what was not asked for is None."""
+
+    logits: Array  # (B, T, V), or fewer positions with `logits_to_keep`
+    loss: float | None = None  # the mean over all labels, in nats
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Array, ...] | None = None  # n_layer + 1 of (B, T, E); the last is after ln_f
+    attentions: tuple[Array, ...] | None = None  # n_layer of (B, H, T, S)
+
+
+class GPT2:
+    """GPT-2 with the weights of a checkpoint, in float32: call it with token ids for the logits of the next tokens.
+
+    `tokenizer` is what text goes through; by default GPT-2's own, where the model has enough tokens for it. All
+    parameters are read now.
+
+    Raises:
+        CheckpointError: this is not a GPT-2, its config asks for what is not supported, or its files have changed.
+        MemoryError: there is too little memory for the parameters.
+
+    >>> from minigpt2.weights.demonstration import demonstration_weights
+    >>> model = GPT2(demonstration_weights())
+    >>> model([[464, 3616, 286, 1204, 318]]).logits.shape
+    (1, 5, 50257)
+    """
+
+    generate = generation.generate
+    stream = generation.stream
+    next_tokens = generation.next_tokens
+    logit_lens = generation.logit_lens
+
+    def __init__(self, weights: Checkpoint, tokenizer: Tokenizer | None = None) -> None:
+        self.config = weights.config
+        self.options = read_options(weights)
+        parameters = load_parameters(weights)
+        self.wte, self.wpe = parameters["wte.weight"], parameters["wpe.weight"]  # (V, E), (positions, E)
+        self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
+        self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
+        self._layers = [_parts(parameters, f"h.{index}.") for index in range(self.options.n_layer)]
+        self._find_tokenizer: Callable[[], Tokenizer | None] = lambda: tokenizer
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] = "gpt2",
+        *,
+        revision: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        local_files_only: bool = False,
+    ) -> Self:
+        """The model in a directory, or one on the hub, downloaded unless it is cached; with its own tokenizer.
+
+        Raises as `Checkpoint.from_pretrained`.
+        """
+        options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        found = cls(Checkpoint.from_pretrained(model, **options))
+        found._find_tokenizer = partial(_tokenizer_of, model, **options)  # when text first asks for it
+        return found
+
+    def __repr__(self) -> str:
+        sizes = self.options
+        return f"<GPT2 of {sizes.n_layer} layers, {sizes.n_head} heads, {sizes.n_embd} wide, {sizes.vocab_size} tokens>"
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that text goes through.
+
+        Raises:
+            ValueError: none was given, and the model has too few tokens for GPT-2's.
+        """
+        if (own := self._find_tokenizer()) is not None:
+            return own
+        tokenizer = Tokenizer()
+        if len(tokenizer) > self.options.vocab_size:
+            counts = f"the model has {self.options.vocab_size} tokens and GPT-2's tokenizer {len(tokenizer)}"
+            raise ValueError(f"{counts}: pass the model's own, GPT2(weights, tokenizer=...)")
+        return tokenizer
+
+    def __call__(
+        self,
+        ids: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool = False,
+        output_hidden_states: bool = False,
+        output_attentions: bool = False,
+        logits_to_keep: int | ArrayLike = 0,
+        labels: ArrayLike | None = None,
+        hooks: Mapping[str, Hook] | None = None,
+    ) -> Output:
+        """The logits of the token after each of `ids`, which have the shape (B, T), or (T,) for one text.
+
+        The arguments mean what they mean in transformers, with one difference: positions always follow from
+        `attention_mask`, so that padding on the left changes nothing. The mask has the shape (B, S), cached tokens
+        first; without it every new token counts. What is computed at a padded token is finite and means nothing.
+
+        Args:
+            past_key_values: the cache of an earlier call, to which these tokens are added.
+            use_cache: make a cache, and return it as `past_key_values`.
+            logits_to_keep: how many of the last positions get logits, 0 for all; or an array of positions.
+            labels: ids of shape (B, T), -100 where there is none; each is compared with the logits before it.
+            hooks: functions by the name of a point (`minigpt2.inference.hooks` lists them). Each is called with the
+                array that was computed there, and may return another in its place.
+
+        Raises:
+            TypeError: an id is not an integer, or a hook not a function.
+            ValueError: an id is outside the vocabulary, there are more tokens than positions, a text is masked whole,
+                shapes do not fit, or there is no such point.
+        """
+        options = self.options
+        ids = batch_of_ids(ids, options.vocab_size)  # (B, T)
+        see = Hooks(hooks, options.n_layer)
+        cache = self._cache(past_key_values, len(ids)) if use_cache or past_key_values is not None else None
+        counts = attention_mask_of(attention_mask, cache, ids.shape)  # (B, S)
+        positions = positions_of(counts, ids.shape[1], options.n_positions)  # (B, T)
+        mask = additive_mask(counts, ids.shape[1])  # (B or 1, 1, T, S)
+        kept = kept_positions(logits_to_keep, ids.shape[1])
+        targets = None if labels is None else labels_of(labels, ids.shape, options.vocab_size, kept)
+        patterns: list[Array] | None = [] if output_attentions else None
+        states = []
+
+        x = see("embeddings", self.wte[ids] + self.wpe[positions])  # (B, T, E)
+        for index, parts in enumerate(self._layers):
+            states.append(x)
+            x = block(x, Layer(index, parts, options, mask, cache, see, patterns))
+        x = see("ln_f", self.ln_f(x))
+        states.append(x)
+        logits = self.head(x[:, kept])  # (B, T or fewer, V)
+
+        if cache is not None:
+            cache.mask = counts  # only now do the new tokens count: an interrupted call adds none
+        return Output(
+            logits,
+            None if targets is None else mean_loss(logits, targets),
+            cache,
+            tuple(states) if output_hidden_states else None,
+            tuple(patterns) if patterns is not None else None,
+        )
+
+    def ln_f(self, x: Array) -> Array:  # (..., E) -> (..., E)
+        """The layer norm after the last layer."""
+        return layer_norm(x, *self._ln_f, self.options.layer_norm_epsilon)
+
+    def head(self, x: Array) -> Array:  # (..., E) -> (..., V)
+        """The logits: each token's row of `lm_head` (in most models `wte` once more) times what came out of `ln_f`."""
+        return product(x, self.lm_head.T)
+
+    def token_losses(self, ids: ArrayLike) -> Array:
+        """The loss of each token but the first, given those before it, in nats: ids (B, T) give the shape (B, T - 1).
+
+        Logits are made for some positions at a time, so this takes less memory than a call. Raises as a call does.
+
+        >>> from minigpt2.weights.demonstration import demonstration_weights
+        >>> GPT2(demonstration_weights()).token_losses([[464, 3616, 286, 1204, 318]]).shape
+        (1, 4)
+        """
+        ids = batch_of_ids(ids, self.options.vocab_size)
+        states = self(ids, output_hidden_states=True, logits_to_keep=1).hidden_states
+        assert states is not None
+        x = states[-1][:, :-1].reshape(-1, self.options.n_embd)  # (B * (T - 1), E)
+        labels = ids[:, 1:].reshape(-1)
+        some = [slice(start, start + QUERIES) for start in range(0, len(x), QUERIES)]
+        losses = [token_losses(self.head(x[rows]), labels[rows]) for rows in some]
+        return np.concatenate([np.empty(0, np.float32), *losses]).reshape(len(ids), -1)
+
+    def _cache(self, cache: Cache | None, texts: int) -> Cache:
+        """The cache that was given, if it fits, or else a new one."""
+        shape = (self.options.n_layer, texts, self.options.n_head, self.options.n_embd // self.options.n_head)
+        if cache is None:
+            return Cache(*shape)
+        if not isinstance(cache, Cache):
+            raise TypeError(f"past_key_values must be what an earlier call returned, not {type(cache).__name__}")
+        if cache.shape != shape:
+            raise ValueError(f"past_key_values is for (layers, texts, heads, width) {cache.shape}, not {shape}")
+        return cache
+
+
+def _parts(parameters: Mapping[str, Array], prefix: str) -> dict[str, tuple[Array, Array]]:
+    """The weight and the bias of each part of a layer."""
+    names = [
+        name.removesuffix(".weight") for name in parameters if name.startswith(prefix) and name.endswith(".weight")
+    ]
+    return {name.removeprefix(prefix): (parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names}
+
+
+def _tokenizer_of(model: str | os.PathLike[str], **options: Any) -> Tokenizer | None:
+    """A model's own tokenizer; that of a file of weights is beside it. None where a directory has none."""
+    path = Path(model)
+    try:
+        return Tokenizer.from_pretrained(path.parent if path.is_file() else model, **options)
+    except FileNotFoundError:
+        return None
