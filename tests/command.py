@@ -65,14 +65,14 @@ def complaint(capsys: Capture, *arguments: object, status: int = 1) -> str:
     return printed.err
 
 
-def write_small_gpt2(directory: Path) -> dict[str, NDArray[np.float32]]:
+def write_small_gpt2(directory: Path, **metadata: str) -> dict[str, NDArray[np.float32]]:
     """Write a GPT-2 of random numbers as the published one is laid out: no prefix, with masks; its tensors."""
     generator = np.random.default_rng(0)
     tensors = {name: generator.standard_normal(shape, np.float32) for name, shape in gpt2_shapes(**SIZES).items()}
     mask = np.tril(np.ones((1, 1, 16, 16), np.float32))
     masks = {f"h.{layer}.attn.bias": mask for layer in range(SIZES["n_layer"])}
     directory.mkdir(parents=True, exist_ok=True)
-    save_file(tensors | masks, directory / "model.safetensors", metadata={"format": "pt"})
+    save_file(tensors | masks, directory / "model.safetensors", metadata={"format": "pt", **metadata})
     config = {"model_type": "gpt2", "n_head": 2, **SIZES}
     (directory / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return tensors

@@ -1,12 +1,15 @@
 """What several tests share: the package's own tokenizer, and text made to hurt one."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
+from minigpt2.weights.bundled import LABEL
+from tests.command import write_small_gpt2
 
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -58,3 +61,18 @@ def nobody_asks_the_hub(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     return Tokenizer()
+
+
+@pytest.fixture(scope="session")
+def small_bundled_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model that says it is the bundled one, and is smaller."""
+    directory = tmp_path_factory.mktemp("bundled")
+    write_small_gpt2(directory, minigpt2=LABEL)
+    return directory
+
+
+@pytest.fixture
+def offline(tmp_path: Path, small_bundled_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process no model is cached and the hub is out of reach; the bundled model is a small one."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty cache"))
+    monkeypatch.setattr("minigpt2.weights.bundled.DIRECTORY", small_bundled_model)

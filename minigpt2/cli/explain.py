@@ -2,7 +2,8 @@
 
 In the terminal each pretoken's merges are a tree, bytes at the top and tokens at the bottom, the ranks on the way;
 --steps lists them with the pairs that each was chosen from. With -o or --open it is a page to play with. The rows are
-GPT-2's, from the cache of downloads, or else read on the hub, if it answers soon.
+GPT-2's, from the cache of downloads or from the hub if it answers soon, or else those of the bundled model. Output of
+--json has rows only of GPT-2 or of the model that --model names.
 
   minigpt2 explain "The meaning of life is"
   minigpt2 explain "Your own sentence" --open
@@ -19,13 +20,15 @@ from typing import TYPE_CHECKING
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
-from minigpt2.cli.model_option import add_model, open_at_hand
+from minigpt2.cli.model_option import SOON, add_model, open_both, open_or_bundled
 from minigpt2.cli.text import add_text, read_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minigpt2.explain import Trace
 
-NO_ROWS = "The rows of wte are shown once GPT-2's weights are there: `minigpt2 download` (548 MB)."
+NO_ROWS = "GPT-2's weights are not at hand, so there are no rows; `--model bundled` has rows and needs no network"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +51,11 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--open opens the page, which goes neither with --json nor with --steps")
     text = read_text(options)
     trace_of = partial(explain, text=text, allowed_special=() if options.ordinary else "all")
-    tokenizer, weights = open_at_hand(options, lambda tokenizer, weights: trace_of(tokenizer, weights=weights))
-    trace = trace_of(tokenizer, weights=weights)
+    if options.json and options.model is None:
+        trace = _trace_without_bundled_rows(options, trace_of)
+    else:
+        tokenizer, weights = open_or_bundled(options, lambda tokenizer, weights: trace_of(tokenizer, weights=weights))
+        trace = trace_of(tokenizer, weights=weights)
     if options.json:
         streams.print_json(trace.to_json())
     elif options.output or options.open:
@@ -58,14 +64,25 @@ def run(options: argparse.Namespace) -> None:
         _show(trace, options.steps)
 
 
+def _trace_without_bundled_rows(options: argparse.Namespace, trace_of: "Callable[..., Trace]") -> "Trace":
+    """The trace with GPT-2's rows, or with none: JSON has no label that tells the bundled model's from GPT-2's."""
+    from minigpt2 import HubError, Tokenizer
+
+    options.model = "gpt2"
+    try:
+        tokenizer, weights = open_both(options, timeout=SOON)
+        return trace_of(tokenizer, weights=weights)
+    except HubError:
+        streams.note(NO_ROWS)
+        return trace_of(Tokenizer())
+
+
 def _show(trace: "Trace", steps: bool) -> None:
     from minigpt2.explain.terminal import render
 
     width = shutil.get_terminal_size(fallback=(100, 24)).columns
     for line in render(trace, width=max(width, 20), colour=_has_colours(), steps=steps):
         print(line)
-    if trace.rows is None:
-        print(f"\n{NO_ROWS}")
 
 
 def _has_colours() -> bool:

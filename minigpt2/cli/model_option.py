@@ -17,12 +17,16 @@ SOON = 3.0  # seconds that a hub may take where the command can do without it
 
 
 def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> None:
-    """Let a command be told which model to work on."""
+    """Let a command be told which model to work on.
+
+    `default` is None for a command that may take the bundled model where GPT-2 is not at hand.
+    """
     parser.add_argument(
         "--model",
         metavar="NAME_OR_PATH",
         default=default,
-        help="a model on the hub, a directory or a .safetensors file (default: gpt2)",
+        help="a model on the hub, a directory, a .safetensors file, or bundled: the small model that comes with"
+        " minigpt2 (default: gpt2)",
     )
     parser.add_argument("--revision", help="the model's branch, tag or commit on the hub (default: main)")
 
@@ -30,7 +34,10 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> 
 def open_tokenizer(options: argparse.Namespace, local_files_only: bool = False) -> "Tokenizer":
     """The model's tokenizer; that of a file is the one beside it. Raises as `Tokenizer.from_pretrained`."""
     from minigpt2 import Tokenizer
+    from minigpt2.weights import bundled
 
+    if options.model == bundled.NAME:
+        return Tokenizer()
     path = Path(options.model)
     model = path.parent if path.is_file() else options.model
     return Tokenizer.from_pretrained(model, revision=options.revision, local_files_only=local_files_only)
@@ -39,13 +46,16 @@ def open_tokenizer(options: argparse.Namespace, local_files_only: bool = False) 
 def open_weights(
     options: argparse.Namespace, local_files_only: bool = False, timeout: float = ANSWER_SECONDS
 ) -> "Checkpoint":
-    """The model's weights: of a path, or from the cache, or else read on the hub by the byte range.
+    """The model's weights: the bundled ones, those of a path, or from the cache, or else read on the hub by the range.
 
     `timeout` is how many seconds the hub may take for its first answer. Raises as `Checkpoint.from_pretrained` and
     `Checkpoint.remote`.
     """
     from minigpt2 import Checkpoint, HubError
+    from minigpt2.weights import bundled
 
+    if options.model == bundled.NAME:
+        return Checkpoint.bundled()
     try:
         return Checkpoint.from_pretrained(options.model, revision=options.revision, local_files_only=True)
     except HubError:
@@ -83,60 +93,39 @@ def open_both(
         return Tokenizer(), weights
 
 
-def open_cached(options: argparse.Namespace) -> "tuple[Tokenizer, Checkpoint | None]":
-    """The model that was asked for, or else gpt2, with its weights if they are at hand: the hub is never asked.
-
-    Raises:
-        HubError: the model that was asked for is not in the cache.
-        CheckpointError: its weights are damaged, or no GPT-2's.
-    """
-    from minigpt2 import HubError, Tokenizer
-
-    if options.model is not None:
-        return open_both(options, local_files_only=True)
-    options.model = "gpt2"
-    try:
-        return open_both(options, local_files_only=True)
-    except HubError:
-        return Tokenizer(), None
-
-
-def open_at_hand(
-    options: argparse.Namespace, needed: "Callable[[Tokenizer, Checkpoint], object]"
-) -> "tuple[Tokenizer, Checkpoint | None]":
-    """The model that was asked for, or else gpt2, with its weights if they can be had soon.
+def open_or_bundled(
+    options: argparse.Namespace,
+    needed: "Callable[[Tokenizer, Checkpoint], object] | None" = None,
+    *,
+    labelled: bool = True,
+    local_files_only: bool = False,
+) -> "tuple[Tokenizer, Checkpoint]":
+    """The model that was asked for. Without `--model`: gpt2, or the bundled model where gpt2 cannot be had soon.
 
     `needed` reads on the hub what the command will show, so that a failure is found out before anything is shown.
-
-    Raises:
-        HubError: the model that was asked for cannot be had.
-        CheckpointError: its weights are damaged, or no GPT-2's.
+    `labelled` is False for output such as JSON, which does not say that its numbers are the bundled model's: there
+    gpt2 is needed. Afterwards `options.model` is the name of the model that was opened. Raises as `open_both`.
     """
-    from minigpt2 import HubError, Tokenizer
+    from minigpt2 import HubError
+    from minigpt2.weights import bundled
 
-    if options.model is not None:
-        return open_both(options)
-    options.model = "gpt2"
+    was_asked_for = options.model is not None
+    options.model = options.model or "gpt2"
+    if was_asked_for or not labelled:
+        return open_both(options, local_files_only)
     try:
-        tokenizer, weights = open_both(options, timeout=SOON)
-        if weights.commit is not None:
+        tokenizer, weights = open_both(options, local_files_only, timeout=SOON)
+        if needed is not None and weights.commit is not None:
             needed(tokenizer, weights)
         return tokenizer, weights
     except HubError:
-        options.remote = None
-        return Tokenizer(), None
-
-
-def is_random(weights: "Checkpoint") -> bool:
-    """Whether these are the demonstration weights, whose numbers mean nothing."""
-    from minigpt2.weights.demonstration import is_demonstration
-
-    return is_demonstration(weights)
+        options.model, options.revision, options.remote = bundled.NAME, None, None
+        return open_both(options)
 
 
 def print_label(weights: "Checkpoint") -> None:
-    """Print the label that must stand above every table of demonstration weights; nothing for other weights."""
-    from minigpt2.weights.demonstration import BANNER
+    """Print what must stand above every table of the bundled model's numbers; nothing for other weights."""
+    from minigpt2.weights.bundled import LABEL, is_bundled
 
-    if is_random(weights):
-        print(f"  {BANNER}")
+    if is_bundled(weights):
+        print(LABEL)

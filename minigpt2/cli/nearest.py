@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table, quoted
-from minigpt2.cli.model_option import add_model, open_both, print_label
+from minigpt2.cli.model_option import add_model, open_or_bundled, print_label
 from minigpt2.cli.numbers import positive
 from minigpt2.cli.text import argument
 from minigpt2.cli.tokens import name
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token.add_argument("--id", type=int, metavar="N", help="one token, by its id")
     parser.add_argument("-k", type=positive, default=10, metavar="K", help="how many (default: 10)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
-    add_model(parser)
+    add_model(parser, default=None)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from minigpt2 import Embeddings
 
     text = None if options.token is None else argument(options.token)
-    tokenizer, weights = open_both(options)
+    tokenizer, weights = open_or_bundled(options, labelled=not options.json)
     token_id = options.id if text is None else _one_token(tokenizer, text)
     found = [
         (other, *name(tokenizer, other), cosine) for other, cosine in Embeddings(weights).nearest(token_id, options.k)

@@ -1,14 +1,14 @@
-"""The page of `minigpt2 explain` with a live box for text: tokens as you type.
+"""The page of `minigpt2 explain` with a box for text: it follows as you type.
 
-It is served on 127.0.0.1, to this machine alone; nothing that is typed leaves it or is kept. The rows are shown where
-GPT-2's weights are in the cache of downloads; nothing is downloaded.
+It is served on 127.0.0.1, to this machine only; nothing that is typed leaves the machine or is kept. The rows are
+GPT-2's where its weights are in the cache of downloads, or else those of the bundled model; nothing is downloaded.
 
   minigpt2 serve
 """
 
 import argparse
 
-from minigpt2.cli.model_option import add_model, open_cached
+from minigpt2.cli.model_option import add_model, open_or_bundled
 from minigpt2.cli.tour import PROMPT
 
 PORT = 8765
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     """Serve the page until it is interrupted."""
     from minigpt2.explain.server import ExplainServer
 
-    tokenizer, weights = open_cached(options)
+    tokenizer, weights = open_or_bundled(options, local_files_only=True)
     with ExplainServer(options.port, tokenizer, weights, PROMPT) as server:
         print(f"{server.url}  (Ctrl-C ends it)", flush=True)
         try:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from minigpt2.cli.columns import Row, print_table, value_cells, value_headings
 from minigpt2.cli.embed import embedding_header, embedding_rows
 from minigpt2.cli.lesson import odd_tokens, why_bytes, why_ranks, why_spaces
-from minigpt2.cli.model_option import add_model, is_random, open_at_hand, print_label
+from minigpt2.cli.model_option import add_model, open_or_bundled, print_label
 from minigpt2.cli.params import HEADER as PARAMETERS_HEADER
 from minigpt2.cli.params import parameter_rows, remarks, total
 from minigpt2.cli.prose import heading, say
 from minigpt2.cli.text import argument
 from minigpt2.cli.tokens import HEADER as TOKENS_HEADER
 from minigpt2.cli.tokens import name, token_rows
+from minigpt2.weights.bundled import is_bundled
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint, Embeddings, Tokenizer
@@ -40,6 +41,7 @@ PUBLISHED_ROWS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("prompt", nargs="?", default=PROMPT, metavar="PROMPT", help=f"any text (default: {PROMPT!r})")
+    parser.add_argument("--no-pause", action="store_true", help="do not wait for Enter between the steps")
     add_model(parser, default=None)
 
 
@@ -65,21 +67,19 @@ def run(options: argparse.Namespace) -> None:
 def _model(options: argparse.Namespace, prompt: str) -> "tuple[Tokenizer, Checkpoint]":
     """The model that was asked for, or else gpt2, or else the demonstration weights."""
     from minigpt2 import Embeddings
-    from minigpt2.weights.demonstration import demonstration_weights
 
     def rows_shown(tokenizer: "Tokenizer", weights: "Checkpoint") -> None:
         embeddings = Embeddings(weights)
         embeddings.tokens([*range(min(5, len(embeddings.wte))), *_ends_of_wte(embeddings), *tokenizer.encode(prompt)])
 
-    tokenizer, weights = open_at_hand(options, rows_shown)
-    return tokenizer, demonstration_weights() if weights is None else weights
+    return open_or_bundled(options, rows_shown)
 
 
 def _opening(prompt: str, weights: "Checkpoint") -> None:
     print("FROM A PROMPT TO VECTORS, IN FIVE STEPS")
     print()
     print(f"prompt:  {prompt!r}")
-    if not is_random(weights):
+    if not is_bundled(weights):
         print(f"weights: {weights.path}")
         return
     print("weights: GPT-2's are neither in the cache of downloads nor in reach on the hub, so this tour runs on")
@@ -108,7 +108,7 @@ def _list_parameters(weights: "Checkpoint") -> None:
         The first is all this tour needs: wte, the word token embeddings. wpe holds the position embeddings, h.0 and
         so on are the layers."""
     )
-    if is_random(weights):
+    if is_bundled(weights):
         say("GPT-2 itself has 148 parameters, 124,439,808 numbers: 12 layers, and rows of 768.")
 
 
@@ -123,7 +123,7 @@ def _show_wte(tokenizer: "Tokenizer", weights: "Checkpoint", embeddings: "Embedd
         the number of its row: nothing else connects the two. Training has put tokens that are used alike near each
         other (`minigpt2 nearest " life"`)."""
     )
-    if is_random(weights):
+    if is_bundled(weights):
         print()
         print("  GPT-2's own rows 0 to 2, as published:")
         print_table([">id", "token", *value_headings(768)], PUBLISHED_ROWS, "  ")
@@ -228,7 +228,7 @@ def _try_next(weights: "Checkpoint", model: str) -> None:
         [f'minigpt2 nearest " life"{same}', "what lies near a row"],
         [f'minigpt2 embed "The meaning of life is" -o rows.npy{same}', "the rows, for numpy"],
     ]
-    if is_random(weights):
+    if is_bundled(weights):
         commands.insert(0, ["minigpt2 download", "GPT-2's own weights (548 MB), which the last two need"])
     print_table(["command", "what it shows"], commands, "  ")
 

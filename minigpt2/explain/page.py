@@ -118,7 +118,7 @@ def _pretoken(pretoken: Pretoken) -> dict[str, Any]:
 
 def _rows(trace: Trace, rows: Rows) -> dict[str, Any]:
     return {
-        "demonstration": rows.demonstration,
+        "label": rows.label,
         "wte": _place(rows.wte),
         "wpe": _place(rows.wpe),
         "count": len(rows.tokens[:MOST_ROWS]),

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from minigpt2.embeddings import Embeddings
 from minigpt2.tokenizer import Tokenizer
+from minigpt2.weights.bundled import LABEL, is_bundled
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.demonstration import is_demonstration
 
 #: How many neighbours are looked for, and of how many of a text's different tokens: each costs a pass over `wte`.
 NEIGHBOURS: Final = 6
@@ -84,11 +84,11 @@ class Rows:
     `tokens` is `wte[ids]`, `positions` is `wpe[0:T]`, and `sums` is what enters the first layer, transformers'
     `hidden_states[0]`: each of shape (T, n_embd). The places say where in the files they were read. `neighbours` are
     those of each of the text's first `MOST_WITH_NEIGHBOURS` different tokens, best first; there are none of a remote
-    checkpoint, which would have to bring all of `wte`.
+    checkpoint, which would have to bring all of `wte`. `label` is what must be said wherever numbers are shown.
     """
 
     checkpoint: str
-    demonstration: bool
+    label: str | None
     wte: Place
     wpe: Place
     tokens: NDArray[Any]
@@ -124,7 +124,7 @@ class RowReader:
         neighbours = {token_id: self._nearest(token_id) for token_id in searched}
         return Rows(
             checkpoint=str(self._weights.path),
-            demonstration=is_demonstration(self._weights),
+            label=LABEL if is_bundled(self._weights) else None,
             wte=wte,
             wpe=wpe,
             tokens=self._embeddings.tokens(ids),

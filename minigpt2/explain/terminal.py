@@ -11,7 +11,6 @@ from minigpt2.explain.rows import Rows
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Pretoken, Token, Trace, replay
 from minigpt2.explain.tree import draw
 from minigpt2.pretokenize import BRANCHES
-from minigpt2.weights.demonstration import BANNER
 
 #: Of a longer text only the beginning is shown, and that is said.
 MOST_TOKENS: Final = 1000
@@ -191,8 +190,8 @@ def _hanging(start: str, words: Sequence[str], width: int, separator: str) -> It
 def _rows(trace: Trace, rows: Rows, width: int, paint: _Paint) -> Iterator[str]:
     yield ""
     yield f"{rows.wte.name}: {rows.wte.dtype} {rows.wte.shape}, {rows.wte.row_size:,} bytes a row, in {rows.wte.file}"
-    if rows.demonstration:
-        yield BANNER
+    if rows.label is not None:
+        yield rows.label
     first = {token.id: (place, token) for place, token in reversed([*enumerate(trace.tokens[: len(rows.tokens)])])}
     shown = sorted(first.values(), key=lambda each: each[0])[:MOST_PRETOKENS]
     header = ["id", "token", "bytes of the file", "first values", "nearest tokens"]

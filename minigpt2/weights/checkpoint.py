@@ -91,9 +91,12 @@ class Checkpoint(Mapping[str, Array]):
         if is_local(model):
             return cls.open(model)
         from minigpt2 import hub
+        from minigpt2.weights import bundled
 
         name = os.fspath(model)
-        weights = cls.open(download_files(name, revision, cache_dir, local_files_only))
+        with bundled.named_as_a_way_out(name):
+            path = download_files(name, revision, cache_dir, local_files_only)
+        weights = cls.open(path)
         with suppress(HubError):  # only `config` needs it, and says so
             weights._config_path = hub.fetch(
                 name,
@@ -103,6 +106,13 @@ class Checkpoint(Mapping[str, Array]):
                 local_files_only=local_files_only,
             )
         return weights
+
+    @classmethod
+    def bundled(cls) -> Self:
+        """Open the small GPT-2 that the package carries: no download, no network. It is not OpenAI's GPT-2."""
+        from minigpt2.weights import bundled
+
+        return cls.open(bundled.DIRECTORY)
 
     @classmethod
     def remote(
@@ -128,9 +138,11 @@ class Checkpoint(Mapping[str, Array]):
         if is_local(model):
             raise ValueError(f"{model!r} is a path on this machine: Checkpoint.open reads it")
         from minigpt2 import hub
+        from minigpt2.weights import bundled
         from minigpt2.weights.files import remote_files
 
-        path, files, commit = remote_files(model, revision, cache_dir, timeout)
+        with bundled.named_as_a_way_out(model):
+            path, files, commit = remote_files(model, revision, cache_dir, timeout)
         weights = cls(path, files, lambda: hub.fetch(model, "config.json", revision=commit, cache_dir=cache_dir))
         weights.commit = commit
         return weights

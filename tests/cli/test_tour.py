@@ -15,18 +15,12 @@ from minigpt2.cli.lesson import COMPOUND, SAMPLES, SPELLINGS, longest_first
 from minigpt2.explain import explain
 from minigpt2.explain.oddities import oddities
 from minigpt2.explain.tree import draw
-from minigpt2.weights.demonstration import demonstration_weights
+from minigpt2.weights.bundled import LABEL
 from tests.command import environment, one_line, run, write_small_gpt2
 from tests.hub_server import Hub
 from tests.parity.references import transformers_tokenizer
 
-LABEL = "*** DEMONSTRATION WEIGHTS, random numbers, not GPT-2's ***"
-HEADER_OF_WEIGHTS = re.compile(r" *(name +dtype|id +token +0 |position +id +token +0 )")
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty cache"))
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +43,9 @@ def test_it_takes_the_articles_prompt_through_five_steps(capsys: pytest.CaptureF
     assert "WHAT TO TRY NEXT" in output
 
 
-def test_without_gpt2s_weights_every_table_of_weights_is_labelled(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = tour(capsys).splitlines()
-    headers = [place for place, line in enumerate(lines) if HEADER_OF_WEIGHTS.match(line)]
-    published = [place for place in headers if "GPT-2's own rows 0 to 2, as published" in lines[place - 1]]
-    assert len(published) == 1
-    assert len(headers) == 4 + 1
-    assert all(LABEL in lines[place - 1] for place in headers if place not in published)
-
-
-def test_the_demonstration_rows_are_those_of_the_demonstration_weights(capsys: pytest.CaptureFixture[str]) -> None:
-    wte = demonstration_weights()["wte.weight"]
-    row = re.search(r"^ +4 +318  Ġis +(.*)$", tour(capsys).partition("\n5. ")[2], re.M)
-    assert row is not None
-    assert row[1].split() == [*map(str, wte[318, :3]), "…", *map(str, wte[318, -3:])]
-
-
 def test_the_weights_of_a_model_are_shown_without_the_label(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tour(capsys, "--model", str(model))
-    assert "DEMONSTRATION" not in output
+    assert LABEL not in output
     assert "as published" not in output
     assert "minigpt2 download" not in output
     assert str(model) in output
@@ -86,7 +64,7 @@ def test_an_empty_prompt_has_no_tokens_and_no_rows(capsys: pytest.CaptureFixture
     output = tour(capsys, "")
     assert "The prompt is empty, and so is its list of tokens." in output
     assert "as an array: [[]], int64, shape (1, 0)" in output
-    assert "No ids, no rows: an array of shape (0, 16)." in output
+    assert "No ids, no rows: an array of shape (0, 8)." in output
 
 
 def test_a_prompt_longer_than_the_model_takes_is_shown_by_its_ends(
@@ -126,7 +104,7 @@ def test_where_gpt2s_weights_are_not_cached_it_reads_the_rows_that_it_shows_on_t
         assert run("tour", env=environment(HF_HOME=str(tmp_path))).stdout == finished.stdout, "offline, the second time"
         assert hub.sent_bytes < 40_000 and len(hub.requests) == asked
         other = run("tour", "something else", env=environment(HF_HOME=str(tmp_path)))
-    assert "DEMONSTRATION" not in finished.stdout.decode()
+    assert LABEL not in finished.stdout.decode()
     assert str(write_small_gpt2(tmp_path / "again")["wte.weight"][464, 0]) in finished.stdout.decode()
     assert re.search(r"gpt2: read [\d,]+ bytes from the hub instead of [\d,]+", one_line(finished.stderr))
     assert LABEL in other.stdout.decode(), "rows that are not here, and nobody to ask"
@@ -141,7 +119,7 @@ def test_gpt2s_weights_are_shown_once_they_are_cached(model: Path, tmp_path: Pat
         output = run("tour", env=online).stdout.decode()
         assert len(hub.requests) == asked
     wte = write_small_gpt2(tmp_path / "again")["wte.weight"]
-    assert "DEMONSTRATION" not in output
+    assert LABEL not in output
     assert str(np.float32(wte[464, 0])) in output
 
 

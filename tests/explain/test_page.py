@@ -18,7 +18,7 @@ from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
 from minigpt2.explain import explain
 from minigpt2.explain.page import page
-from minigpt2.weights.demonstration import LABEL, demonstration_weights
+from minigpt2.weights.bundled import LABEL
 from minigpt2.weights.gpt2_layout import gpt2_shapes
 from tests.command import Capture, answer, complaint, run, write_small_gpt2
 from tests.conftest import hurtful_texts
@@ -33,9 +33,7 @@ PARAGRAPH = (
 )
 
 
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty cache"))
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +125,14 @@ def test_a_page_holds_so_much_of_a_long_text_and_says_what_it_leaves_out(tokeniz
 # ---- the command
 
 
-def test_the_command_writes_the_page(tokenizer: Tokenizer, tmp_path: Path, capsys: Capture) -> None:
+def test_the_command_writes_the_page(
+    tokenizer: Tokenizer, tmp_path: Path, small_bundled_model: Path, capsys: Capture
+) -> None:
     path = tmp_path / "page.html"
     assert answer(capsys, "explain", "The meaning of life is", "-o", path) == f"{path}\n"
-    assert path.read_text("utf-8") == page(explain(tokenizer, "The meaning of life is"))
+    assert path.read_text("utf-8") == page(
+        explain(tokenizer, "The meaning of life is", Checkpoint.open(small_bundled_model))
+    )
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -228,8 +230,8 @@ def test_a_checkpoint_and_embeddings_show_themselves_in_a_notebook(weights: Chec
     assert "50257 tokens" in shown
 
 
-def test_demonstration_weights_say_so_in_a_notebook() -> None:
-    weights = demonstration_weights()
+def test_the_bundled_model_says_so_in_a_notebook(small_bundled_model: Path) -> None:
+    weights = Checkpoint.open(small_bundled_model)
     assert LABEL in unescape(weights._repr_html_())
     assert LABEL in unescape(Embeddings(weights)._repr_html_())
 

@@ -14,16 +14,14 @@ from minigpt2.explain import explain
 from minigpt2.explain.characters import display_width, segments, visible
 from minigpt2.explain.terminal import MOST_PRETOKENS, MOST_TOKENS, render
 from minigpt2.explain.tree import draw
-from minigpt2.weights.demonstration import demonstration_weights
+from minigpt2.weights.bundled import LABEL
 from tests.command import Capture, answer, command, complaint, environment, one_line, run, write_small_gpt2
 from tests.conftest import hurtful_texts
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty cache"))
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 # ---- what is shown of characters
@@ -176,21 +174,22 @@ def test_rows_are_shown_with_their_bytes_and_neighbours(tokenizer: Tokenizer, tm
     assert line == f"1204  ·life  {begin:,} to {end:,}   {values} …  {first}"
 
 
-def test_rows_of_demonstration_weights_are_labelled(tokenizer: Tokenizer) -> None:
-    lines = list(render(explain(tokenizer, "life", demonstration_weights())))
-    header = next(place for place, line in enumerate(lines) if line.startswith("id "))
-    assert lines[header - 1] == "*** DEMONSTRATION WEIGHTS, random numbers, not GPT-2's ***"
+def test_rows_of_the_bundled_model_are_labelled(tokenizer: Tokenizer, small_bundled_model: Path) -> None:
+    lines = list(render(explain(tokenizer, "life", Checkpoint.open(small_bundled_model))))
+    header = next(index for index, line in enumerate(lines) if line.startswith("id "))
+    assert lines[header - 1] == LABEL
 
 
 # ---- the command
 
 
-def test_the_command_shows_the_trace_and_how_to_get_the_rest(tokenizer: Tokenizer, capsys: Capture) -> None:
+def test_the_command_shows_the_trace(
+    tokenizer: Tokenizer, small_bundled_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     shown = answer(capsys, "explain", "The meaning of life is")
-    assert shown.splitlines()[:-2] == list(render(explain(tokenizer, "The meaning of life is"), width=100))
-    assert shown.endswith(
-        "\n\nThe rows of wte are shown once GPT-2's weights are there: `minigpt2 download` (548 MB).\n"
-    )
+    trace = explain(tokenizer, "The meaning of life is", Checkpoint.open(small_bundled_model))
+    assert shown.splitlines() == list(render(trace, width=100))
 
 
 def test_the_command_shows_rows_of_a_model(tmp_path: Path, capsys: Capture) -> None:

@@ -8,7 +8,7 @@ function drawFile(data) {
   const different = [...new Set(data.ids)];
   const first = different.length ? different[0] : 0;
   byId("file-body").replaceChildren(
-    ...demonstrationNote(data.rows),
+    ...labelOf(data.rows),
     make("p", {}, `${wte.file} has ${number(wte.fileSize)} bytes. ${wte.name}, ${wte.dtype} ${wte.shape.map(number).join(" × ")}, is bytes ${number(wte.begin)} to ${number(wte.end)}: row i begins at byte ${number(wte.begin)} + i × ${number(wte.rowSize)}.`),
     fileMap(data, different.slice(0, MOST_PLACES)),
     placeTable(data, different),

@@ -9,7 +9,7 @@ function drawNear(data) {
   const ids = [...new Set(data.ids.slice(0, data.rows.wpe.shape[0]))].filter((id) => id in data.rows.neighbours);
   const all = new Set(data.ids).size;
   byId("near-body").replaceChildren(
-    ...demonstrationNote(data.rows),
+    ...labelOf(data.rows),
     !ids.length
       ? make("p", { class: "note" }, "Neighbours are looked for in all of wte, which these weights would have to bring over the network: minigpt2 download gets it.")
       : make("p", {}, `The tokens whose rows of wte point most nearly the same way, by the cosine of the two rows.${ids.length < all ? ` Looked for were those of the first ${number(ids.length)} different tokens, of ${number(all)}.` : ""}`),

@@ -17,7 +17,7 @@ function drawRows(data) {
   const some = data.rows.count < data.counts.tokens ? `the first ${number(data.rows.count)} tokens, ` : "";
   const values = data.rows.values === width ? `all ${width} values of each row` : `the first ${data.rows.values} of the ${number(width)} values of each row`;
   body.replaceChildren(
-    ...demonstrationNote(data.rows),
+    ...labelOf(data.rows),
     make("p", {}, `A token’s id is the number of its row in ${wte.name}, ${number(wte.shape[0])} rows of ${number(width)} numbers; its position’s row in ${wpe.name} is added. The sum enters the first layer. Shown are ${some}${values}.`),
     make("p", { class: "readout", id: "readout", role: "status" }),
     make("div", { class: "heats" },
@@ -34,8 +34,8 @@ function howToGetRows() {
     make("pre", { tabindex: 0, "aria-label": "Commands" }, "minigpt2 download\nminigpt2 explain \"Your text\" -o page.html"));
 }
 
-const demonstrationNote = (rows) =>
-  rows.demonstration ? [make("p", { class: "warning" }, "*** DEMONSTRATION WEIGHTS, random numbers, not GPT-2’s ***")] : [];
+// What must be said wherever numbers of the bundled model are shown.
+const labelOf = (rows) => (rows.label ? [make("p", { class: "warning" }, rows.label)] : []);
 
 // The numbers travel as the bytes of an array, so that they are the library’s to the last bit.
 function readRows(rows) {

@@ -1,6 +1,7 @@
 """The page in a real browser, opened from disk: what it shows is the library's, and it can be played with."""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from minigpt2.explain.characters import visible
 from minigpt2.explain.page import MOST_TOKENS
 from minigpt2.explain.rows import NEIGHBOURS
 from minigpt2.explain.trace import replay
-from minigpt2.weights.demonstration import demonstration_weights
+from minigpt2.weights.bundled import LABEL
 from tests.explain.browser.conftest import Open
 
 if TYPE_CHECKING:
@@ -324,11 +325,10 @@ def test_the_plane_has_a_point_for_each_token_shown(show: Open, tokenizer: Token
     assert "PCA of the rows shown here" in page.locator("#near-body").inner_text()
 
 
-def test_demonstration_weights_are_labelled_wherever_they_are_shown(show: Open) -> None:
-    page = show(PROMPT, demonstration_weights())
-    label = "*** DEMONSTRATION WEIGHTS, random numbers, not GPT-2’s ***"
+def test_the_bundled_model_is_labelled_wherever_its_numbers_are_shown(show: Open, small_bundled_model: Path) -> None:
+    page = show(PROMPT, Checkpoint.open(small_bundled_model))
     for body in ("rows-body", "file-body", "near-body"):
-        assert page.locator(f"#{body} .warning").inner_text() == label
+        assert page.locator(f"#{body} .warning").inner_text() == LABEL
 
 
 def test_a_page_without_weights_says_how_to_get_the_rest(show: Open) -> None:
