@@ -4,8 +4,7 @@ GPT-2 begins with a lookup: token `id` at position `p` enters the first layer as
 (https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf and its code).
 """
 
-import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cached_property
 from operator import index
 from typing import Any, Final
@@ -17,14 +16,16 @@ from minigpt2.weights.checkpoint import Checkpoint
 from minigpt2.weights.gpt2_layout import embedding_sizes
 from minigpt2.weights.safetensors_file import Array
 
-BLOCK: Final = 4096  # rows of wte that are worked on at a time
+BLOCK: Final = 1024  # rows of wte that are worked on at a time
 
 
 class Embeddings:
-    """The embeddings of a GPT-2 checkpoint: `wte`, a row a token, and `wpe`, a row a position.
+    """The embeddings of a checkpoint: `wte` has a row for each token, `wpe` one for each position.
+
+    Nothing else of the checkpoint needs to be a GPT-2's.
 
     Raises:
-        CheckpointError: the checkpoint is no GPT-2.
+        CheckpointError: `wte` or `wpe` is missing, or they are not two matrices of floats, equally wide.
 
     >>> from minigpt2.weights.demonstration import demonstration_weights
     >>> embeddings = Embeddings(demonstration_weights())
@@ -61,7 +62,7 @@ class Embeddings:
         """`wte[ids]` for ids of any shape (...): a new array of shape (..., n_embd).
 
         Raises:
-            TypeError: an id is no integer; neither floats nor bools are.
+            TypeError: an id is not an integer; floats and bools are not.
             ValueError: an id is out of range, or nested lists differ in length.
         """
         return self._weights.rows("wte.weight", token_ids(ids, self._vocab_size))
@@ -69,9 +70,10 @@ class Embeddings:
     def __call__(self, ids: ArrayLike) -> Array:
         """`wte[ids] + wpe[0:T]` for ids of shape (..., T): what enters the first layer, shape (..., T, n_embd).
 
-        It is transformers' `hidden_states[0]`, bit for bit. Raises as `tokens` does, and:
+        Bit for bit transformers' `hidden_states[0]` of a model loaded in the dtype of these rows. For a checkpoint in
+        BF16 that is float32; a model loaded as bfloat16 rounds the sum once more. Raises as `tokens` does, and:
 
-            ValueError: there are more ids along the last axis than positions, or no axis at all.
+            ValueError: there are more ids along the last axis than positions, or a single id without an axis.
         """
         tokens = self.tokens(ids)
         if tokens.ndim < 2:
@@ -85,11 +87,12 @@ class Embeddings:
     def nearest(self, id_or_vector: ArrayLike, k: int = 10) -> list[tuple[int, float]]:
         """The `k` tokens whose rows of `wte` have the highest cosine with a token's row, or with a vector (n_embd,).
 
-        Best first, the lower id first among equals; all tokens if there are fewer than `k`. The id asked for is left
-        out, and so are rows without a direction (all zeros, or not finite). The first call also computes the norms.
+        Best first; among equals the lower id comes first. There are fewer than `k` if the vocabulary is smaller. The
+        id asked for is left out, and so are rows without a direction (all zeros, or not finite). The first call also
+        computes the norms.
 
         Raises:
-            TypeError: neither an integer nor a vector of real numbers, or `k` is no integer.
+            TypeError: neither an integer nor a vector of real numbers, or `k` is not an integer.
             ValueError: the id is out of range, the vector is not (n_embd,) or has no direction, or `k` is below 1.
 
         >>> from minigpt2.weights.demonstration import demonstration_weights
@@ -98,83 +101,80 @@ class Embeddings:
         [464]
         """
         k = _count(k)
-        own_id, vector = self._query(id_or_vector)
-        if (direction := _direction(vector)) is None:
-            whose = "the vector" if own_id is None else f"the row of token {own_id}"
-            raise ValueError(f"{whose} has no direction: it is all zeros, or not finite")
-        rivals = self._has_direction.copy()
-        if own_id is not None:
-            rivals[own_id] = False
-        candidates = self._candidates(direction, np.flatnonzero(rivals), k)
-        cosines = self._exact_cosines(candidates, direction)
-        best = np.argsort(-cosines, kind="stable")[:k]  # stable: candidates ascend, so the lower id comes first
-        return [(int(candidates[i]), float(cosines[i])) for i in best]
+        own_id, direction = self._query(id_or_vector)  # (n_embd,) float64, of length 1
+        norms = self._norms  # (vocab_size,) float64
+        rivals = np.isfinite(norms) & (norms > 0) & (np.arange(self._vocab_size) != own_id)
+        # Longer and shorter rows leave float32's range in a product; they are compared in float64 alone.
+        in_range = rivals & (norms > 1e-30) & (norms < 1e30)
+        with np.errstate(all="ignore"):
+            quick = np.where(in_range, self._products(direction) / norms, -np.inf)  # (vocab_size,)
+        # Rounding moves a float32 cosine by (n_embd + 2) half epsilons at most, so two of them by twice that.
+        margin = (self._n_embd + 2) * np.finfo(np.float32).eps
+        threshold = np.partition(quick, -k)[-k] - margin if k < self._vocab_size else -np.inf
+        ids = np.flatnonzero(rivals & ((quick >= threshold) | ~in_range))  # (candidates,), ascending
+        cosines = self._exact_cosines(ids, direction)
+        best = np.argsort(-cosines, kind="stable")[:k]  # stable: the lower id comes first among equals
+        return [(int(ids[i]), float(cosines[i])) for i in best]
 
-    def _query(self, id_or_vector: ArrayLike) -> tuple[int | None, Array]:
+    def _query(self, id_or_vector: ArrayLike) -> tuple[int | None, NDArray[np.float64]]:
+        """The id, if it is one, and the direction, (n_embd,) float64 of length 1, of its row or of the vector."""
         array = np.asarray(id_or_vector)
+        own_id = None
         if array.ndim == 0:
-            own_id = token_ids(id_or_vector, self._vocab_size)
-            return int(own_id), self._weights.rows("wte.weight", own_id)
+            own_id = int(token_ids(id_or_vector, self._vocab_size))
+            array = self._weights.rows("wte.weight", np.array(own_id))
         if array.dtype.kind not in "iuf":
             raise TypeError(f"a vector must hold real numbers, not {array.dtype}")
         if array.shape != (self._n_embd,):
             raise ValueError(f"nearest takes one id or one vector of shape ({self._n_embd},), not {array.shape}")
-        return None, array
+        vector = array.astype(np.float64)
+        largest = np.abs(vector).max()
+        if not np.isfinite(largest) or largest == 0:
+            whose = "the vector" if own_id is None else f"the row of token {own_id}"
+            raise ValueError(f"{whose} has no direction: it is all zeros, or not finite")
+        vector /= largest  # no square overflows then
+        return own_id, vector / np.sqrt(np.square(vector).sum())
 
     @cached_property
-    def _norms(self) -> Array:
-        """The length of every row of `wte`, in float64, in which no float32 overflows."""
-        return np.sqrt(self._over_wte(lambda rows: np.einsum("ij,ij->i", rows, rows, dtype=np.float64)))
+    def _norms(self) -> NDArray[np.float64]:
+        """The length of every row of `wte`, (vocab_size,) float64: no square of a float32 overflows in it."""
+        squares = [np.einsum("ij,ij->i", rows, rows, dtype=np.float64) for rows in self._blocks()]
+        norms: NDArray[np.float64] = np.sqrt(np.concatenate(squares))
+        return norms
 
-    @cached_property
-    def _has_direction(self) -> NDArray[np.bool_]:
-        return np.isfinite(self._norms) & (self._norms > 0)
+    def _products(self, direction: NDArray[np.float64]) -> NDArray[np.float32]:
+        """`wte @ direction`, (vocab_size,) float32."""
+        # einsum takes the rows where they are; BLAS would want an aligned copy, and the published file is not aligned.
+        narrow = direction.astype(np.float32)
+        products = [
+            np.einsum("ij,j->i", rows, narrow, dtype=np.float32, casting="same_kind") for rows in self._blocks()
+        ]
+        return np.concatenate(products)
 
-    def _candidates(self, direction: NDArray[np.float64], rivals: NDArray[np.intp], k: int) -> NDArray[np.intp]:
-        """Those of `rivals`, ascending, that may be among the best `k`: all whose float32 cosine is near enough."""
-        if k >= len(rivals):
-            return rivals
-        # Where a row's length leaves little of float32's range the quick product says nothing: rank it exactly.
-        norms = self._norms[rivals]
-        quick = (norms > 1e-30) & (norms < 1e30)
-        if k > quick.sum():
-            return rivals
-        cosines = self._products(direction.astype(np.float32))[rivals[quick]] / norms[quick]
-        # Rounding moves a float32 cosine by (n_embd + 2) half epsilons at most, so two of them by twice that.
-        margin = (self._n_embd + 2) * np.finfo(np.float32).eps
-        threshold = np.partition(cosines, -k)[-k] - margin
-        near = ~quick
-        near[quick] = cosines >= threshold
-        return rivals[near]
-
-    def _products(self, direction: Array) -> Array:
-        """`wte @ direction` in float32; einsum, for BLAS would be given an aligned copy of an unaligned matrix."""
-        return self._over_wte(lambda rows: np.einsum("ij,j->i", rows, direction, dtype=np.float32, casting="same_kind"))
+    def _blocks(self) -> Iterator[Array]:
+        """All rows of `wte`, some at a time, (up to BLOCK, n_embd)."""
+        self._weights.fetch(["wte.weight"])  # a remote checkpoint needs fewer requests then
+        for start in range(0, self._vocab_size, BLOCK):
+            yield self._weights.rows("wte.weight", slice(start, start + BLOCK))
 
     def _exact_cosines(self, ids: NDArray[np.intp], direction: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Cosines in float64, each from its own row alone, so that equal rows have equal cosines."""
+        """The cosines of these rows, (n,) float64, each from its own row alone, so that equal rows have equal ones."""
         cosines = np.empty(len(ids))
-        for start in range(0, len(ids), 512):  # a few at a time: they can be as many as wte has
-            some = ids[start : start + 512]
-            rows = self._weights.rows("wte.weight", some).astype(np.float64)
-            norms = np.sqrt(np.square(rows).sum(axis=1))
-            cosines[start : start + 512] = (rows * direction).sum(axis=1) / norms
+        for start in range(0, len(ids), BLOCK):
+            part = slice(start, start + BLOCK)
+            rows = self._weights.rows("wte.weight", ids[part]).astype(np.float64)  # (up to BLOCK, n_embd)
+            cosines[part] = (rows * direction).sum(axis=1) / np.sqrt(np.square(rows).sum(axis=1))
         return np.clip(cosines, -1.0, 1.0)
-
-    def _over_wte(self, compute: Callable[[Array], Array]) -> Array:
-        """What `compute` says of every row of `wte`, by blocks; on several cores, as numpy lets go of the GIL."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        self._weights.fetch(["wte.weight"])  # at one go
-        blocks = [slice(start, start + BLOCK) for start in range(0, self._vocab_size, BLOCK)]
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-            return np.concatenate(list(pool.map(lambda rows: compute(self._weights.rows("wte.weight", rows)), blocks)))
 
 
 def token_ids(ids: ArrayLike, vocab_size: int) -> NDArray[np.int64]:
-    """Ids of any shape as an int64 array, after making sure that each is an integer in `range(vocab_size)`.
+    """Ids of any shape as an int64 array of that shape, after making sure that each is in `range(vocab_size)`.
 
     numpy itself would take -1 for the last row, wrap a `uint16`, and read `True` as 1.
+
+    Raises:
+        TypeError: an id is not an integer.
+        ValueError: an id is out of range, or nested lists differ in length.
 
     >>> token_ids([[464, 3616], [286, 1204]], 50257).shape
     (2, 2)
@@ -201,17 +201,6 @@ def _integers(ids: Any) -> Array:
         if issubclass(kind, bool) or not issubclass(kind, int | np.integer):
             raise TypeError(f"token ids must be integers, not {kind.__name__}")
     return array
-
-
-def _direction(vector: Array) -> NDArray[np.float64] | None:
-    """The vector at length 1, in float64, if it has a direction; its largest number becomes 1 before any is squared."""
-    vector = vector.astype(np.float64)
-    largest = np.abs(vector).max(initial=0.0)
-    if not np.isfinite(largest) or largest == 0:
-        return None
-    vector /= largest
-    vector /= np.sqrt(np.square(vector).sum())
-    return vector
 
 
 def _count(k: int) -> int:
