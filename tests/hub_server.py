@@ -101,6 +101,9 @@ class Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self.closing.set()
         self.released.set()
         for server in (self._hub, self._storage):
@@ -307,8 +310,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"".join(b"%x\r\n%b\r\n" % (len(half), half) for half in (part[:1], part[1:]) if half))
             self.wfile.write(b"0\r\n\r\n")
         elif fault is Fault.SLOW:
-            for place in range(len(part)):
-                self.wfile.write(part[place : place + 1])
+            for offset in range(len(part)):
+                self.wfile.write(part[offset : offset + 1])
                 if self.server.hub.closing.wait(0.1):
                     return
         else:

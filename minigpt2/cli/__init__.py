@@ -1,4 +1,4 @@
-"""The command `minigpt2`: a file a command, whose docstring is its help.
+"""The command `minigpt2`: one file for each command; its docstring is the help.
 
 Nothing heavy is imported here or at the top of a command's file, so that `--help` answers at once.
 """
@@ -35,7 +35,7 @@ from minigpt2.cli.model_option import note_what_was_read
 COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, vocab, train_bpe)
 COMMANDS += (params, show, stats, embed, nearest, diff, extract, download)
 
-# What the package raises over input, files and the hub. Anything else is a fault of ours, and shows as one.
+# What the package raises for bad input, files and the hub. Anything else is a bug, and shows its traceback.
 _EXPECTED = (OSError, ValueError, LookupError, MemoryError, ImportError)
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as a shell reports them: 128 + SIGINT, 128 + SIGPIPE
 
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own, and return its exit code.
 
     0 is success, 1 an error (one line on standard error), 2 wrong usage, 130 an interrupt from the keyboard, 141 a
-    pipe whose reader is gone.
+    pipe that was closed by its reader.
 
     >>> main(["encode", "The meaning of life is"])
     464 3616 286 1204 318
@@ -70,7 +70,7 @@ def _run(argv: Sequence[str] | None) -> int:
     streams.prepare()
     try:
         options = _parser().parse_args(argv)
-    except SystemExit as request:  # argparse has answered already: a help text, or wrong usage
+    except SystemExit as request:  # argparse has already printed a help text, or what is wrong with the usage
         return int(request.code or 0)
     options.run(options)
     note_what_was_read(options)
@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename2 or error.filename or 'standard output'}: {error.strerror}"
+        name = error.filename2 or error.filename
+        return f"{name}: {error.strerror}" if name else error.strerror
     if isinstance(error, MemoryError):
         return "this needs more memory than there is"
     return str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)

@@ -1,15 +1,16 @@
-"""Tables in a terminal: columns that line up whatever characters are in them."""
+"""Tables in a terminal, whose columns line up with characters of any width."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minigpt2.cli.streams import escaped
 from minigpt2.explain.characters import display_width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-EDGE = 3  # how many values are shown at either end of a row, as numpy does
+EDGE = 3  # values shown at either end of a row, as numpy shows them
 
 Row = Sequence[str]
 
@@ -17,12 +18,14 @@ Row = Sequence[str]
 def print_table(header: Row, rows: Iterable[Row], indent: str = "") -> None:
     """Print rows under a header; a column whose heading begins with `>` is aligned right.
 
+    What cannot be printed, such as an escape in a tensor's name, is shown escaped.
+
     >>> print_table([">id", "token"], [["464", "The"], ["0", "!"]])
      id  token
     464  The
       0  !
     """
-    lines = [[heading.removeprefix(">") for heading in header], *rows]
+    lines = [[escaped(cell) for cell in row] for row in ([heading.removeprefix(">") for heading in header], *rows)]
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = zip(line, widths, header, strict=True)
@@ -35,7 +38,7 @@ def _padded(cell: str, width: int, right: bool) -> str:
 
 
 def quoted(data: bytes) -> str:
-    """A token's text in quotes, with what cannot be seen escaped; bytes that are no whole characters as such.
+    """A token's text in quotes, with invisible characters escaped; or its bytes if they are not whole characters.
 
     >>> print(quoted(b" life"), quoted(b"\\n"), quoted("é".encode()), quoted(b" \\xf0\\x9f\\x98"))
     ' life' '\\n' 'é' b' \\xf0\\x9f\\x98'
@@ -45,22 +48,22 @@ def quoted(data: bytes) -> str:
     except UnicodeDecodeError:
         return repr(data)
     shown = repr(text)
-    if text and unicodedata.category(text[0]).startswith("M"):  # it would merge with the quote before it
+    if text and unicodedata.category(text[0]).startswith("M"):  # it would combine with the quote before it
         return shown.replace(text[0], ascii(text[0])[1:-1], 1)
     return shown
 
 
 def value_headings(count: int) -> list[str]:
-    """The headings over a row of `count` values of which the first and the last are shown.
+    """The headings over a row of `count` values, the first and the last of which are shown.
 
     >>> value_headings(768), value_headings(2)
     ([' 0', ' 1', ' 2', '…', ' 765', ' 766', ' 767'], [' 0', ' 1'])
     """
-    return _first_and_last([f" {place}" for place in range(count)])
+    return _first_and_last([f" {index}" for index in range(count)])
 
 
 def value_cells(values: "NDArray[Any]") -> list[str]:
-    """The first and last values of a row, shape (n,), as numpy writes each: the shortest digits that mean it.
+    """The first and last values of a row (n,), as numpy writes each: in the fewest digits that identify it.
 
     >>> import numpy as np
     >>> value_cells(np.array([-0.11010301, 0.5], np.float32))

@@ -1,7 +1,7 @@
 """Two checkpoints compared: names that only one has, shapes, and how far apart the numbers of each tensor are.
 
-A and B are models on the hub, directories or files; names count as the same with and without `transformer.`. Tensors
-whose numbers are all equal are not listed unless --all is given.
+A and B are models on the hub, directories or files. Names are compared without `transformer.`, or whatever stands
+before wte.weight. Tensors whose numbers are all equal are listed with --all only.
 
   minigpt2 diff gpt2 ./my-fine-tuned-gpt2
 """
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("a", metavar="A", help="a model on the hub, a directory or a .safetensors file")
     parser.add_argument("b", metavar="B", help="another one")
-    parser.add_argument("--all", action="store_true", help="list the tensors that are equal, too")
+    parser.add_argument("--all", action="store_true", help="list equal tensors too")
     parser.add_argument("--json", action="store_true", help="print a JSON object, with every tensor")
 
 
@@ -40,13 +40,21 @@ def run(options: argparse.Namespace) -> None:
         return
     for label, checkpoint, alone in (("A", first, names.only_first), ("B", second, names.only_second)):
         for name in alone:
-            print(f"only in {label}: {name}, {checkpoint.info(name).dtype} {checkpoint.info(name).shape}")
+            _say(f"only in {label}: {name}, {checkpoint.info(name).dtype} {checkpoint.info(name).shape}")
     for name in names.other_shape:
-        print(f"other shape: {name}, {first.info(name).shape} in A, {second.info(name).shape} in B")
+        _say(f"other shape: {name}, {first.info(name).shape} in A, {second.info(name).shape} in B")
+    for name in names.unreadable:
+        _say(
+            f"not compared: {name}, {first.info(name).dtype} in A, {second.info(name).dtype} in B: numpy lacks a dtype"
+        )
     shown = [difference for difference in differences if options.all or difference.differing]
     if shown:
         print_table(HEADER, [_row(first, second, difference) for difference in shown])
     print(_summary(names, differences))
+
+
+def _say(line: str) -> None:
+    print(streams.escaped(line))
 
 
 def _row(first: "Checkpoint", second: "Checkpoint", difference: "Difference") -> list[str]:
@@ -62,6 +70,7 @@ def _summary(names: "Names", differences: list["Difference"]) -> str:
     return (
         f"{len(differences)} tensors in both with the same shape, {differing} of them with other numbers; "
         f"{alone}, {len(names.other_shape)} of another shape"
+        + (f", {len(names.unreadable)} not compared" if names.unreadable else "")
     )
 
 
@@ -77,7 +86,7 @@ def _as_json(names: "Names", differences: list["Difference"]) -> dict[str, objec
         for each in differences
     ]
     alone = {"only_in_a": names.only_first, "only_in_b": names.only_second, "other_shape": names.other_shape}
-    return {**alone, "tensors": listed}
+    return {**alone, "not_compared": names.unreadable, "tensors": listed}
 
 
 def _number(value: float) -> float | None:

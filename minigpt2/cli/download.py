@@ -1,7 +1,7 @@
-"""Fetch a model's weights from the hub, or renew them.
+"""Download a model's weights from the hub, or update them.
 
-They go to the cache that transformers uses too, and every other command takes them from there without a request.
-Nothing is downloaded that is there already. What comes is verified by its hash.
+They are stored in the cache that transformers uses too. Every other command reads them there without a request. Files
+that the cache has are not downloaded again, and every download is verified by its hash.
 
   minigpt2 download
 """
@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _newest_commit(model: str, revision: str | None) -> str | None:
-    """The commit that the revision is now; where that has no safetensors weights, the revision as it was given."""
+    """The newest commit of the revision; if that has no safetensors weights, the revision as it was given."""
     from minigpt2 import hub
     from minigpt2.weights.checkpoint import INDEX, WEIGHTS
 

@@ -1,7 +1,7 @@
-"""A text's rows of wte, a row a token.
+"""A text's rows of wte, one for each token.
 
-Prints the first and last values of each row, or with -o saves all of them as a numpy array of shape (tokens, n_embd).
-With --positions the rows of wpe are added: what enters GPT-2's first layer.
+Prints the first and last values of each row, or with -o saves all values as a numpy array of shape (tokens, n_embd).
+With --positions the rows of wpe are added, which gives the input of GPT-2's first layer.
 
   minigpt2 embed "The meaning of life is"
   minigpt2 embed "The meaning of life is" -o rows.npy
@@ -44,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
     embeddings = Embeddings(weights)
     rows = embeddings(ids) if options.positions else embeddings.tokens(ids)
     if options.output:
+        weights.refuse_to_replace(options.output)
         with atomic_write(options.output) as file:
             _write_npy(file, rows)
         print(f"{options.output}: {rows.dtype} {rows.shape}")
@@ -61,7 +62,7 @@ def embedding_header(width: int) -> list[str]:
 
 
 def embedding_rows(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> list[list[str]]:
-    """A table's row for each token id, with the first and last values of its row of `rows`, (tokens, n_embd)."""
+    """A row of the table for each token id, with the first and last values of its row of `rows` (tokens, n_embd)."""
     written = tokenizer.convert_ids_to_tokens(ids)
     return [
         [str(position), str(token_id), token, *value_cells(row)]
@@ -78,7 +79,7 @@ def _as_json(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> li
 
 
 def _write_npy(file: BinaryIO, array: "NDArray[Any]") -> None:
-    """Write numpy's `.npy` format. `numpy.save` would hide why a disk takes no more, and cannot write to a pipe."""
+    """Write an array of any shape as `.npy`. `numpy.save` hides the reason of a failure, and cannot write to a pipe."""
     import numpy as np
 
     array = np.ascontiguousarray(array)

@@ -1,7 +1,7 @@
-"""Some of a model's tensors as a safetensors file of their own.
+"""Some of a model's tensors in a safetensors file of their own.
 
-Each PATTERN selects by name, with or without `transformer.`; * stands for anything, and without any, all are written.
-The file appears whole or not at all. safetensors and transformers read it.
+Each PATTERN selects by name, with or without `transformer.`; * matches anything. Without a pattern all tensors are
+written. The file appears whole or not at all.
 
   minigpt2 extract embeddings.safetensors wte.weight wpe.weight
   minigpt2 extract half.safetensors --dtype F16
@@ -39,7 +39,7 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
     """The file's own names that match.
 
     Raises:
-        ValueError: a pattern that matches nothing.
+        ValueError: a pattern matches nothing.
     """
     selected = {
         pattern: {own for bare, own in weights.bare_names.items() if matches(own, pattern) or matches(bare, pattern)}
@@ -47,5 +47,5 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
     }
     for pattern, names in selected.items():
         if not names:
-            raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` stands for anything")
+            raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` matches anything")
     return [name for name in weights if not patterns or any(name in names for names in selected.values())]

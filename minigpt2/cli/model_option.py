@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from minigpt2 import Checkpoint, Tokenizer
 
 
-SOON = 3.0  # seconds that a hub may take where the command can do without it
+SOON = 3.0  # seconds that the hub may take if the command can run without it
 
 
 def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> None:
-    """Let a command be told which model to work on.
+    """Add the options that name a command's model.
 
-    `default` is None for a command that may take the bundled model where GPT-2 is not at hand.
+    `default` is None for a command that falls back to the bundled model if GPT-2 cannot be read.
     """
     parser.add_argument(
         "--model",
@@ -32,7 +32,7 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> 
 
 
 def open_tokenizer(options: argparse.Namespace, local_files_only: bool = False) -> "Tokenizer":
-    """The model's tokenizer; that of a file is the one beside it. Raises as `Tokenizer.from_pretrained`."""
+    """The model's tokenizer; for a file, the one beside it. Raises as `Tokenizer.from_pretrained` does."""
     from minigpt2 import Tokenizer
     from minigpt2.weights import bundled
 
@@ -46,10 +46,9 @@ def open_tokenizer(options: argparse.Namespace, local_files_only: bool = False) 
 def open_weights(
     options: argparse.Namespace, local_files_only: bool = False, timeout: float = ANSWER_SECONDS
 ) -> "Checkpoint":
-    """The model's weights: the bundled ones, those of a path, or from the cache, or else read on the hub by the range.
+    """The model's weights: the bundled ones, those of a path or the cache, or else read on the hub by byte ranges.
 
-    `timeout` is how many seconds the hub may take for its first answer. Raises as `Checkpoint.from_pretrained` and
-    `Checkpoint.remote`.
+    The hub's first answer may take `timeout` seconds. Raises as `Checkpoint.from_pretrained` and `.remote` do.
     """
     from minigpt2 import Checkpoint, HubError
     from minigpt2.weights import bundled
@@ -67,7 +66,7 @@ def open_weights(
 
 
 def note_what_was_read(options: argparse.Namespace) -> None:
-    """Tell the user how much was read on the hub, if a command read there."""
+    """Tell the user how many bytes a command read on the hub, if it did."""
     if remote := vars(options).get("remote"):
         whole = f"`minigpt2 download {options.model}` gets them all"
         read = f"read {remote.fetched_bytes:,} bytes from the hub instead of {remote.size:,}"
@@ -77,10 +76,10 @@ def note_what_was_read(options: argparse.Namespace) -> None:
 def open_both(
     options: argparse.Namespace, local_files_only: bool = False, timeout: float = ANSWER_SECONDS
 ) -> "tuple[Tokenizer, Checkpoint]":
-    """The model's tokenizer and weights, both of one commit.
+    """The model's tokenizer and weights, of the same commit.
 
-    A directory with weights alone, as a model's `save_pretrained` writes it, is read with GPT-2's vocabulary, and the
-    user is told.
+    A directory with weights alone, as a model's `save_pretrained` writes it, is read with GPT-2's vocabulary; the user
+    is told so.
     """
     from minigpt2 import Tokenizer
 
@@ -89,7 +88,7 @@ def open_both(
     try:
         return open_tokenizer(options, local_files_only), weights
     except FileNotFoundError:
-        streams.note(f"{options.model} has no vocabulary beside its weights: taking GPT-2's")
+        streams.note(f"{options.model} has no vocabulary beside its weights: using GPT-2's")
         return Tokenizer(), weights
 
 
@@ -100,11 +99,11 @@ def open_or_bundled(
     labelled: bool = True,
     local_files_only: bool = False,
 ) -> "tuple[Tokenizer, Checkpoint]":
-    """The model that was asked for. Without `--model`: gpt2, or the bundled model where gpt2 cannot be had soon.
+    """The model of `--model`. Without it: gpt2, or the bundled model if gpt2 cannot be read soon.
 
-    `needed` reads on the hub what the command will show, so that a failure is found out before anything is shown.
-    `labelled` is False for output such as JSON, which does not say that its numbers are the bundled model's: there
-    gpt2 is needed. Afterwards `options.model` is the name of the model that was opened. Raises as `open_both`.
+    `needed` reads what the command will show, so that the hub fails before anything is shown. `labelled` is False for
+    output such as JSON, which does not say that its numbers are the bundled model's: that needs gpt2. Afterwards
+    `options.model` is the name of the model that was opened. Raises as `open_both` does.
     """
     from minigpt2 import HubError
     from minigpt2.weights import bundled

@@ -1,7 +1,6 @@
-"""The tokens whose rows of wte point the same way as a token's.
+"""The tokens whose rows of wte have the highest cosine with a token's row.
 
-Give the token as text (" life" and "life" are two tokens), as GPT-2 writes it (Ġlife), or by its id. Nearness is the
-cosine of the two rows.
+Give the token as text (" life" and "life" are two tokens), as GPT-2 writes it (Ġlife), or by its id.
 
   minigpt2 nearest " life"
   minigpt2 nearest --id 1204 -k 20
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         )
         return
     token, data = name(tokenizer, token_id)
-    print(f"nearest to {token_id}, {token}, {quoted(data)}:")
+    print(streams.escaped(f"nearest to {token_id}, {token}, {quoted(data)}:"))
     print_label(weights)
     rows = [[f"{cosine:.4f}", str(i), token, quoted(data)] for i, token, data, cosine in found]
     print_table([">cosine", ">id", "token", "text"], rows)

@@ -1,4 +1,4 @@
-"""Parameters as a tree: every part of the model above those that it is made of, each with its totals."""
+"""Parameters as a tree: every part of the model, with its totals, above its own parts."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ HEADER = ["name", "dtype", "shape", ">count", ">bytes"]
 def tree_rows(infos: "dict[str, TensorInfo]", part: str = "", depth: int = 0) -> list[list[str]]:
     """The table's rows, under `HEADER`, for the parameters whose names begin with `part`.
 
-    A part that is made of a single parameter is that parameter.
+    A part of a single parameter is shown as that parameter.
     """
     rows = []
     for child in dict.fromkeys(_child(name, part) for name in infos):
@@ -29,7 +29,7 @@ def tree_rows(infos: "dict[str, TensorInfo]", part: str = "", depth: int = 0) ->
 
 
 def _child(name: str, part: str) -> str:
-    """The part right below `part` that a parameter belongs to.
+    """The part directly below `part` that a parameter belongs to.
 
     >>> _child("transformer.h.0.ln_1.weight", "transformer.h")
     'transformer.h.0'
@@ -39,7 +39,7 @@ def _child(name: str, part: str) -> str:
 
 
 def _made_of(part: str, below: "dict[str, TensorInfo]") -> str:
-    """What stands in the place of a shape: how many layers, where they are numbered."""
+    """Shown in the column of shapes: how many layers, if the parts are numbered."""
     numbers = {_child(name, part).rpartition(".")[2] for name in below}
     if not all(number.isdecimal() for number in numbers):
         return ""

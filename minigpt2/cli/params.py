@@ -1,7 +1,6 @@
 """A model's parameters: name, dtype, shape, count, and totals.
 
-They are those that transformers lists, under its names and in its order. PATTERN selects by name, with or without
-`transformer.`; * stands for anything.
+Names and order are those of transformers. PATTERN selects by name, with or without `transformer.`; * matches anything.
 
   minigpt2 params
   minigpt2 params "h.0.*"
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     weights = open_weights(options)
     names = [name for name in weights.parameter_names() if matches(name, options.pattern)]
     if not names:
-        raise ValueError(f"no parameter of {options.model} is called {options.pattern!r}; `*` stands for anything")
+        raise ValueError(f"no parameter of {options.model} is called {options.pattern!r}; `*` matches anything")
     if options.json:
         streams.print_json(_as_json(weights, names))
         return
@@ -60,7 +59,7 @@ def parameter_rows(weights: "Checkpoint", names: list[str]) -> list[list[str]]:
 
 
 def total(weights: "Checkpoint", names: list[str]) -> str:
-    """How many parameters these are, how many numbers, and how many bytes."""
+    """One line: how many parameters, numbers and bytes."""
     infos = [weights.info(name) for name in names]
     size, nbytes = sum(info.size for info in infos), sum(info.nbytes for info in infos)
     of_all = "" if size == (every := weights.num_parameters()) else f" of the model's {every:,}"
@@ -69,21 +68,23 @@ def total(weights: "Checkpoint", names: list[str]) -> str:
 
 
 def remarks(weights: "Checkpoint") -> list[str]:
-    """What else the file holds, and what it does not need to hold."""
+    """Lines about tensors of the file that are not counted, and about the output matrix."""
     from minigpt2.weights.gpt2_layout import is_mask, other_tensors
 
     others = other_tensors(weights)
     lines = []
     if others:
         what = "causal masks, which are not parameters" if all(map(is_mask, others)) else "not parameters of GPT-2"
-        lines.append(f"not counted: {len(others)} more tensors of the file, such as {others[0]}: {what}")
+        lines.append(
+            f"not counted: {len(others)} more tensors of the file, such as {streams.escaped(others[0])}: {what}"
+        )
     if "lm_head.weight" not in weights.parameter_names():
         lines.append("not counted: lm_head.weight, which is wte.weight again")
     return lines
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a tensor is called that, with or without `transformer.`; `*` stands for anything."""
+    """Whether a name matches a pattern, with or without `transformer.`; `*` matches anything."""
     from minigpt2.weights.gpt2_layout import PREFIX
 
     return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(PREFIX), pattern)

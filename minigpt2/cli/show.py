@@ -1,7 +1,7 @@
 """Rows of a tensor, the first and last values of each.
 
-Any tensor of the file can be shown, with or without `transformer.` before its name. Rows are written as in Python:
-0:5 are the first five, 7 is one, ::1000 every thousandth, and --rows=-5: the last five.
+Any tensor of the file can be shown, with or without `transformer.` before its name. Rows are given as in Python: 0:5 is
+the first five, 7 is one row, ::1000 every thousandth, and --rows=-5: the last five.
 
   minigpt2 show wte.weight --rows 0:5
 """
@@ -26,17 +26,18 @@ def run(options: argparse.Namespace) -> None:
     """Print rows of a tensor."""
     weights = open_weights(options)
     info = weights.info(options.name)
-    places = _places(options.rows, info.shape[0] if info.shape else 1, options.name)
-    chosen = options.rows if isinstance(options.rows, slice) else slice(places[0], places[0] + 1)
+    indices = _row_indices(options.rows, info.shape[0] if info.shape else 1, options.name)
+    chosen = options.rows if isinstance(options.rows, slice) else slice(indices[0], indices[0] + 1)
     rows = weights.rows(options.name, chosen) if info.shape else weights[options.name].reshape(1)
     if options.json:
-        values = [{"row": place, "values": row} for place, row in zip(places, rows.tolist(), strict=True)]
+        values = [{"row": index, "values": row} for index, row in zip(indices, rows.tolist(), strict=True)]
         streams.print_json({"name": options.name, "dtype": info.dtype, "shape": info.shape, "rows": values})
         return
     width = prod(info.shape[1:])
-    print(f"{options.name}: {info.dtype} {info.shape}, {len(places)} of {max(info.shape[:1], default=1):,} rows")
-    flat = rows.reshape(len(places), width)
-    cells = [[str(place), *value_cells(row)] for place, row in zip(places, flat, strict=True)]
+    title = f"{options.name}: {info.dtype} {info.shape}, {len(indices)} of {max(info.shape[:1], default=1):,} rows"
+    print(streams.escaped(title))
+    flat = rows.reshape(len(indices), width)
+    cells = [[str(index), *value_cells(row)] for index, row in zip(indices, flat, strict=True)]
     print_label(weights)
     print_table([">row", *value_headings(width)], cells)
 
@@ -54,14 +55,14 @@ def _rows(text: str) -> slice | int:
     raise argparse.ArgumentTypeError(f"expected rows such as 0:5, 7 or ::1000, not {text!r}")
 
 
-def _places(rows: slice | int, count: int, name: str) -> range:
+def _row_indices(rows: slice | int, count: int, name: str) -> range:
     """The indices of the rows that are asked for.
 
     Raises:
-        ValueError: a single row that there is not.
+        ValueError: the tensor has no such row.
     """
     if isinstance(rows, slice):
         return range(count)[rows]
     if not -count <= rows < count:
-        raise ValueError(f"{name} has {count} rows, and no row {rows}")
+        raise ValueError(f"{name} has {count} rows, so there is no row {rows}")
     return range(rows % count, rows % count + 1)

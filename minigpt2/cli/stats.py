@@ -1,6 +1,6 @@
-"""What the numbers of a tensor are like: extremes, mean, deviation, norms, and a histogram.
+"""The numbers of a tensor: extremes, mean, standard deviation, norms, and a histogram.
 
-The figures are of the finite numbers, in double precision; NaNs and infinities are counted apart.
+The figures are those of the finite numbers, in double precision. NaNs and infinities are counted separately.
 
   minigpt2 stats wte.weight
 """
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         streams.print_json(_as_json(options.name, stats))
         return
-    print(f"{options.name}: {info.dtype} {info.shape}, {info.size:,} numbers, {info.nbytes:,} bytes")
+    print(streams.escaped(f"{options.name}: {info.dtype} {info.shape}, {info.size:,} numbers, {info.nbytes:,} bytes"))
     print_label(weights)
     print_table(["", ">"], _figures(stats), "  ")
     print()
@@ -56,12 +56,12 @@ def _figures(stats: "TensorStats") -> list[list[str]]:
 
 
 def _histogram(stats: "TensorStats") -> list[str]:
-    """A line for each step: where it begins, how many numbers lie in it, and a bar."""
+    """A line for each step: its lower end, how many numbers lie in it, and a bar."""
     counts = stats.histogram.tolist()
     most, step = max(counts), stats.greatest / len(counts) - stats.least / len(counts)
     if not most:
         return ["no finite numbers"]
-    begins = [f"{stats.least + place * step:.4g}" for place in range(len(counts))]
+    begins = [f"{stats.least + index * step:.4g}" for index in range(len(counts))]
     rows = [
         f"{begin:>11}  {count:>13,}  {_bar(count / most)}".rstrip() for begin, count in zip(begins, counts, strict=True)
     ]
@@ -69,10 +69,10 @@ def _histogram(stats: "TensorStats") -> list[str]:
 
 
 def _bar(part: float) -> str:
-    """A bar of this part of `WIDTH`, where the output has the characters to the eighth of one."""
+    """A bar of this part of `WIDTH`, to an eighth of a character if the output has such characters."""
     if not streams.can_show(EIGHTHS):
         return "#" * max(round(part * WIDTH), int(part > 0))
-    eighths = max(round(part * WIDTH * 8), int(part > 0))  # what is there at all shows
+    eighths = max(round(part * WIDTH * 8), int(part > 0))  # at least one eighth for what is not zero
     return EIGHTHS[-1] * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
 

@@ -1,4 +1,4 @@
-"""The three standard streams, treated as well-kept commands treat them."""
+"""The three standard streams: exact input, output that any terminal takes, errors in one line."""
 
 import errno
 import io
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def prepare() -> None:
-    """Make standard output take every character, escaped where its encoding has none.
+    """Make standard output accept every character; one that its encoding lacks is escaped.
 
     Raises:
         OSError: standard output is closed.
@@ -19,6 +19,21 @@ def prepare() -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+        if isinstance(raw := getattr(sys.stdout.buffer, "raw", None), io.FileIO):
+            buffer = io.BufferedWriter(_StandardOutput(raw.fileno(), "w", closefd=False))
+            encoding, by_line = sys.stdout.encoding, sys.stdout.line_buffering
+            sys.stdout = io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=by_line)
+
+
+class _StandardOutput(io.FileIO):
+    """Standard output, whose errors name it."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
 
 
 def can_show(text: str) -> bool:
@@ -30,11 +45,22 @@ def can_show(text: str) -> bool:
     return True
 
 
+def escaped(text: str) -> str:
+    """The text in one line that moves no cursor: characters that cannot be printed are escaped.
+
+    >>> print(escaped("h.0\\x1b[2J\\n Ġlife 生命"))
+    h.0\\x1b[2J\\n Ġlife 生命
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def note(message: str) -> None:
     """Tell the user something, or what went wrong, in one line on standard error."""
-    with suppress(OSError):  # where nobody can read it, the exit code must do
+    with suppress(OSError):  # if standard error is closed, the exit code has to do
         if sys.stderr is not None:
-            print("minigpt2:", " ".join(message.splitlines()), file=sys.stderr, flush=True)
+            print("minigpt2:", escaped(" ".join(message.splitlines())), file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:
@@ -50,7 +76,7 @@ def write_bytes(data: bytes) -> None:
 
 
 def read_utf8() -> str:
-    """Standard input as text, exactly: nothing is stripped, no line end changed, whatever the locale.
+    """Standard input as text, exactly: nothing is stripped, line ends stay, the locale does not matter.
 
     Raises:
         OSError: it cannot be read.
@@ -70,24 +96,24 @@ def read_utf8() -> str:
 
 
 def not_utf8(name: str, error: UnicodeDecodeError) -> str:
-    """Say which byte of an input is no UTF-8, and what to do."""
+    """The message that an input is not UTF-8: at which byte, and what to do."""
     byte = error.object[error.start]
     return f"{name} is not UTF-8: byte 0x{byte:02X} at byte offset {error.start}; convert it first (`iconv -t UTF-8`)"
 
 
 def flush() -> None:
-    """Write what standard output still holds back, while an error can still be reported."""
+    """Write what standard output has buffered, while an error can still be reported."""
     sys.stdout.flush()
 
 
 def discard() -> None:
-    """Let the interpreter's last flush go nowhere: nobody reads it, and it would complain or wait."""
+    """Send the interpreter's last flush to the null device: it would fail again, or wait for a reader."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def flush_or_discard() -> None:
-    """Write what standard output still holds back, if that can be."""
+    """Write what standard output has buffered, if that can be done."""
     try:
         flush()
     except (OSError, AttributeError):

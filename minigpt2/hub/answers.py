@@ -1,7 +1,6 @@
-"""The one question that the hub is asked before anything else, and every way in which it fails, in words that help.
+"""The first question to the hub, and its failures in plain words.
 
-`huggingface_hub` answers within seconds only when it is asked rightly, and its errors have no common root: here each
-of them becomes a `HubError` whose message says what to do.
+The errors of `huggingface_hub` have no common base class. Each of them becomes a `HubError` that says what to do.
 """
 
 import re
@@ -18,29 +17,29 @@ COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CONNECTION_SECONDS = 3
 ANSWER_SECONDS: Final = 8.0
-LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask for before the same question is put again
+LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask us to wait
 
 
 class HubError(OSError):
-    """A file could not be had, neither from the cache nor from the hub; the message says why and what to do."""
+    """A file is neither in the cache nor to be downloaded; the message says why and what to do."""
 
 
 class MissingFileError(HubError):
-    """The repository is there at that revision, which is this `commit`, and has no such file."""
+    """The repository exists at that revision, which is this `commit`, and has no such file."""
 
     commit = ""
 
 
 class RefusedError(Exception):
-    """What came from the hub was refused; the message says why and what to do."""
+    """The hub's answer was refused; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the hub says of a file: its commit, its content's hash, its size in bytes, and where the content is now.
+    """What the hub says about a file: its commit, the hash of its content, its size in bytes, and its URL.
 
-    The hash is the SHA-256 of a file in Git LFS and the SHA-1 of the git blob of any other. Where the content is in
-    Xet, its storage may name it by a hash of another kind.
+    The hash is the SHA-256 of a file in Git LFS, and the SHA-1 of the git blob of any other. A storage of the Xet kind
+    may name the content by another hash.
     """
 
     commit: str
@@ -51,10 +50,10 @@ class Published:
 
 
 def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
-    """What the hub says of the file: one small request.
+    """What the hub says about the file, in one small request.
 
-    `hf_hub_download` alone would retry for minutes where the network is down, and would use whatever hash it is told
-    as a file's name.
+    Without it `hf_hub_download` would retry for minutes when the network is down, and would use any hash that a server
+    sends as a file name.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
@@ -65,13 +64,13 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
         raise RefusedError(
             f"{constants.ENDPOINT} did not answer as a hub does (commit {commit!r}, hash {file_hash!r}); "
-            "check HF_ENDPOINT, and that no proxy or login page stands between"
+            "check HF_ENDPOINT, and whether a proxy or a login page answered instead"
         )
     return Published(commit, file_hash, answer.size, urljoin(url, answer.location), answer.xet_file_data is not None)
 
 
 def _patiently(ask: Callable[[], _Result]) -> _Result:
-    """What `ask()` returns, asked again where a busy hub says in how many seconds."""
+    """What `ask()` returns; it is called again if a busy hub says after how many seconds."""
     import time
 
     from huggingface_hub.errors import HfHubHTTPError
@@ -88,7 +87,7 @@ def _patiently(ask: Callable[[], _Result]) -> _Result:
 
 
 def asked_pause(status: int, headers: Mapping[str, str]) -> float | None:
-    """How many seconds a busy server asks to wait (429 or 503 with `Retry-After`), 1 at least; None if it does not.
+    """How many seconds, at least 1, a busy server asks us to wait (429 or 503 with `Retry-After`); None if it does not.
 
     >>> asked_pause(429, {"Retry-After": "2"})
     2.0
@@ -102,7 +101,7 @@ def asked_pause(status: int, headers: Mapping[str, str]) -> float | None:
 def within(seconds: float, call: Callable[[], _Result]) -> _Result:
     """What `call()` returns or raises, or a `TimeoutError` if that takes longer.
 
-    A connection's own timeout counts for each address of a host anew, and not at all while its name is looked up.
+    The timeout of a connection starts again for each address of a host, and does not cover the lookup of its name.
     """
     from concurrent.futures import Future, wait
     from threading import Thread
@@ -123,7 +122,7 @@ def within(seconds: float, call: Callable[[], _Result]) -> _Result:
 
 @contextmanager
 def translated_errors(model: str, filename: str, revision: str, cache: Path) -> Iterator[None]:
-    """Turn whatever huggingface_hub and its session raise into a `HubError` that says what to do."""
+    """Turn every error of huggingface_hub and its session into a `HubError` that says what to do."""
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
     try:
@@ -135,14 +134,14 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         refusal = MissingFileError(missing(model, filename, revision))
         refusal.commit = error.response.headers.get("X-Repo-Commit", "")
         raise refusal from error
-    except Exception as error:  # huggingface_hub's have no common root: OSError, httpx2's, RuntimeError, ValueError
+    except Exception as error:  # OSError, the HTTP client's own, RuntimeError (Xet), ValueError (names)
         reason = _reason(error, model, cache)
         raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep huggingface_hub's warnings (one for each retry, say) off stderr, unless the user asked to see even more."""
+    """Keep huggingface_hub's warnings, such as one for each retry, off stderr, unless the user raised its verbosity."""
     import logging
 
     logger = logging.getLogger("huggingface_hub")
@@ -161,7 +160,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: BaseException, model: str, cache: Path) -> str:
-    """What went wrong and what to do about it, in one line."""
+    """What went wrong and what to do, in one line."""
     from huggingface_hub import constants, errors
 
     hub = constants.ENDPOINT
@@ -173,34 +172,35 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
     }
     if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-        error = error.__cause__  # it only says that the cache could not replace the answer which this one is about
+        error = error.__cause__  # it says that the cache has no such file; its cause says what the hub answered
     for kind, explanation in explanations.items():
         if isinstance(error, kind):
             return explanation
     if isinstance(error, errors.HfHubHTTPError):
         return f"{hub} answered {error.response.status_code}; {advice(error.response.status_code)}"
     if isinstance(error, OSError) and error.errno:
-        return f"the cache {cache} does not take it ({error.strerror}); set HF_HOME or cache_dir to a folder that does"
+        return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"
     first_line = str(error).strip().partition("\n")[0]
     return (
         f"asking {hub} failed ({type(error).__name__}: {first_line}); "
-        "check the network, the proxy and HF_ENDPOINT, then try again, or name a directory that holds the files"
+        "check the network, the proxy and HF_ENDPOINT, or name a directory that holds the files"
     )
 
 
 def missing(model: str, filename: str, revision: str) -> str:
+    """The message that a model has no such file."""
     return (
         f"{model} has no file {filename} (revision {revision}); "
-        f"should it have been added lately, `minigpt2 download {model}` gets the newest"
+        f"if it was added recently, `minigpt2 download {model}` gets the newest"
     )
 
 
 def advice(status: int) -> str:
-    """What to do about an answer of this HTTP status."""
+    """What to do about an answer with this HTTP status."""
     if status in (401, 403):
-        return "set HF_TOKEN to a token that may read the model, or unset it if it is not valid any more"
+        return "set HF_TOKEN to a token that may read the model, or unset it if it has expired"
     if status == 429:
-        return "those were too many requests: wait a few minutes, or set HF_TOKEN to be allowed more"
+        return "too many requests: wait a few minutes, or set HF_TOKEN, which allows more"
     if status >= 500:
-        return "the fault is there: try again later"
+        return "the server has a problem: try again later"
     return "check the model's name and HF_ENDPOINT"

@@ -1,9 +1,8 @@
 """A model's name → its files, in the cache folder that huggingface_hub and transformers share.
 
-The cache keeps `refs/<revision>` (the commit a branch was last seen at), `snapshots/<commit>/<file>` and, behind those
-links, `blobs/<hash>`. What is there is used without a request. What is not is downloaded by huggingface_hub between
-two checks of ours: the hub's first answer before it (is this a hub, and soon?), the file's hash after it. That first
-answer alone is what `minigpt2.weights.remote` needs to read a file by byte ranges.
+The cache has `refs/<revision>`, the commit that a branch was last seen at, and `snapshots/<commit>/<file>`, links to
+`blobs/<hash>`. A cached file is used without a request. Any other is downloaded by huggingface_hub, between two checks:
+that a hub answers, and soon, before it; the file's hash after it.
 """
 
 import os
@@ -41,13 +40,13 @@ def fetch(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The path of one of a model's files in the hub's cache, downloaded only if it is not there yet.
+    """The path of one of a model's files in the hub's cache; it is downloaded only if it is not there.
 
-    A cached snapshot of the revision (the branch `main` by default) is used as it is, without a request; a file that
-    it lacks is taken from the same commit, so that a model's files belong together.
+    A cached snapshot of the revision, by default the branch `main`, is used without a request. A file that the
+    snapshot lacks is downloaded from the same commit, so that a model's files belong together.
 
     Raises `MissingFileError` if the repository has no such file, `HubError` for every other failure, and `ValueError`
-    for a name that cannot be a model's.
+    if `model` cannot be a model's name.
 
     >>> fetch("gpt2", "model.safetensors", cache_dir="no/such/folder", local_files_only=True)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -74,8 +73,8 @@ def download(
 ) -> Path:
     """The path of one of a model's files as the hub has it now: like `fetch`, but the hub is always asked.
 
-    A file that the cache has already is not downloaded again. Until the new one has arrived and its hash is verified,
-    the snapshot that was cached before stays the one in use. Raises as `fetch` does.
+    A file that the cache has is not downloaded again. The snapshot that was cached before stays in use until the new
+    file is here and its hash is verified. Raises as `fetch` does.
 
     >>> download("one/name/too/many", "config.json")
     Traceback (most recent call last):
@@ -93,7 +92,7 @@ def cached(
     revision: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
 ) -> Path | None:
-    """The path of one of a model's files if the cache has it, otherwise None; the hub is never asked.
+    """The path of one of a model's files if the cache has it, otherwise None. This makes no request.
 
     >>> cached("gpt2", "model.safetensors", cache_dir="no/such/folder") is None
     True
@@ -112,10 +111,10 @@ def published(
     cache_dir: str | os.PathLike[str] | None = None,
     timeout: float = ANSWER_SECONDS,
 ) -> Published:
-    """What the hub says of one of a model's files, in one request that brings none of its content.
+    """What the hub says about one of a model's files, in one request without its content.
 
-    Where the cache knows the revision's commit it is that commit's file. `timeout` is how many seconds the hub may
-    take. Raises as `fetch` does.
+    If the cache knows the commit of the revision, it is the file of that commit. The answer may take `timeout` seconds.
+    Raises as `fetch` does.
 
     >>> published("no model", "model.safetensors")
     Traceback (most recent call last):
@@ -131,7 +130,7 @@ def published(
 def known_commit(
     model: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
 ) -> str | None:
-    """The commit that the revision was last seen at, if the cache knows it, otherwise None; the hub is never asked.
+    """The commit that the revision was last seen at, if the cache knows it, otherwise None. This makes no request.
 
     >>> known_commit("gpt2", cache_dir="no/such/folder") is None
     True
@@ -150,10 +149,10 @@ def long_name(model: str) -> str:
 
 
 def _commit_to_ask(model: str, filename: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> str:
-    """The commit that the cache knows the revision as, or the revision itself.
+    """The commit of the revision if the cache knows it, otherwise the revision itself.
 
     Raises:
-        MissingFileError: that commit is known to lack the file.
+        MissingFileError: the cache knows that this commit lacks the file.
     """
     snapshots = list(_snapshots(model, revision, cache_dir))
     if any(_is_file(folder / ".no_exist" / commit / filename) for folder, commit in snapshots):
@@ -170,17 +169,17 @@ def _check_arguments(model: str, revision: str | None, *filenames: str) -> None:
         raise ValueError(f"{model!r} is neither a directory nor a model's name, such as gpt2 or owner/name")
     for value in names:
         if not _stays_inside(value):
-            raise ValueError(f"{value!r} is no name of a file or revision: it would leave the model's cache folder")
+            raise ValueError(f"{value!r} is not a file or revision: it would lead out of the model's cache folder")
 
 
 def _stays_inside(name: str) -> bool:
-    """Whether a folder joined with `name` is a place inside that folder, whatever the system."""
+    """Whether a folder joined with `name` stays inside that folder, on any system."""
     parts = PurePosixPath(name).parts
     return "/".join(parts) == name != "" and ".." not in parts and not set("\\:\0") & set(name)
 
 
 def _is_file(path: Path) -> bool:
-    with suppress(OSError):  # a cache folder that may not be read is one that has nothing
+    with suppress(OSError):  # a folder that cannot be read counts as empty
         return path.is_file()
     return False
 
@@ -191,8 +190,8 @@ def _is_file(path: Path) -> bool:
 def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """The cache folder: `cache_dir`, or the one that the environment names."""
     if "huggingface_hub" not in sys.modules:
-        # It reads these when it is imported. Xet is a second protocol on other hosts, and hangs for minutes where
-        # those are out of reach; telemetry begins with a request of its own, before the one that is wanted.
+        # It reads these when it is imported. Xet, a second protocol on other hosts, hangs for minutes if those cannot
+        # be reached; telemetry sends a request of its own first.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import constants
@@ -201,12 +200,12 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
 
 
 def model_folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:
-    """Where a cache folder keeps a model's files."""
+    """The folder of a model's files in a cache folder."""
     return cache_root(cache_dir) / f"models--{model.replace('/', '--')}"
 
 
 def _snapshots(model: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> Iterator[tuple[Path, str]]:
-    """The cache folders that know the revision, each with its commit; the model's name as given comes first."""
+    """Each cache folder of the model that knows the revision, and its commit; the name as given comes first."""
     for name in filter(None, (model, _OTHER_NAME.get(model))):
         folder = model_folder(name, cache_dir)
         commit = revision
@@ -218,7 +217,7 @@ def _snapshots(model: str, revision: str, cache_dir: str | os.PathLike[str] | No
 
 
 def note_commit(folder: Path, revision: str, commit: str) -> None:
-    """Let every user of the cache find `commit` when asking for `revision`."""
+    """Note in the cache that `revision` is `commit`, for every program that uses it."""
     ref = folder / "refs" / revision
     if revision == commit or (_is_file(ref) and ref.read_text("ascii", "replace") == commit):
         return
@@ -228,7 +227,7 @@ def note_commit(folder: Path, revision: str, commit: str) -> None:
 
 
 def _note_missing(folder: Path, commit: str, filename: str) -> None:
-    """Spare every user of the cache the same question about this commit."""
+    """Note in the cache that this commit lacks the file, for every program that uses it."""
     if COMMIT.fullmatch(commit):
         with suppress(OSError):
             note = folder / ".no_exist" / commit / filename
@@ -237,10 +236,7 @@ def _note_missing(folder: Path, commit: str, filename: str) -> None:
 
 
 def _verify(path: Path, expected: str) -> None:
-    """Refuse a downloaded file, and take it out of the cache, unless its hash is the one the hub named.
-
-    For a file in Git LFS that is the SHA-256 of its content, for any other the SHA-1 of its git blob.
-    """
+    """Refuse a downloaded file, and remove it from the cache, unless it has the hash that the hub named."""
     import hashlib
 
     algorithm, header = "sha256", b""
@@ -252,19 +248,19 @@ def _verify(path: Path, expected: str) -> None:
             hashed = hashlib.file_digest(file, lambda: hashlib.new(algorithm, header, usedforsecurity=False))
         found = hashed.hexdigest()
     finally:
-        # An interrupted check counts as a failed one: whatever stays in the cache is trusted from then on.
+        # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
             path.resolve().unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     if found != expected:
-        raise RefusedError(f"it came damaged ({algorithm} {found}, not {expected}) and was removed; try again")
+        raise RefusedError(f"it arrived damaged ({algorithm} {found}, not {expected}) and was removed; try again")
 
 
 # --- the hub
 
 
 def _download(model: str, filename: str, revision: str, commit: str, cache_dir: str | os.PathLike[str] | None) -> Path:
-    """The file as of `commit` (which may be a name for one), verified, then noted as what `revision` means."""
+    """Download the file of `commit` (or of a branch or tag), verify it, and note its commit as that of `revision`."""
     folder = model_folder(model, cache_dir)
     from huggingface_hub import hf_hub_download
 
@@ -281,7 +277,7 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
 
 @contextmanager
 def _failures_of(model: str, filename: str, revision: str, cache_dir: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Every failure as a `HubError`; that a commit lacks the file is noted, so that it is not asked for again."""
+    """Turn every failure into a `HubError`, and note in the cache if the commit lacks the file."""
     folder = model_folder(model, cache_dir)
     try:
         with translated_errors(model, filename, revision, folder.parent):

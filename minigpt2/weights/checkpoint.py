@@ -1,8 +1,8 @@
-"""A checkpoint: safetensors files → read-only numpy arrays by name, and what makes them a GPT-2.
+"""A checkpoint: safetensors files → read-only numpy arrays by name.
 
-The published `gpt2` names its tensors `wte.weight`, `h.0.ln_1.weight`, …; files that transformers saves put
-`transformer.` before each. Both are read, and both kinds of name find the tensor. The output matrix `lm_head.weight`
-is `wte` again, unless the file has one of its own.
+The published `gpt2` names its tensors `wte.weight`, `h.0.ln_1.weight`, …. Files that transformers saves have
+`transformer.` before each name, and wrappers put more before that. Either kind of name finds the tensor. The output
+matrix `lm_head.weight` is `wte` again, unless the file has one of its own.
 """
 
 import os
@@ -35,13 +35,13 @@ __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
 
 class Checkpoint(Mapping[str, Array]):
-    """The tensors of a checkpoint by name, here or on the hub: nothing is read until a number is asked for.
+    """The tensors of a checkpoint by name, on this machine or on the hub. No number is read before it is needed.
 
-    Iteration and `len` are the files' own names. `[]` and `in` also take a name with or without `transformer.`, and
-    `lm_head.weight`. Arrays are read-only views of the file in its own dtype; BF16, which numpy lacks, is widened to
-    float32 at each access. A view of a file whose data starts at an odd byte, as the published one's does, is
-    unaligned: numpy computes with it all the same, only slower. An array already handed out must not be used after
-    its file was truncated. Those of a remote checkpoint are no views but read when they are indexed: see `remote`.
+    Iteration and `len` give the files' own names. `[]` and `in` also take a name with or without `transformer.`, and
+    `lm_head.weight`. Arrays are read-only views of the file in its own dtype. BF16, which numpy lacks, is widened to
+    float32 at each access. If the data of a file starts at an odd byte, as in the published one, its views are
+    unaligned: numpy computes with them, only slower. Do not use an array after its file was truncated. A remote
+    checkpoint gives stand-ins that are read when they are indexed: see `remote`.
 
     >>> from minigpt2.weights.demonstration import demonstration_weights
     >>> weights = demonstration_weights()
@@ -56,7 +56,7 @@ class Checkpoint(Mapping[str, Array]):
     def __init__(self, path: Path, files: Files, find_config: Callable[[], Path] | None = None) -> None:
         """Use `Checkpoint.open`, `.from_pretrained` or `.remote`; here `files` gives the file of each tensor."""
         self.path = path
-        self.commit: str | None = None  # of a remote checkpoint
+        self.commit: str | None = None  # of a remote checkpoint alone
         self._files = files
         self.bare_names: Final = bare_names(files)  # the files' own names by GPT-2's, without `transformer.`
         self._find_config = find_config
@@ -67,7 +67,7 @@ class Checkpoint(Mapping[str, Array]):
 
         Raises:
             FileNotFoundError: there is nothing at `path`.
-            CheckpointError: a file is damaged or no safetensors file, or a directory holds none.
+            CheckpointError: a file is damaged or not a safetensors file, or a directory holds none.
         """
         return cls(*open_files(Path(path)))
 
@@ -123,17 +123,17 @@ class Checkpoint(Mapping[str, Array]):
         cache_dir: str | os.PathLike[str] | None = None,
         timeout: float = ANSWER_SECONDS,
     ) -> Self:
-        """Open a model where it is, on the hub: its header is read now, and rows and tensors when they are asked for.
+        """Open a model on the hub without downloading it: the header is read now, rows when they are indexed.
 
-        The tensors are `RemoteArray`s: `weights["wte.weight"][[464, 3616]]` brings those two rows. What was read stays
-        in a folder of the hub's cache (at most 1 GiB for all models, the one used longest ago goes first), pinned to
-        the commit that the hub first named for `revision`. A file that the cache has whole is read there. `timeout` is
-        how many seconds the hub may take for its first answer.
+        The tensors are `RemoteArray`s: `weights["wte.weight"][[464, 3616]]` reads those two rows. What was read stays
+        in a folder of the hub's cache, pinned to the commit that the hub first named for `revision`. That folder holds
+        at most 1 GiB for all models; the model used longest ago is removed first. A file that the cache has whole is
+        read there. The hub's first answer may take `timeout` seconds.
 
         Raises:
-            HubError: the hub cannot be reached, has no such model or revision, or does not give parts of files.
+            HubError: the hub cannot be reached, has no such model or revision, or does not send parts of files.
             CheckpointError: the model has no safetensors weights, or they are damaged.
-            ValueError: `model` is a path, or no name that a model can have.
+            ValueError: `model` is a path, or cannot be a model's name.
         """
         if is_local(model):
             raise ValueError(f"{model!r} is a path on this machine: Checkpoint.open reads it")
@@ -160,7 +160,7 @@ class Checkpoint(Mapping[str, Array]):
     def __contains__(self, name: object) -> bool:
         return self._own_name(name) is not None
 
-    # A Mapping would compare array by array, which has no truth value, and could be in no set or cache.
+    # Mapping's == would compare arrays, which have no truth value, and would make checkpoints unhashable.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -177,7 +177,7 @@ class Checkpoint(Mapping[str, Array]):
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What the files say of themselves in their headers' `__metadata__`."""
+        """The files' own `__metadata__`, from their headers."""
         return MappingProxyType({key: text for file in self._files.values() for key, text in file.metadata.items()})
 
     def info(self, name: str) -> TensorInfo:
@@ -190,7 +190,9 @@ class Checkpoint(Mapping[str, Array]):
         return self._files[own_name].tensors[own_name]
 
     def rows(self, name: str, rows: RowIndex) -> Array:
-        """Rows of a tensor: only these are read, and widened if they are BF16. The caller checks the indices.
+        """These rows of a tensor, in shape and dtype as numpy would index them; only they are read, BF16 as float32.
+
+        The caller checks the indices.
 
         Raises:
             KeyError: there is no such tensor.
@@ -200,10 +202,10 @@ class Checkpoint(Mapping[str, Array]):
         return self._files[own_name].read(own_name, rows)
 
     def blocks(self, name: str) -> Iterator[Array]:
-        """All numbers of a tensor in the order of the file, some of them at a time: aligned, of shape (n,).
+        """All numbers of a tensor in the order of the file, as aligned arrays of shape (n,), n at most 65,536.
 
-        However large the tensor is, this takes little memory: each block may overwrite the one before it. Raises as
-        `rows` does.
+        This takes little memory however large the tensor is: a block is overwritten when the next one is read. Raises
+        as `rows` does.
         """
         own_name = self._require(name)
         return self._files[own_name].blocks(own_name)
@@ -217,11 +219,11 @@ class Checkpoint(Mapping[str, Array]):
         self._files[own_name].read_into(own_name, out)
 
     def fetch(self, names: Iterable[str]) -> None:
-        """Bring all of these tensors, if the checkpoint is remote: with few requests, and a bar on a terminal.
+        """Download all of these tensors, if the checkpoint is remote, with few requests and a bar on a terminal.
 
         Raises:
             KeyError: there is no such tensor.
-            HubError: the hub cannot be reached, or does not give them.
+            HubError: the hub cannot be reached, or does not send them.
         """
         wanted: dict[SafetensorsFile, list[str]] = {}
         for name in map(self._require, names):
@@ -236,7 +238,7 @@ class Checkpoint(Mapping[str, Array]):
 
     @property
     def fetched_bytes(self) -> int:
-        """How many of them a remote checkpoint has read over the network since it was opened."""
+        """How many bytes a remote checkpoint has read over the network since it was opened."""
         return sum(file.fetched_bytes for file in set(self._files.values()))
 
     def save(
@@ -244,13 +246,13 @@ class Checkpoint(Mapping[str, Array]):
     ) -> None:
         """Write these tensors (by default all) to a `.safetensors` file, under the names given.
 
-        `dtype` is one for floating-point numbers, as the file format spells it (`"BF16"`) or as numpy does
-        (`np.float16`); each number becomes the nearest that it has. Other tensors stay as they are. The file appears
-        whole or not at all, in place of one that was there before.
+        `dtype` is the new one of floating-point tensors, as the format spells it (`"BF16"`) or as numpy does
+        (`np.float16`). Each number is rounded to the nearest; other tensors stay as they are. The file appears whole or
+        not at all. It replaces one that was there before, but never a file of this checkpoint.
 
         Raises:
             KeyError: there is no such tensor.
-            TypeError, ValueError: no such dtype, numbers beyond its range, or `path` is a file that is read from.
+            TypeError, ValueError: no such dtype, numbers beyond its range, or `path` is a file of this checkpoint.
             OSError: the file cannot be written.
 
         >>> from minigpt2.weights.demonstration import demonstration_weights
@@ -265,14 +267,28 @@ class Checkpoint(Mapping[str, Array]):
             raise TypeError(f"names is a collection of names, not one: [{names!r}]")
         chosen = {name: self._require(name) for name in (self if names is None else names)}
         tensors = {name: (self._files[own_name], own_name) for name, own_name in chosen.items()}
+        self.refuse_to_replace(path)
         self.fetch(chosen)
         save(Path(path), tensors, dtype, {"format": "pt", **self.metadata})
+
+    def refuse_to_replace(self, path: str | os.PathLike[str]) -> None:
+        """Make sure that writing to `path` replaces none of the checkpoint's files: weights, shards, index, config.
+
+        Raises:
+            ValueError: it would.
+        """
+        target = Path(path)
+        for own in {self.path, self.path.with_name("config.json"), *(file.path for file in self._files.values())}:
+            # The same name in the same directory, or another link to the same file.
+            same = own.resolve() == target.resolve()
+            if same or (target.exists() and own.exists() and target.samefile(own)):
+                raise ValueError(f"{path} belongs to the checkpoint that is read: save under another name")
 
     def parameter_names(self) -> list[str]:
         """The names that transformers' `GPT2LMHeadModel.named_parameters()` lists for this file, in its order.
 
-        Buffers, such as the causal masks `h.N.attn.bias`, are no parameters, and a tied `lm_head.weight` is not listed
-        beside the `wte` that it is. A file of nothing but `wte` and `wpe` passes for a GPT-2 without layers.
+        Buffers, such as the causal masks `h.N.attn.bias`, are not parameters, and neither is a `lm_head.weight` that is
+        tied to `wte`. A file of nothing but `wte` and `wpe` passes for a GPT-2 without layers.
 
         Raises:
             CheckpointError: this is not a GPT-2.
@@ -281,13 +297,13 @@ class Checkpoint(Mapping[str, Array]):
         return [*names, LM_HEAD] if self._has_own_lm_head() else names
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
-        """Each of `parameter_names()` with its array, which is made when its turn comes.
+        """Each of `parameter_names()` with its array, made when the iteration reaches it.
 
         >>> from minigpt2.weights.demonstration import demonstration_weights
         >>> next(demonstration_weights().named_parameters())[0]
         'transformer.wte.weight'
         """
-        names = self.parameter_names()  # refuse now, not at the first `next`
+        names = self.parameter_names()  # raises now, not at the first `next`
         return ((name, self[name]) for name in names)
 
     def num_parameters(self) -> int:
@@ -326,8 +342,8 @@ class Checkpoint(Mapping[str, Array]):
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)
         if own_name is None:
-            close = get_close_matches(str(name), islice(self, 2000), n=3)  # bounded: it is quadratic
-            hint = f"; close to it: {', '.join(close)}" if close else f"; its {len(self)} names are list(weights)"
+            close = get_close_matches(str(name), islice(self, 2000), n=3)  # a bound, because it is slow
+            hint = f"; close to it: {', '.join(close)}" if close else f"; list(weights) gives its {len(self)} names"
             raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
         return own_name
 

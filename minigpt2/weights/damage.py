@@ -1,11 +1,11 @@
-"""What a file is that `safetensors` refuses, where its error cannot say it: something else, or half of a download."""
+"""Why `safetensors` refused a file, where its own error cannot say it: another kind of file, or half of a download."""
 
 import json
 from pathlib import Path
 from typing import Final
 
 MOST_HEADER: Final = 100_000_000  # bytes, by the format
-_MOST_READ: Final = 1 << 20  # bytes of header that are gone through for an explanation
+_MOST_READ: Final = 1 << 20  # bytes of header to parse for an explanation
 
 _FOREIGN: Final = {
     (b"pk\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6))): (
@@ -40,7 +40,7 @@ def explanation(path: Path, error: str) -> str:
 
 
 def _promised_size(start: bytes) -> int:
-    """How many bytes a file should have by what it begins with, as far as that can be read."""
+    """How many bytes the file should have at least, by as much of its beginning as can be parsed."""
     length = int.from_bytes(start[:8], "little")
     if not 0 < length <= MOST_HEADER:
         return 8

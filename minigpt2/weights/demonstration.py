@@ -1,7 +1,7 @@
 """Small random weights in GPT-2's layout, to look at when GPT-2's own are not at hand.
 
-They have GPT-2's names, its whole vocabulary and its 1,024 positions, two layers, and rows of 16 numbers. The file
-says in its own header what it is, so that whatever shows a number of theirs can say so.
+They have GPT-2's names, its whole vocabulary, its 1,024 positions, two layers, and rows of 16 numbers. The file's own
+header has a label, so that whatever shows these numbers can say what they are.
 """
 
 import json
@@ -22,7 +22,7 @@ BANNER: Final = "*** DEMONSTRATION WEIGHTS, random numbers, not GPT-2's ***"  # 
 
 
 def demonstration_weights() -> Checkpoint:
-    """Make the demonstration weights: always the same numbers, in a temporary file that goes when they go.
+    """Make the demonstration weights: always the same numbers, in a temporary file that is removed with them.
 
     >>> weights = demonstration_weights()
     >>> is_demonstration(weights)
@@ -42,14 +42,14 @@ def demonstration_weights() -> Checkpoint:
 
 
 def is_demonstration(weights: Checkpoint) -> bool:
-    """Whether these are the demonstration weights: their numbers mean nothing, and what shows them must say so."""
+    """Whether these are the demonstration weights, whose numbers mean nothing."""
     return weights.metadata.get("minigpt2") == LABEL
 
 
 def _write(directory: Path) -> None:
     from safetensors.numpy import save_file
 
-    # RandomState, and of it only the uniform numbers: a frozen stream made by integer arithmetic, the same everywhere.
+    # RandomState's uniform numbers never change: numpy froze them, and they come from integer arithmetic.
     random = np.random.RandomState(seed=2)
     tensors = {
         name: (random.random_sample(shape) - 0.5).astype(np.float32) for name, shape in gpt2_shapes(**SIZES).items()

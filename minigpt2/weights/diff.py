@@ -1,22 +1,23 @@
-"""Two checkpoints, tensor by tensor: what only one of them has, and how far apart the numbers of the others are."""
+"""Two checkpoints compared: tensors that only one has, and how far apart the numbers of the others are."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.safetensors_file import BLOCK, Array
+from minigpt2.weights.safetensors_file import BLOCK, NUMPY_DTYPE, Array
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How two tensors of one name and shape differ: how many numbers do, by how much at most and on the average.
+    """How two tensors of one name and shape differ: in how many numbers, and by how much.
 
-    `largest` and `mean` are of the absolute differences in float64; equal infinities differ by 0, and so do two NaNs.
-    One NaN makes both of them NaN.
+    `largest` and `mean` are those of the absolute differences, in float64. Equal infinities differ by 0, and so do two
+    NaNs. A NaN opposite a number makes `largest` and `mean` NaN.
     """
 
     name: str
@@ -28,16 +29,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Names:
-    """The bare names of two checkpoints: which are in one alone, and which differ in their shape."""
+    """The bare names of two checkpoints: in one alone, of different shapes, of a dtype that numpy lacks, comparable."""
 
     only_first: list[str]
     only_second: list[str]
     other_shape: list[str]
+    unreadable: list[str]
     common: list[str]
 
 
 def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
-    """Which tensors can be compared, and which cannot; no number is read.
+    """Which tensors can be compared, and which cannot. This reads none of their numbers.
 
     >>> from minigpt2.weights.demonstration import demonstration_weights
     >>> weights = demonstration_weights()
@@ -45,30 +47,32 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     28
     """
     ours, theirs = first.bare_names, second.bare_names
-    both = [name for name in ours if name in theirs]
-    alike = {name: first.info(ours[name]).shape == second.info(theirs[name]).shape for name in both}
+    infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in ours if name in theirs}
+    alike = [name for name, (one, other) in infos.items() if one.shape == other.shape]
+    readable = {name for name in alike if all(info.dtype in NUMPY_DTYPE for info in infos[name])}
     return Names(
         [name for name in ours if name not in theirs],
         [name for name in theirs if name not in ours],
-        [name for name in both if not alike[name]],
-        [name for name in both if alike[name]],
+        [name for name in infos if name not in alike],
+        [name for name in alike if name not in readable],
+        [name for name in alike if name in readable],
     )
 
 
 def compare_all(first: Checkpoint, second: Checkpoint, names: list[str]) -> list[Difference]:
-    """How the numbers of these tensors differ, each as `compare` says, on two cores where there are. Raises as it does.
+    """`compare` for each of these tensors, in two threads. Raises as it does.
 
     >>> from minigpt2.weights.demonstration import demonstration_weights
     >>> weights = demonstration_weights()
     >>> max(each.largest for each in compare_all(weights, weights, list(weights)))
     0.0
     """
-    with ThreadPoolExecutor(2) as pool:  # numpy lets go of the GIL
+    with ThreadPoolExecutor(2) as pool:  # numpy releases the GIL
         return list(pool.map(partial(compare, first, second), names))
 
 
 def compare(first: Checkpoint, second: Checkpoint, name: str) -> Difference:
-    """How the numbers of one tensor differ, in little memory however large it is.
+    """How the numbers of one tensor differ. This takes little memory however large it is.
 
     Raises:
         KeyError: a checkpoint has no such tensor.
@@ -95,12 +99,13 @@ def compare(first: Checkpoint, second: Checkpoint, name: str) -> Difference:
     return Difference(name, count, differing, largest, total / count if count else 0.0)
 
 
-def _bits(numbers: Array) -> NDArray[np.uint8]:
+def _bits(numbers: Array) -> NDArray[Any]:
+    """The numbers (n,) as integers of the same bits: equal bits are equal numbers, and comparing integers is faster."""
     return numbers.view(np.uint64 if numbers.nbytes % 8 == 0 else np.uint8)
 
 
 def _distances(ours: Array, theirs: Array, space: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
-    """The absolute differences of two blocks in float64, and how many of the numbers are not equal."""
+    """The absolute differences of two blocks (n,), (n,) float64, and how many of the numbers are not equal."""
     with np.errstate(over="ignore", invalid="ignore"):
         if "c" in (ours.dtype.kind, theirs.dtype.kind):
             distances = np.abs(ours.astype(np.complex128) - theirs)
@@ -110,5 +115,5 @@ def _distances(ours: Array, theirs: Array, space: NDArray[np.float64]) -> tuple[
         unequal = ours != theirs
         if not np.isfinite(distances.max()):
             unequal &= ~(np.isnan(ours) & np.isnan(theirs))
-            distances[~unequal] = 0  # of two infinities, or two NaNs
+            distances[~unequal] = 0  # equal infinities and pairs of NaNs
     return distances, int(np.count_nonzero(unequal))

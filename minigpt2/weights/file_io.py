@@ -1,7 +1,7 @@
-"""Reading and writing at a place of a file, for many threads and processes at once.
+"""Reading and writing at an offset of a file, from many threads and processes at once.
 
-POSIX has a call for each, with a position of its own; a descriptor's own position is shared by threads, and by a forked
-process too. Windows has neither these calls nor forks: there a lock does.
+Threads and forked processes share a descriptor's position, so `preadv` and `pwrite` are given the offset. Windows has
+neither call, and no forks: a lock suffices there.
 """
 
 import os
@@ -14,51 +14,51 @@ _POSITION = Lock()
 
 
 def opened(owner: object, path: Path, flags: int) -> int:
-    """A descriptor of a file, closed when its owner goes."""
+    """A descriptor of a file, closed when its owner is garbage-collected."""
     descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
     weakref.finalize(owner, os.close, descriptor)
     return descriptor
 
 
-def read_at(descriptor: int, size: int, place: int) -> bytes:
-    """Up to `size` bytes from `place` on; fewer where the file ends."""
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """The `size` bytes at `offset`; fewer if the file ends before."""
     data = bytearray(size)
-    return bytes(memoryview(data)[: read_into(descriptor, data, place)])
+    return bytes(memoryview(data)[: read_into(descriptor, data, offset)])
 
 
-def read_into(descriptor: int, buffer: Any, place: int) -> int:
-    """Fill a buffer with the bytes from `place` on, and return how many there were: fewer where the file ends."""
+def read_into(descriptor: int, buffer: Any, offset: int) -> int:
+    """Fill a buffer with the bytes at `offset`, and return how many there were: fewer if the file ends before."""
     left = memoryview(buffer).cast("B")
-    while left and (count := _read_some(descriptor, left, place)):
-        left, place = left[count:], place + count
+    while left and (count := _read_some(descriptor, left, offset)):
+        left, offset = left[count:], offset + count
     return memoryview(buffer).nbytes - len(left)
 
 
-def write_at(descriptor: int, data: bytes, place: int) -> None:
-    """Write all of the data at `place`.
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of the data at `offset`.
 
     Raises:
-        OSError: the disk takes no more of it.
+        OSError: the disk is full, or fails.
     """
     left = memoryview(data)
     while left:
-        count = _write_some(descriptor, left, place)
-        left, place = left[count:], place + count
+        count = _write_some(descriptor, left, offset)
+        left, offset = left[count:], offset + count
 
 
-def _read_some(descriptor: int, buffer: memoryview, place: int) -> int:
+def _read_some(descriptor: int, buffer: memoryview, offset: int) -> int:
     if hasattr(os, "preadv"):
-        return os.preadv(descriptor, [buffer], place)
+        return os.preadv(descriptor, [buffer], offset)
     with _POSITION:
-        os.lseek(descriptor, place, os.SEEK_SET)
+        os.lseek(descriptor, offset, os.SEEK_SET)
         data = os.read(descriptor, len(buffer))
     buffer[: len(data)] = data
     return len(data)
 
 
-def _write_some(descriptor: int, data: memoryview, place: int) -> int:
+def _write_some(descriptor: int, data: memoryview, offset: int) -> int:
     if hasattr(os, "pwrite"):
-        return os.pwrite(descriptor, data, place)
+        return os.pwrite(descriptor, data, offset)
     with _POSITION:
-        os.lseek(descriptor, place, os.SEEK_SET)
+        os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, data)

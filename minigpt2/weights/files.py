@@ -1,6 +1,6 @@
-"""Where a checkpoint's files are: one file, or shards and their index, here or on the hub.
+"""A checkpoint's files: one file, or shards and their index, on this machine or on the hub.
 
-The index of a sharded checkpoint, `model.safetensors.index.json`, says in its `weight_map` which file has which tensor.
+The `weight_map` of `model.safetensors.index.json`, the index of a sharded checkpoint, gives the shard of each tensor.
 """
 
 import json
@@ -25,13 +25,13 @@ Files = dict[str, SafetensorsFile]  # the file of each tensor
 
 
 def is_local(model: str | os.PathLike[str]) -> bool:
-    """Whether `model` is a path: a directory, or what no model on the hub can be called."""
+    """Whether `model` is a path: a directory, or a name that a model on the hub cannot have."""
     path = Path(model)
     return path.is_dir() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 
 def open_files(path: Path) -> tuple[Path, Files]:
-    """The path of a checkpoint's weights or index, and its files: `path` is that, or the directory that has it.
+    """The path of a checkpoint's weights or index, and its files; `path` may be the directory that holds them.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -48,7 +48,7 @@ def open_files(path: Path) -> tuple[Path, Files]:
 def download_files(
     model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, local_files_only: bool
 ) -> Path:
-    """The path of a model's weights or index in the hub's cache, with all its shards beside it: downloaded if need be.
+    """The path of a model's weights or index in the hub's cache; what the cache lacks, shards too, is downloaded.
 
     Raises:
         HubError: the hub cannot be reached, or has no such model or revision.
@@ -69,9 +69,9 @@ def download_files(
 def remote_files(
     model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None, timeout: float
 ) -> tuple[Path, Files, str]:
-    """The path that stands for a model's weights, its files, and their commit; no more is read than their headers.
+    """The path that stands for a model's weights, its files, and their commit; only their headers are read.
 
-    A file that is in the hub's cache whole is read there. Raises as `download_files` does.
+    A file that the hub's cache has whole is read there. Raises as `download_files` does.
     """
     from minigpt2 import hub
     from minigpt2.weights.remote.tensors import RemoteTensors
@@ -92,7 +92,7 @@ def remote_files(
 
 
 def _is_whole(model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> bool:
-    """Whether a model may have its weights in one file: where only the index is cached that needs no question."""
+    """Whether a model may have its weights in one file: not if the cache has its index and no such file."""
     from minigpt2 import hub
 
     in_cache = partial(hub.cached, model, revision=revision, cache_dir=cache_dir)
@@ -109,7 +109,7 @@ def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None) -
 
 
 def _weights_in(directory: Path) -> Path:
-    """The weights in a directory: under transformers' names, or else the only index or the only file there."""
+    """The weights in a directory: the file of transformers' name, or else the only index or the only file."""
     named = [directory / name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
     indexes = sorted(directory.glob("*.safetensors.index.json"))
     singles = sorted(directory.glob("*.safetensors"))
@@ -125,9 +125,9 @@ def _weights_in(directory: Path) -> Path:
 
 
 def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
-    """The file of each tensor, after making sure that the index and the shards say the same.
+    """The file of each tensor, after making sure that the index and the shards agree.
 
-    An index may list `lm_head.weight` though no shard has it: where it is `wte` again, it is saved once.
+    An index may list an `lm_head.weight` that no shard has: tied to `wte`, it is saved once.
     """
     weight_map = _weight_map(index)
     shards: dict[str, SafetensorsFile] = {}
@@ -135,7 +135,7 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
         try:
             shards[shard] = open_shard(shard)
         except FileNotFoundError:
-            raise CheckpointError(f"{index} names {shard}, which is not beside it: download it too") from None
+            raise CheckpointError(f"{index} names {shard}, which is not there: download it too") from None
     found: dict[str, str] = {}
     for shard, file in shards.items():
         for name in file.tensors:
@@ -150,13 +150,13 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
 
 
 def _weight_map(index: Path) -> dict[str, str]:
-    """The index's map from tensor to shard; a shard must be a plain name, so that it cannot point elsewhere."""
+    """The index's map from tensor to shard. A shard must be a plain file name, which cannot lead elsewhere."""
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index} has no weight_map: it is not the index of a sharded checkpoint")
     for name, shard in weight_map.items():
         if not isinstance(shard, str) or shard in {"", ".", ".."} or set(shard) & set("/\\:\0"):
-            raise CheckpointError(f"{index} puts {name!r} into {shard!r}, which is no plain file name")
+            raise CheckpointError(f"{index} puts {name!r} into {shard!r}, which is not a plain file name")
     return weight_map
 
 
@@ -164,12 +164,12 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        CheckpointError: there is none in it.
+        CheckpointError: it is not sound JSON, or not an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
         raise CheckpointError(f"{path} is not sound JSON: {error}") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path} is no JSON object but a {type(value).__name__}")
+        raise CheckpointError(f"{path} holds a {type(value).__name__}, not a JSON object")
     return value

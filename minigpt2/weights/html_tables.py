@@ -1,4 +1,4 @@
-"""Tables as HTML, for objects that show themselves in a notebook; whatever is in them is shown as text."""
+"""HTML tables of checkpoints and rows, for notebooks. Everything in them is escaped."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -25,12 +25,12 @@ def rows_table(title: str, metadata: Mapping[str, str], ids: Sequence[int], rows
     """Some rows of `wte`, shape (ids, n_embd), by their ids: the first and last values of each."""
     width = rows.shape[1]
     shown = range(width) if width <= 2 * _EDGE else [*range(_EDGE), *range(width - _EDGE, width)]
-    cells = [[token_id, *(row[place] for place in shown)] for token_id, row in zip(ids, rows, strict=True)]
+    cells = [[token_id, *(row[index] for index in shown)] for token_id, row in zip(ids, rows, strict=True)]
     return _table([title, *_said(metadata)], ["id", *map(str, shown)], cells)
 
 
 def _said(metadata: Mapping[str, str]) -> list[str]:
-    """What a file says of itself: that its numbers mean nothing, for one."""
+    """What a file says about itself, such as the label of demonstration weights."""
     return [f"{key}: {text}" for key, text in metadata.items() if key != "format"]
 
 

@@ -1,8 +1,8 @@
 """A safetensors file: where its tensors are, and read-only arrays over its bytes.
 
-The format (https://github.com/huggingface/safetensors#format) is 8 bytes of header length, a JSON header that gives
-every tensor's dtype, shape and byte range, and the numbers, little-endian, without gaps. Nothing is read but the
-header: the numbers are mapped, so a row costs the pages that it lies on.
+The format (https://github.com/huggingface/safetensors#format): 8 bytes of header length; a JSON header with the dtype,
+shape and byte range of every tensor; the numbers, little-endian, without gaps. Only the header is read. The numbers are
+mapped into memory, so a row costs no more than the pages that it lies on.
 """
 
 import json
@@ -25,7 +25,7 @@ from minigpt2.weights.file_io import opened, read_at, read_into
 Array = NDArray[Any]
 RowIndex = NDArray[np.int64] | slice | EllipsisType
 
-# Every dtype of the format that numpy can represent, and BF16, which is the upper half of a float32.
+# Every dtype of the format that numpy has, and BF16, which is stored here as the upper 16 bits of a float32.
 NUMPY_DTYPE: Final = {
     "BOOL": "?",
     "U8": "<u1",
@@ -43,11 +43,11 @@ NUMPY_DTYPE: Final = {
     "C64": "<c8",
 }
 FLOATS: Final = ("BF16", "F16", "F32", "F64")
-BLOCK: Final = 1 << 16  # numbers that are read at a time where all of a tensor is gone through
+BLOCK: Final = 1 << 16  # numbers read at a time by whatever goes through a whole tensor
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or is not what it was asked for: names the file and what is wrong."""
+    """A checkpoint cannot be read, or is not what is needed; the message names the file and what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class SafetensorsFile:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is no sound safetensors file.
+        CheckpointError: it is not a sound safetensors file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,16 +95,15 @@ class SafetensorsFile:
         self._descriptor = opened(self, path, os.O_RDONLY)
         self.size = os.fstat(self._descriptor).st_size
         self.tensors, self.metadata = _read_header(path, self._descriptor)
-        # The one place that maps a file.
         self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
 
     @property
     def fetched_bytes(self) -> int:
-        """How many bytes came over the network: none, of a file that is here."""
+        """How many bytes came over the network: none, of a local file."""
         return 0
 
     def fetch(self, names: Iterable[str]) -> None:
-        """Bring all the bytes of these tensors: those of a file that is here are here."""
+        """Bring all the bytes of these tensors to this machine: nothing to do for a local file."""
 
     def array(self, name: str) -> Array:
         """Tensor `name` as a read-only array. Raises as `read` does."""
@@ -113,7 +112,9 @@ class SafetensorsFile:
         return array
 
     def read(self, name: str, rows: RowIndex = ...) -> Array:
-        """Tensor `name`, or the given rows of it: a view where numpy has the dtype, BF16 widened to float32.
+        """Tensor `name`, or these rows of it: a view in the file's dtype; of BF16 a copy, widened to float32.
+
+        The shape is the tensor's; for `rows` an index or slice of the first axis, as numpy gives it.
 
         Raises:
             CheckpointError: numpy has no such dtype or shape, or the file has changed since it was opened.
@@ -125,13 +126,13 @@ class SafetensorsFile:
         return _widened(stored) if info.dtype == "BF16" else stored
 
     def blocks(self, name: str) -> Iterator[Array]:
-        """All numbers of a tensor in the order of the file, `BLOCK` of them at a time: aligned, of shape (n,).
+        """All numbers of a tensor in the order of the file, as aligned arrays of shape (up to BLOCK,).
 
-        However large the tensor is, this takes little memory: each block may overwrite the one before it. Raises as
-        `read` does.
+        This takes little memory however large the tensor is: a block is overwritten when the next one is read. Raises
+        as `read` does.
         """
         info = self.tensors[name]
-        dtype = self._view(name, info).dtype
+        dtype = self._numpy_dtype(name, info)
         for raw in self.raw_blocks(name):
             yield _widened(raw.view(dtype)) if info.dtype == "BF16" else raw.view(dtype)
 
@@ -154,7 +155,7 @@ class SafetensorsFile:
         self._prepare(info, slice(0))  # nothing was written while it was read
 
     def raw_blocks(self, name: str) -> Iterator[NDArray[np.uint8]]:
-        """All bytes of a tensor, as `blocks` gives its numbers: of any dtype, and BF16 as it is.
+        """All bytes of a tensor of any dtype, as `blocks` gives its numbers: arrays of shape (bytes,), uint8.
 
         Raises:
             CheckpointError: the file has changed since it was opened.
@@ -163,30 +164,37 @@ class SafetensorsFile:
         self.fetch([name])
         step = BLOCK * np.dtype(NUMPY_DTYPE.get(info.dtype, "u1")).itemsize
         buffer = np.empty(min(step, info.nbytes), np.uint8)
-        for place in range(info.begin, info.end, step):
-            block = buffer[: info.end - place]
+        for offset in range(info.begin, info.end, step):
+            block = buffer[: info.end - offset]
             self._prepare(info, slice(0))
-            if read_into(self._descriptor, block, place) < len(block):
+            if read_into(self._descriptor, block, offset) < len(block):
                 raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
             yield block
 
     def _view(self, name: str, info: TensorInfo) -> Array:
-        if info.dtype not in NUMPY_DTYPE:
-            raise CheckpointError(f"{self.path}: tensor {name!r} is {info.dtype}, which numpy cannot represent")
+        dtype = self._numpy_dtype(name, info)
         try:
-            return self._bytes[info.begin : info.end].view(NUMPY_DTYPE[info.dtype]).reshape(info.shape)
+            return self._bytes[info.begin : info.end].view(dtype).reshape(info.shape)
         except (ValueError, OverflowError) as error:
-            raise CheckpointError(f"{self.path}: tensor {name!r} is no numpy array: {error}") from error
+            raise CheckpointError(f"{self.path}: tensor {name!r} cannot be a numpy array: {error}") from error
+
+    def _numpy_dtype(self, name: str, info: TensorInfo) -> str:
+        if info.dtype not in NUMPY_DTYPE:
+            raise CheckpointError(f"{self.path}: tensor {name!r} is {info.dtype}, a dtype that numpy lacks")
+        return NUMPY_DTYPE[info.dtype]
 
     def _prepare(self, info: TensorInfo, rows: RowIndex) -> None:
-        """Make sure that the rows which are about to be read are those that were opened."""
-        # A mapped page that is no longer in the file would end the process, and one rewritten would be a wrong row.
+        """Make sure that the file still is the one that was opened, before these rows are read."""
+        # Reading a mapped page that the file has lost kills the process, and a rewritten page holds a wrong row.
         if _identity(self.path) != self._identity:
             raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:
-    """What tells that `path` still is the file that was opened; a pipe or a device, which could hang, is refused."""
+    """Device, inode, size and time of change: a file that differs in one of them is another file.
+
+    A pipe or a device is refused: opening it could wait forever.
+    """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise CheckpointError(f"{path} is not a regular file")
@@ -194,7 +202,7 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
 
 
 def _refuse_unsound(path: Path) -> None:
-    """Let `safetensors` check the whole header against the file's size; it maps the file and reads no numbers."""
+    """Let `safetensors` check the header against the file's size; it reads none of the numbers."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -205,7 +213,7 @@ def _refuse_unsound(path: Path) -> None:
 
 
 def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """The header of a file that `_refuse_unsound` let pass, so its JSON is strict, bounded and free of NaN."""
+    """The header of a file that `_refuse_unsound` accepted, so that its JSON is strict, bounded and free of NaN."""
     length = int.from_bytes(read_at(descriptor, 8, 0), "little")
     header = json.loads(read_at(descriptor, length, 8))
     metadata = header.pop("__metadata__", None) or {}
@@ -216,12 +224,12 @@ def _tensor_info(path: Path, name: str, entry: object, data_start: int) -> Tenso
     match entry:
         case {"dtype": str(dtype), "shape": [*shape], "data_offsets": [begin, end]}:
             return TensorInfo(dtype, tuple(shape), path, data_start + begin, data_start + end)
-        case _:  # `safetensors` takes some other spellings of an entry, which nobody writes
+        case _:  # `safetensors` also accepts an entry in the form of a list
             raise CheckpointError(f"{path}: the header's entry for {name!r} has no dtype, shape and data_offsets")
 
 
 def _widened(bfloat16: Array) -> Array:
-    """BF16, held as uint16, as the float32 of the same value: its bits are a float32's upper half."""
+    """BF16, held as uint16, as float32 of the same shape: exact, because a BF16 is the upper 16 bits of a float32."""
     bits = bfloat16.astype(np.uint32)
     bits <<= 16
     return bits.view(np.float32)

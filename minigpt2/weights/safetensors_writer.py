@@ -1,4 +1,4 @@
-"""Tensors of safetensors files → another safetensors file, a block at a time."""
+"""Writing tensors of safetensors files into another safetensors file, a block at a time."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,30 +12,25 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.atomic_write import atomic_write
 from minigpt2.weights.safetensors_file import FLOATS, NUMPY_DTYPE, Array, SafetensorsFile
 
-Tensors = Mapping[str, tuple[SafetensorsFile, str]]  # by the name it will have: where it is, and its name there
+Tensors = Mapping[str, tuple[SafetensorsFile, str]]  # by its new name: the file that a tensor is in, and its name there
 
 
 def save(path: Path, tensors: Tensors, dtype: DTypeLike | None, metadata: Mapping[str, str]) -> None:
     """Write the tensors to `path`, floating-point numbers as `dtype` if one is given; see `Checkpoint.save`."""
-    target = path.resolve()  # a symbolic link stays, and what it leads to is replaced
     wanted = None if dtype is None else float_dtype(dtype)
-    for source in {file for file, _ in tensors.values()}:
-        if target.exists() and source.path.exists() and target.samefile(source.path):
-            raise ValueError(f"{path} is the file that is read from: save under another name")
-    if target.is_dir():
+    if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory: name a file in it, such as model.safetensors")
     with atomic_write(path) as file:
         _write(file, tensors, wanted, metadata)
         file.flush()
-        SafetensorsFile(Path(file.name))  # sound, or it does not get the name
+        SafetensorsFile(Path(file.name))  # an unsound file never gets the name
 
 
 def float_dtype(dtype: DTypeLike) -> str:
     """The format's name for a floating-point dtype given by that name or by numpy's.
 
     Raises:
-        TypeError: it is no dtype.
-        ValueError: it is none of the four.
+        ValueError: it is not one of BF16, F16, F32 and F64.
 
     >>> float_dtype("BF16"), float_dtype(np.float16)
     ('BF16', 'F16')
@@ -45,16 +40,16 @@ def float_dtype(dtype: DTypeLike) -> str:
     try:
         numpy_dtype = np.dtype(dtype).newbyteorder("<")
     except TypeError:
-        raise ValueError(f"{dtype!r} is none of {', '.join(FLOATS)}") from None
+        raise ValueError(f"{dtype!r} is not one of {', '.join(FLOATS)}") from None
     for name in ("F16", "F32", "F64"):
         if numpy_dtype == np.dtype(NUMPY_DTYPE[name]):
             return name
-    raise ValueError(f"{dtype!r} is none of {', '.join(FLOATS)}")
+    raise ValueError(f"{dtype!r} is not one of {', '.join(FLOATS)}")
 
 
 def _write(file: BinaryIO, tensors: Tensors, wanted: str | None, metadata: Mapping[str, str]) -> None:
     dtypes = {name: _dtype(*where, wanted) for name, where in tensors.items()}
-    # The widest numbers first, so that each lies at a multiple of its own width, as safetensors itself orders them.
+    # The widest numbers first, as safetensors orders them: each tensor then begins at a multiple of its own width.
     order = sorted(tensors, key=lambda name: -_width(*tensors[name], dtypes[name]))
     entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
@@ -85,7 +80,7 @@ def _nbytes(file: SafetensorsFile, name: str, dtype: str) -> int:
 
 
 def _blocks(file: SafetensorsFile, name: str, dtype: str) -> Iterator[Array]:
-    """The tensor's bytes as they will be in the file."""
+    """The tensor's numbers as they will be in the file, as arrays of shape (n,)."""
     if dtype == file.tensors[name].dtype:
         yield from file.raw_blocks(name)
         return
@@ -98,17 +93,20 @@ def _blocks(file: SafetensorsFile, name: str, dtype: str) -> Iterator[Array]:
 
 
 def _converted(numbers: Array, dtype: str) -> Array:
-    """Floating-point numbers in another dtype, each the nearest; BF16 as its bits."""
+    """Floating-point numbers (n,), each rounded to the nearest of another dtype; BF16 as its bits, uint16."""
     with np.errstate(over="ignore", invalid="ignore"):
         return _rounded_to_bfloat16(numbers) if dtype == "BF16" else numbers.astype(NUMPY_DTYPE[dtype])
 
 
 def _rounded_to_bfloat16(numbers: Array) -> NDArray[np.uint16]:
-    """The upper half of each float32, rounded half to even by the lower one; a NaN stays one."""
+    """The upper 16 bits of each float32 (n,), rounded by the lower 16, halves to even; a NaN stays a NaN."""
     bits = numbers.astype(np.float32).view(np.uint32)
+    # Adding 0x7FFF carries into the upper bits where the lower ones are above half; plus the last upper bit, also at
+    # exactly half if that bit is odd.
     rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
     return np.where(np.isnan(numbers), bits >> 16 | 0x40, rounded).astype("<u2")
 
 
 def _value(converted: Array, dtype: str) -> Array:
+    """What `_converted` gave, as numbers (n,)."""
     return (converted.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else converted

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from minigpt2 import Tokenizer
-from tests.command import command, environment, one_line, run, write_small_gpt2
+from minigpt2.cli import encode, main
+from tests.command import Capture, command, environment, one_line, run, write_small_gpt2
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,19 @@ def test_a_full_disk_is_one_line(name: str, size: int) -> None:
     finished = run_into(os.open("/dev/full", os.O_WRONLY), name, size)
     assert finished.returncode == 1
     assert one_line(finished.stderr) == "minigpt2: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("printed", ["", "some output"])
+def test_an_error_that_names_no_file_is_not_blamed_on_standard_output(
+    printed: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def run_out_of_memory(_: object) -> None:
+        print(printed, end="")
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(encode, "run", run_out_of_memory)
+    assert main(["encode", "x"]) == 1
+    assert capsys.readouterr() == (printed, f"minigpt2: {os.strerror(errno.ENOMEM)}\n")
 
 
 def test_an_interrupt_ends_it_without_a_traceback() -> None:

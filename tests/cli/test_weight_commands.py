@@ -87,21 +87,21 @@ def test_show_prints_the_first_and_last_values_of_rows(model: Path, wte: NDArray
     title, _, *rows = answer(capsys, "show", "wte.weight", "--rows", "3:5", "--model", model).splitlines()
     assert title == "wte.weight: F32 (50257, 8), 2 of 50,257 rows"
     assert [row.split() for row in rows] == [
-        [str(place), *map(str, wte[place, :3]), "…", *map(str, wte[place, -3:])] for place in (3, 4)
+        [str(index), *map(str, wte[index, :3]), "…", *map(str, wte[index, -3:])] for index in (3, 4)
     ]
 
 
 @pytest.mark.parametrize(
-    ("rows", "places"),
+    ("rows", "indices"),
     [("7", [7]), ("-1", [50256]), (":2", [0, 1]), ("-2:", [50255, 50256]), ("::20000", [0, 20000, 40000]), ("9:3", [])],
 )
 def test_show_takes_rows_as_python_writes_them(
-    rows: str, places: list[int], model: Path, wte: NDArray[np.float32], capsys: Capture
+    rows: str, indices: list[int], model: Path, wte: NDArray[np.float32], capsys: Capture
 ) -> None:
     shown = json.loads(answer(capsys, "show", "transformer.wte.weight", f"--rows={rows}", "--json", "--model", model))
-    assert [row["row"] for row in shown["rows"]] == places
+    assert [row["row"] for row in shown["rows"]] == indices
     np.testing.assert_array_equal(
-        np.array([row["values"] for row in shown["rows"]] or wte[:0], np.float32), wte[places]
+        np.array([row["values"] for row in shown["rows"]] or wte[:0], np.float32), wte[indices]
     )
 
 
@@ -115,7 +115,7 @@ def test_show_takes_tensors_of_any_shape(name: str, model: Path, capsys: Capture
 
 def test_show_names_what_there_is_not(model: Path, capsys: Capture) -> None:
     assert "no tensor 'wte.wight'; close to it: wte.weight" in complaint(capsys, "show", "wte.wight", "--model", model)
-    assert "50257 rows, and no row 60000" in complaint(
+    assert "50257 rows, so there is no row 60000" in complaint(
         capsys, "show", "wte.weight", "--rows", "60000", "--model", model
     )
 
@@ -127,8 +127,8 @@ def test_embed_prints_a_row_a_token(model: Path, wte: NDArray[np.float32], capsy
     title, _, *rows = answer(capsys, "embed", "The meaning", "--model", model).splitlines()
     assert title == "wte[id]: float32 (2, 8)"
     assert [row.split() for row in rows] == [
-        [str(place), str(i), token, *map(str, wte[i, :3]), "…", *map(str, wte[i, -3:])]
-        for place, (i, token) in enumerate([(464, "The"), (3616, "Ġmeaning")])
+        [str(index), str(i), token, *map(str, wte[i, :3]), "…", *map(str, wte[i, -3:])]
+        for index, (i, token) in enumerate([(464, "The"), (3616, "Ġmeaning")])
     ]
 
 
@@ -193,7 +193,53 @@ def test_rows_beyond_the_vocabulary_have_no_name(tmp_path: Path, capsys: Capture
 def test_weights_without_a_vocabulary_are_read_with_gpt2s_and_say_so(tmp_path: Path, capsys: Capture) -> None:
     write_small_gpt2(tmp_path)
     assert main(["embed", "life", "--model", str(tmp_path)]) == 0
-    assert capsys.readouterr().err == f"minigpt2: {tmp_path} has no vocabulary beside its weights: taking GPT-2's\n"
+    assert capsys.readouterr().err == f"minigpt2: {tmp_path} has no vocabulary beside its weights: using GPT-2's\n"
+
+
+# ---- names that are made to disturb a terminal
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\nminigpt2: fine\r\u202e\x9b31m\u2028"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["params", "--model", "{model}"],
+        ["params", "--tree", "--model", "{model}"],
+        ["params", HOSTILE, "--model", "{model}"],
+        ["show", HOSTILE, "--model", "{model}"],
+        ["show", HOSTILE, "--rows", "9", "--model", "{model}"],
+        ["show", HOSTILE[:-1], "--model", "{model}"],
+        ["stats", HOSTILE, "--model", "{model}"],
+        ["stats", HOSTILE[:-1], "--model", "{model}"],
+        ["diff", "{model}", "{other}", "--all"],
+        ["diff", "{other}", "{model}"],
+        ["diff", "{model}", "{model}", "--all"],
+        ["extract", "{output}", HOSTILE, "--model", "{model}"],
+        ["extract", "{output}", HOSTILE[1:], "--model", "{model}"],
+        ["params", "--model", "{strange}"],
+        ["show", "x", "--model", "{strange}"],
+        ["nearest", HOSTILE, "--model", "{model}"],
+        ["embed", HOSTILE, "--model", "{model}"],
+        ["tokens", HOSTILE],
+        ["show", "x", "--model", HOSTILE],
+        ["show", "x", "--model", "./" + HOSTILE],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_name_sends_no_escape_and_no_new_line_to_a_terminal(
+    arguments: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    tensors = write_small_gpt2(tmp_path / "model")
+    save_file(tensors | {HOSTILE: np.zeros(3)}, tmp_path / "model" / "model.safetensors")
+    save_file(tensors | {HOSTILE: np.ones(3)}, tmp_path / "other.safetensors")
+    save_file({HOSTILE: np.ones(3), f"{HOSTILE}.wte.weight": np.ones(3)}, tmp_path / "strange.safetensors")
+    paths = {"model": tmp_path / "model", "output": tmp_path / "output"}
+    paths |= {name: tmp_path / f"{name}.safetensors" for name in ("other", "strange")}
+    main([argument.format(**paths) for argument in arguments])
+    printed = capsys.readouterr()
+    assert all(line.isprintable() for line in (printed.out + printed.err).split("\n"))
+    assert not any(line.startswith("minigpt2: fine") for line in (printed.out + printed.err).split("\n"))
 
 
 # ---- models that cannot be had

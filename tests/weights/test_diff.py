@@ -36,7 +36,7 @@ def test_names_are_sorted_by_where_they_are(tmp_path: Path) -> None:
     second = saved(tmp_path / "b.safetensors", **{"transformer.wte.weight": one, "only.b": one, "shape": two})
     names = compare_names(first, second)
     assert (names.only_first, names.only_second) == (["only.a"], ["only.b"])
-    assert (names.other_shape, names.common) == (["shape"], ["wte.weight"])
+    assert (names.other_shape, names.unreadable, names.common) == (["shape"], [], ["wte.weight"])
     assert compare(first, second, "wte.weight").differing == 0
     with pytest.raises(ValueError, match=r"'shape' has the shape \(1,\) in .* and \(2,\) in"):
         compare(first, second, "shape")
@@ -94,7 +94,7 @@ def test_any_two_tensors_differ_alike_in_both_directions(tmp_path: Path, ours: N
 
 
 def test_all_are_compared_in_the_order_of_the_names(tmp_path: Path) -> None:
-    tensors = {f"t{place}": np.full(10, float(place)) for place in range(20)}
+    tensors = {f"t{index}": np.full(10, float(index)) for index in range(20)}
     first, second = saved(tmp_path / "a.safetensors", **tensors), saved(tmp_path / "b.safetensors", **tensors)
     assert [each.name for each in compare_all(first, second, list(tensors))] == list(tensors)
 
@@ -141,6 +141,35 @@ def test_diff_as_json_has_every_tensor(tmp_path: Path, capsys: Capture) -> None:
         {"name": "x", "count": 1, "differing": 1, "largest": 1.0, "mean": 1.0},
         {"name": "y", "count": 1, "differing": 1, "largest": None, "mean": None},
     ]
+
+
+@pytest.mark.parametrize("sides", [("F8_E4M3", "F8_E4M3"), ("F8_E4M3", "F32"), ("F32", "F8_E4M3")])
+def test_a_tensor_of_a_dtype_that_numpy_lacks_does_not_stop_the_others(
+    tmp_path: Path, capsys: Capture, sides: tuple[str, str]
+) -> None:
+    dtypes = {"F32": torch.float32, "F8_E4M3": torch.float8_e4m3fn}
+    for path, dtype, number in zip(("a", "b"), sides, (1.0, 2.0), strict=True):
+        tensors = {"x": torch.ones(4).to(dtypes[dtype]), "y": torch.full((3,), number)}
+        save_torch_file(tensors, tmp_path / f"{path}.safetensors")
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    printed = answer(capsys, "diff", *paths)
+    assert f"not compared: x, {sides[0]} in A, {sides[1]} in B: numpy lacks a dtype" in printed
+    assert printed.endswith(
+        "1 tensors in both with the same shape, 1 of them with other numbers; "
+        "0 only in A, 0 only in B, 0 of another shape, 1 not compared\n"
+    )
+    found = json.loads(answer(capsys, "diff", "--json", *paths))
+    assert found["not_compared"] == ["x"] and [each["largest"] for each in found["tensors"]] == [1.0]
+
+
+def test_a_shape_that_numpy_lacks_is_compared_all_the_same(tmp_path: Path) -> None:
+    numbers = np.arange(6, dtype=np.float32)
+    header = json.dumps({"x": {"dtype": "F32", "shape": [1] * 70 + [6], "data_offsets": [0, 24]}}).encode()
+    for path, array in (("a", numbers), ("b", numbers + 1)):
+        data = len(header).to_bytes(8, "little") + header + array.tobytes()
+        (tmp_path / f"{path}.safetensors").write_bytes(data)
+    first, second = Checkpoint.open(tmp_path / "a.safetensors"), Checkpoint.open(tmp_path / "b.safetensors")
+    assert compare_all(first, second, compare_names(first, second).common)[0].largest == 1.0
 
 
 def test_diff_names_the_file_that_is_missing(tmp_path: Path, capsys: Capture) -> None:

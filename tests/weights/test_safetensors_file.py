@@ -98,7 +98,7 @@ def test_padding_key_order_and_extra_fields_are_sound(tmp_path: Path, extra: dic
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 def test_a_dtype_that_numpy_lacks_opens_and_is_refused_when_read(tmp_path: Path, dtype: str) -> None:
     path = write_entry(tmp_path / "a.safetensors", dtype=dtype, shape=[24])
-    with pytest.raises(CheckpointError, match=f"'a' is {dtype}, which numpy"):
+    with pytest.raises(CheckpointError, match=f"'a' is {dtype}, a dtype that numpy lacks"):
         SafetensorsFile(path).read("a")
 
 
@@ -106,7 +106,7 @@ def test_a_dtype_that_numpy_lacks_opens_and_is_refused_when_read(tmp_path: Path,
 def test_a_shape_that_numpy_lacks_opens_and_is_refused_when_read(tmp_path: Path, shape: list[int]) -> None:
     nbytes = 4 * prod(shape)
     path = write(tmp_path / "a", {"a": ENTRY | {"shape": shape, "data_offsets": [0, nbytes]}}, bytes(nbytes))
-    with pytest.raises(CheckpointError, match="tensor 'a' is no numpy array"):
+    with pytest.raises(CheckpointError, match="tensor 'a' cannot be a numpy array"):
         SafetensorsFile(path).read("a")
 
 
@@ -197,8 +197,8 @@ def test_any_changed_byte_or_length_is_judged_as_safetensors_does(
     tmp_path: Path, changes: list[tuple[int, int]], growth: int
 ) -> None:
     data = bytearray(SOUND)
-    for place, byte in changes:
-        data[place] = byte
+    for offset, byte in changes:
+        data[offset] = byte
     assert_read_as_judged(tmp_path / "a", bytes(data[:growth] if growth < 0 else data + bytes(growth)))
 
 

@@ -17,9 +17,12 @@ from safetensors.torch import save_file as save_torch_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from minigpt2 import Checkpoint, CheckpointError
+from minigpt2.cli import main
 from minigpt2.weights import safetensors_writer
 from minigpt2.weights.safetensors_file import BLOCK
 from tests.command import Capture, answer, complaint, write_small_gpt2
+from tests.weights.test_checkpoint import gpt2_tensors, save_sharded
+from tests.weights.test_checkpoint import save as save_whole
 
 TORCH = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 
@@ -121,7 +124,7 @@ def test_a_dtype_is_one_of_the_formats_or_of_numpys(weights: Checkpoint, tmp_pat
 
 @pytest.mark.parametrize("dtype", ["F33", "f16 ", "int8", np.int32, "complex64", "I8", object()])
 def test_any_other_dtype_is_refused(weights: Checkpoint, tmp_path: Path, dtype: Any) -> None:
-    with pytest.raises(ValueError, match="is none of BF16, F16, F32, F64"):
+    with pytest.raises(ValueError, match="is not one of BF16, F16, F32, F64"):
         weights.save(tmp_path / "a.safetensors", dtype=dtype)
     assert not (tmp_path / "a.safetensors").exists()
 
@@ -134,17 +137,35 @@ def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint,
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_it_never_writes_over_the_file_it_reads_from(weights: Checkpoint, tmp_path: Path) -> None:
-    source = tmp_path / "model" / "model.safetensors"
-    before = source.read_bytes()
-    (tmp_path / "symbolic").symlink_to(source)
-    (tmp_path / "folder").symlink_to(source.parent)
-    os.link(source, tmp_path / "hard")
-    others = [tmp_path / "symbolic", tmp_path / "folder" / source.name, tmp_path / "hard"]
-    for path in (source, source.parent / ".." / "model" / source.name, *others):
-        with pytest.raises(ValueError, match="is the file that is read from"):
-            weights.save(path, names=["wpe.weight"])
-    assert source.read_bytes() == before
+@pytest.mark.parametrize("sharded", [False, True])
+def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, sharded: bool, capsys: Capture) -> None:
+    directory = tmp_path / "model"
+    keep = save_sharded if sharded else save_whole
+    keep(directory, gpt2_tensors())
+    (directory / "config.json").write_text("{}")
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    assert len(before) == (4 if sharded else 2)
+    (tmp_path / "folder").symlink_to(directory)
+    weights = Checkpoint.open(directory)
+    for own in before:
+        symbolic, hard = tmp_path / f"symbolic-{own.name}", tmp_path / f"hard-{own.name}"
+        symbolic.symlink_to(own)
+        os.link(own, hard)
+        for path in (own, directory / ".." / "model" / own.name, tmp_path / "folder" / own.name, symbolic, hard):
+            with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+                weights.save(path, names=["wpe.weight"])
+            for command in (["extract", path, "wpe.weight"], ["embed", "!", "-o", path]):
+                assert main([*map(str, command), "--model", str(directory)]) == 1
+                assert "belongs to the checkpoint that is read" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_config_that_is_not_there_yet_is_not_written_either(weights: Checkpoint) -> None:
+    config = weights.path.with_name("config.json")
+    config.unlink()
+    with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+        weights.save(config)
+    assert not config.exists()
 
 
 def test_what_was_there_before_is_replaced_whole_and_a_link_stays_a_link(weights: Checkpoint, tmp_path: Path) -> None:
@@ -193,4 +214,6 @@ def test_extract_writes_what_the_patterns_select(weights: Checkpoint, tmp_path: 
 def test_extract_says_which_pattern_matches_nothing(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
     error = complaint(capsys, "extract", tmp_path / "a", "wte.weight", "nothing", "--model", weights.path)
     assert "is called 'nothing'" in error and not (tmp_path / "a").exists()
-    assert "is the file that is read from" in complaint(capsys, "extract", weights.path, "--model", weights.path)
+    assert "belongs to the checkpoint that is read" in complaint(
+        capsys, "extract", weights.path, "--model", weights.path
+    )

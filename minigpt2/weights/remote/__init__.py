@@ -1,6 +1,6 @@
-"""A safetensors file on the hub, read by the byte range: as if it were here, whole.
+"""A safetensors file on the hub, read by byte ranges.
 
-It is a sparse local file of the published size (`sparse_file`) whose missing ranges (`byte_ranges`) are fetched over
-HTTP (`hub_file`) when a tensor (`array`) is indexed (`tensors`). So one reader and one validator serve both kinds of
-file, and what was fetched is the cache.
+`tensors` keeps a sparse local file of the published size (`sparse_file`). When a tensor (`array`) is indexed, the byte
+ranges that are missing (`byte_ranges`) are fetched over HTTP (`hub_file`). The reader of local files does the rest, and
+the sparse file is the cache.
 """

@@ -1,4 +1,4 @@
-"""What stands for a tensor whose numbers are elsewhere: it walks like an array, and reads when it is indexed."""
+"""A lazy stand-in for a tensor on the hub, which behaves like an array and is read when it is indexed."""
 
 from collections.abc import Callable, Iterator
 from math import prod
@@ -11,10 +11,10 @@ from minigpt2.weights.safetensors_file import Array
 
 
 class RemoteArray(NDArrayOperatorsMixin):
-    """A tensor of a remote checkpoint: `shape` and `dtype` are known, indexing reads the rows that it looks at.
+    """A tensor of a remote checkpoint. `shape` and `dtype` are known; indexing reads the rows that it needs.
 
-    `array[[464, 3616]]` brings two rows, `array[:5]` five. Whatever needs all the numbers (arithmetic, `np.asarray`,
-    iteration, a method such as `mean`) brings them all. What comes back is a read-only numpy array.
+    `array[[464, 3616]]` reads two rows, `array[:5]` five. Arithmetic, `np.asarray`, iteration and methods such as
+    `mean` read all of it. The results are read-only numpy arrays.
 
     >>> rows = RemoteArray((3, 2), np.dtype("f4"), np.arange(6, dtype="f4").reshape(3, 2).__getitem__)
     >>> rows[-1]
@@ -55,7 +55,7 @@ class RemoteArray(NDArrayOperatorsMixin):
         return getattr(ufunc, method)(*inputs, **options)
 
     def __getattr__(self, name: str) -> Any:
-        # Every other method and attribute of an array; a name that arrays lack must cost no reading.
+        # Every other method and attribute of an array. A name that arrays lack must not read anything.
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"a remote array has no attribute {name!r}")
         return getattr(np.asarray(self), name)

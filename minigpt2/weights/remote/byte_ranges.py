@@ -1,6 +1,6 @@
-"""Byte ranges: which rows lie where, which of them are missing, and which are worth one request.
+"""Byte ranges of a file: those of a tensor's rows, those that are missing, and how few requests fetch them.
 
-A range is a pair (begin, end), half-open, in bytes of a file.
+A range is a half-open pair (begin, end), in bytes.
 """
 
 from bisect import bisect_left, bisect_right
@@ -12,8 +12,8 @@ import numpy as np
 
 Range = tuple[int, int]
 
-GAP: Final = 8192  # bytes between two ranges that cost less to fetch along than another request
-MOST_REQUESTS: Final = 1024  # for one look; wider gaps are fetched along rather than to ask more often
+GAP: Final = 8192  # ranges this many bytes apart are fetched in one request: cheaper than two
+MOST_REQUESTS: Final = 1024  # for one look; beyond that, wider gaps are fetched too
 
 
 class ByteRanges:
@@ -37,7 +37,7 @@ class ByteRanges:
         return zip(self._begins, self._ends, strict=True)
 
     def add(self, begin: int, end: int) -> None:
-        """Put the bytes of a range into the set, joining it with those that it touches."""
+        """Add a range, joining it with those that it touches."""
         if begin >= end:
             return
         first, last = bisect_left(self._ends, begin), bisect_right(self._begins, end)
@@ -48,18 +48,18 @@ class ByteRanges:
 
     def missing(self, begin: int, end: int) -> Iterator[Range]:
         """The parts of a range that are not in the set."""
-        place = bisect_right(self._ends, begin)
+        index = bisect_right(self._ends, begin)
         while begin < end:
-            known = self._begins[place] if place < len(self._begins) else end
+            known = self._begins[index] if index < len(self._begins) else end
             if begin < known:
                 yield begin, min(known, end)
-            if place == len(self._begins):
+            if index == len(self._begins):
                 return
-            begin, place = self._ends[place], place + 1
+            begin, index = self._ends[index], index + 1
 
 
 def together(ranges: Iterable[Range]) -> list[Range]:
-    """The ranges as few requests: ascending, neighbours joined over small gaps, no more than `MOST_REQUESTS`.
+    """The ranges as requests: ascending, joined over small gaps, at most `MOST_REQUESTS`.
 
     >>> together([(0, 3072), (3072, 6144), (9216, 12288), (287_000_000, 287_003_072)])
     [(0, 12288), (287000000, 287003072)]
@@ -77,10 +77,10 @@ def together(ranges: Iterable[Range]) -> list[Range]:
 
 
 def of_rows(shape: tuple[int, ...], nbytes: int, key: Any) -> list[Range]:
-    """Where in a tensor of this shape the rows lie that `tensor[key]` looks at, from the tensor's first byte.
+    """The byte ranges of the rows that `tensor[key]` needs, counted from the first byte of the tensor.
 
-    A key that does not say its rows plainly (a mask of several dimensions, say) looks at all of them. Rows that there
-    are not are left out: numpy refuses such a key itself.
+    A key of another kind, such as a mask of several dimensions, needs all rows. Rows out of range are left out: numpy
+    refuses such a key itself.
 
     >>> of_rows((10, 768), 30720, [2, 3, -1])
     [(6144, 12288), (27648, 30720)]
@@ -96,24 +96,24 @@ def _is_tuple(key: object) -> bool:
 
 
 def _runs(count: int, key: Any) -> list[Range]:
-    """The runs of rows, of `count`, that the first part of an index looks at."""
+    """The runs of consecutive rows, out of `count`, that the first part of an index needs."""
     if isinstance(key, slice):
         rows = range(count)[key]
         if abs(rows.step) == 1:
             return [(min(rows[0], rows[-1]), max(rows[0], rows[-1]) + 1)] if rows else []
         return _consecutive(np.arange(rows.start, rows.stop, rows.step))
-    places = np.asarray(key) if isinstance(key, int | np.integer | list | np.ndarray) else None
-    if places is not None and (places.dtype.kind in "iu" or not places.size):
-        places = places.astype(np.int64, copy=False).ravel()
-        places = np.where(places < 0, places + count, places)
-        return _consecutive(places[(places >= 0) & (places < count)])
-    if places is not None and places.dtype.kind == "b" and places.shape == (count,):
-        return _consecutive(np.flatnonzero(places))
+    indices = np.asarray(key) if isinstance(key, int | np.integer | list | np.ndarray) else None
+    if indices is not None and (indices.dtype.kind in "iu" or not indices.size):
+        indices = indices.astype(np.int64, copy=False).ravel()
+        indices = np.where(indices < 0, indices + count, indices)
+        return _consecutive(indices[(indices >= 0) & (indices < count)])
+    if indices is not None and indices.dtype.kind == "b" and indices.shape == (count,):
+        return _consecutive(np.flatnonzero(indices))
     return [(0, count)]
 
 
 def _consecutive(rows: Any) -> list[Range]:
-    """Rows in any order as runs of consecutive ones."""
+    """Row indices (n,) in any order, as runs of consecutive ones."""
     rows = np.unique(rows)
     if not rows.size:
         return []

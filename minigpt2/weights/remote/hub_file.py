@@ -1,9 +1,8 @@
-"""A file on the hub by the byte range, over HTTP, through huggingface_hub's own session.
+"""A file on the hub read by byte ranges over HTTP, through huggingface_hub's own session.
 
-Every answer is checked before a byte of it is used: 206, exactly the range that was asked for, of a file of the
-published size, its content not encoded and unchanged since the first answer. A server that does anything else is
-refused, having been read no further than its headers. Wrong bytes under right headers cannot be told: only the whole
-file has a hash.
+The headers of every answer are checked before a byte of it is used: status 206, exactly the range that was asked for, a
+file of the published size, no content encoding, and the content unchanged since the first answer. Wrong bytes under
+right headers cannot be detected, because only the whole file has a hash.
 """
 
 import os
@@ -28,17 +27,17 @@ from minigpt2.hub.answers import (
 )
 from minigpt2.hub.cache import cache_root
 
-MOST_FAILURES: Final = 3  # connections that end too early, one after another
+MOST_FAILURES: Final = 3  # connections in a row that end too early
 MOST_REDIRECTS: Final = 5
-LEAST_RATE: Final = 1000  # bytes a second; what is slower counts as what does not come
+LEAST_RATE: Final = 1000  # bytes a second; a slower server is refused
 _PORTS = {"http": 80, "https": 443}
 _SHA256 = re.compile(r'"([0-9a-f]{64})"')
 
 
 class HubFile:
-    """One file of a model, to be read by byte ranges; `fetched_bytes` is what came over the network.
+    """One file of a model, read by byte ranges; `fetched_bytes` counts what came over the network.
 
-    `file` tells which content it must be. Without its `url`, the hub is asked for that when it is first needed.
+    `file` says which content it must be. If it has no `url`, the hub is asked for one at the first read.
     """
 
     def __init__(
@@ -52,10 +51,10 @@ class HubFile:
         self._lock = Lock()
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
-        """The bytes of a range as they arrive; where a connection ends too early, another one goes on from there.
+        """The bytes of a range as they arrive. If a connection ends too early, another one continues from there.
 
         Raises:
-            HubError: the hub or its storage cannot be reached, stalls, or answers with anything but these bytes.
+            HubError: the hub or its storage cannot be reached, stalls, or answers with something else.
         """
         with translated_errors(self.model, self.filename, self.file.commit, cache_root(self._cache_dir)):
             self._find()
@@ -67,15 +66,15 @@ class HubFile:
                         yield chunk
                 except RefusedError:
                     raise
-                except Exception:  # the session's own errors have no common root
+                except Exception:  # the session's errors have no common base class
                     failures = 1 if begin - mark >= 1 << 20 else failures + 1
                     mark = begin
                     if failures == MOST_FAILURES or time.monotonic() - since > _patience() / 2:
-                        raise  # it ends again and again, or nothing had come for a while
+                        raise  # it fails again and again, or nothing came for a while
                     time.sleep(0.1 * failures)
 
     def _body(self, begin: int, end: int) -> Iterator[bytes]:
-        """The body of one answer, and not a byte more than was asked for."""
+        """The body of one answer, of exactly the length that was asked for."""
         started, left = time.monotonic(), end - begin
         with closing(self._answer(begin, end)) as response:
             for chunk in response.iter_raw():
@@ -86,17 +85,17 @@ class HubFile:
                     raise self._refusal(response, f"sent more than the {end - begin:,} bytes asked for")
                 yield chunk
                 if not left and "Content-Length" not in response.headers:
-                    return  # when it ends the answer now is its own affair
+                    return  # all bytes are here; there is no need to wait until the connection closes
                 if time.monotonic() - started > 2 * _patience() + (end - begin - left) / LEAST_RATE:
                     raise self._refusal(response, f"sends less than {LEAST_RATE:,} bytes a second")
         if left:
             raise ConnectionError(f"the connection ended {left:,} bytes too early")
 
     def _answer(self, begin: int, end: int) -> Any:
-        """The response whose body is these bytes, its headers checked and its body not yet read."""
+        """The response whose body is these bytes; its headers are checked, its body is not yet read."""
         url = self._find()
         response = self._get(url, begin, end)
-        if response.status_code in (401, 403):  # a signed address is valid for a while only
+        if response.status_code in (401, 403):  # a signed URL expires
             response.close()
             response = self._get(self._find(expired=url), begin, end)
         try:
@@ -107,7 +106,7 @@ class HubFile:
         return response
 
     def _find(self, expired: str | None = None) -> str:
-        """Where the file is now, by the hub's answer; it must still be the same file."""
+        """The URL of the file's content; if the hub has to be asked, it must still be the same file."""
         from huggingface_hub import constants
 
         with self._lock:
@@ -120,11 +119,11 @@ class HubFile:
                     )
                 self._url, self._in_xet, self._etag = found.url, found.in_xet, None
             if _origin(self._url)[0] not in {_origin(constants.ENDPOINT)[0], "https"}:
-                raise RefusedError(f"{constants.ENDPOINT} sends us to {_server(self._url)}; check HF_ENDPOINT")
+                raise RefusedError(f"{constants.ENDPOINT} redirects to {_server(self._url)}; check HF_ENDPOINT")
             return self._url
 
     def _get(self, url: str, begin: int, end: int) -> Any:
-        """The response to one question for these bytes; redirects within the same server are followed."""
+        """The response to one request for these bytes; redirects within the same server are followed."""
         give_up = time.monotonic() + LONGEST_WAIT
         redirects = 0
         while redirects <= MOST_REDIRECTS:
@@ -137,14 +136,14 @@ class HubFile:
                 response.close()
                 redirects, target = redirects + 1, urljoin(url, response.headers.get("Location", ""))
                 if _origin(target) != _origin(url):
-                    raise self._refusal(response, f"sends us on to another server, {_server(target)}")
+                    raise self._refusal(response, f"redirects to another server, {_server(target)}")
                 url = target
             else:
                 return response
-        raise self._refusal(response, "sends us round in circles")
+        raise self._refusal(response, "redirects again and again")
 
     def _check(self, response: Any, begin: int, end: int) -> None:
-        """Refuse a response that is anything but exactly these bytes of this very file."""
+        """Refuse a response that is not exactly these bytes of this file."""
         status, headers = response.status_code, response.headers
         expected = f"bytes {begin}-{end - 1}/{self.file.size}"
         if status == 200:
@@ -162,7 +161,7 @@ class HubFile:
         self._check_unchanged(response)
 
     def _check_unchanged(self, response: Any) -> None:
-        """Refuse content that is not what the first answer was of, or that names another hash than the hub did."""
+        """Refuse content that changed since the first answer, or that has another hash than the hub named."""
         etag = response.headers.get("ETag", "")
         with self._lock:
             first = self._etag = etag if self._etag is None else self._etag
@@ -176,7 +175,7 @@ class HubFile:
 
 
 def _send(url: str, headers: dict[str, str]) -> Any:
-    """The response to a GET, its body not yet read; the user's token goes to the hub itself and nowhere else."""
+    """The response to a GET, its body not yet read. The user's token is sent to the hub alone."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
@@ -189,7 +188,7 @@ def _send(url: str, headers: dict[str, str]) -> Any:
 
 
 def _patience() -> float:
-    """How many seconds a server may keep silent: huggingface_hub's setting, HF_HUB_DOWNLOAD_TIMEOUT."""
+    """How many seconds a server may be silent: huggingface_hub's setting HF_HUB_DOWNLOAD_TIMEOUT."""
     from huggingface_hub import constants
 
     return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
@@ -201,6 +200,6 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 
 def _server(url: str) -> str:
-    """The server of an address, without what may be secret in the rest of it."""
+    """The server of a URL, without the rest, which may hold secrets."""
     scheme, host, port = _origin(url)
     return f"{scheme}://{host}" + (f":{port}" if port != _PORTS.get(scheme) else "")

@@ -1,11 +1,10 @@
-"""A sparse local file of the published size, of which some byte ranges have been fetched: the cache of remote reads.
+"""The cache of remote reads: a sparse local file of the published size, with the byte ranges fetched so far.
 
-Two files in a folder of their own. One has the published file's name and size, and its bytes where they were fetched;
-elsewhere it is a hole, which takes no space where the file system knows holes. The other, `fetched`, is a journal: its
-first line says which file this is, ending in its size, and each line after that a range whose bytes are there. A line
-is appended, with a single write, only after its bytes are on the disk. So nothing that happens to a process or to the
-machine makes an unfetched range count as fetched, and any number of processes may fetch and append at once without a
-lock: the same range is the same bytes, whoever writes them.
+It is a folder of two files. One has the published file's name and size, and its bytes where they were fetched; the rest
+is a hole, which takes no disk space on most file systems. The other, `fetched`, is a journal. Its first line identifies
+the file and ends in its size; each further line is a range whose bytes are there. A line is appended by a single write,
+after its bytes are on the disk: a crash never makes an unfetched range count as fetched. Processes fetch and append at
+the same time without a lock, because the same range is the same bytes whichever of them writes it.
 """
 
 import os
@@ -22,19 +21,19 @@ from typing import Final, Self
 from minigpt2.weights.file_io import opened, read_at, write_at
 from minigpt2.weights.remote.byte_ranges import ByteRanges, Range
 
-BOUND: Final = 1 << 30  # bytes on the disk for all the files of a cache folder; the one used longest ago goes first
+BOUND: Final = 1 << 30  # bytes on the disk for all files of a cache folder; the one used longest ago is removed first
 JOURNAL: Final = "fetched"
 
 
 class DamagedError(Exception):
-    """What the folder holds is not this file: it is to be made anew."""
+    """The folder does not hold this file: it has to be made again."""
 
 
 class SparseFile:
-    """The file `path` of `size` bytes, open for reading and writing; `identity` is what its journal says it is.
+    """The file `path` of `size` bytes, open for reading and writing; `identity` is its journal's first line.
 
     Raises:
-        DamagedError: the folder holds something else, or half of it.
+        DamagedError: the folder holds something else, or only a part of it.
         OSError: it cannot be opened for writing.
     """
 
@@ -45,24 +44,24 @@ class SparseFile:
         self.size = os.fstat(self._data).st_size
         self._ranges = ByteRanges()
         self._lock = Lock()
-        # The folder may have been removed and made anew between the two openings: then the two do not belong together.
+        # The folder may have been removed and made again between the two calls: then the files do not belong together.
         self.identity, self._known = next(_sound_lines(self._journal, 0), ("", 0))
         if not self.identity.endswith(f" {self.size}") or not self.is_at_its_path():
             raise DamagedError(path)
         self._reread()
         with suppress(OSError):
-            os.utime(self._journal if os.utime in os.supports_fd else path.with_name(JOURNAL))  # used just now
+            os.utime(self._journal if os.utime in os.supports_fd else path.with_name(JOURNAL))  # now is its last use
 
     @classmethod
     def create(cls, folder: Path, filename: str, identity: str, size: int) -> Self:
-        """Make the file, all of it a hole; where another process has just made it, that one is opened."""
+        """Make the file, all of it a hole. If another process has just made it, that one is opened."""
         making = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}.making")
         making.mkdir(parents=True)
         try:
             with (making / filename).open("xb") as data:
                 data.truncate(size)
             (making / JOURNAL).write_bytes(_line(identity))
-            with suppress(OSError):  # it is there already
+            with suppress(OSError):  # another process was faster
                 making.rename(folder)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -70,7 +69,7 @@ class SparseFile:
 
     @classmethod
     def temporary(cls, filename: str, identity: str, size: int) -> Self:
-        """Make the file where it lasts as long as this object: for a cache folder that takes none."""
+        """Make a file that is removed with this object, for a cache folder that cannot be written to."""
         folder = Path(tempfile.mkdtemp(prefix="minigpt2-"))
         try:
             file = cls.create(folder / "ranges", filename, identity, size)
@@ -81,29 +80,29 @@ class SparseFile:
         return file
 
     def missing(self, ranges: Iterable[Range]) -> list[Range]:
-        """The parts of these ranges that nobody has fetched yet."""
+        """The parts of these ranges that have not been fetched."""
         ranges = list(ranges)
         if self._gaps(ranges):
-            self._reread()  # another process may have fetched them meanwhile
+            self._reread()  # another process may have fetched them
         return self._gaps(ranges)
 
-    def write(self, place: int, data: bytes) -> None:
-        """Write bytes where they belong; they do not count before `note`."""
-        write_at(self._data, data, place)
+    def write(self, offset: int, data: bytes) -> None:
+        """Write bytes at their offset; they do not count as fetched before `note`."""
+        write_at(self._data, data, offset)
 
     def note(self, ranges: Iterable[Range]) -> None:
-        """Count the bytes of these ranges, all of them written, as fetched: from now on and for every process."""
+        """Count these ranges, which are written, as fetched: from now on, for every process."""
         if lines := b"".join(_line(f"{begin} {end}") for begin, end in ranges):
             os.fsync(self._data)
             os.write(self._journal, lines)
             self._reread()
 
     def is_whole(self) -> bool:
-        """Whether the file still has its size: a mapped page that is no longer in it would end the process."""
+        """Whether the file still has its size: reading a mapped page that it has lost would kill the process."""
         return os.fstat(self._data).st_size == self.size
 
     def is_at_its_path(self) -> bool:
-        """Whether the path leads to this file still; its folder may have been removed, and even made anew."""
+        """Whether the path still leads to this file; its folder may have been removed and made again."""
         try:
             return os.path.samestat(self.path.stat(), os.fstat(self._data))
         except FileNotFoundError:
@@ -114,21 +113,21 @@ class SparseFile:
             return [gap for begin, end in ranges for gap in self._ranges.missing(begin, end)]
 
     def _reread(self) -> None:
-        """Take in what the journal says beyond what is known."""
+        """Read the lines that were appended to the journal since the last time."""
         with self._lock:
-            for text, place in _sound_lines(self._journal, self._known):
+            for text, offset in _sound_lines(self._journal, self._known):
                 begin, end = map(int, text.split())
                 self._ranges.add(begin, min(end, self.size))
-                self._known = place
+                self._known = offset
 
 
 def keep_bounded(root: Path, bound: int) -> None:
-    """Remove the files of a cache folder that were used longest ago, until the rest take no more than `bound` bytes.
+    """Remove files from a cache folder, those used longest ago first, until the rest take at most `bound` bytes.
 
-    A process that has one open goes on with it; its space is free when that process has ended.
+    A process that has one open continues with it; the space is freed when that process ends.
     """
     entries = []
-    for journal in root.glob(f"*/*/*/{JOURNAL}"):
+    for journal in root.glob(f"*/*/*/*/{JOURNAL}"):
         with suppress(OSError):
             statuses = [path.stat() for path in journal.parent.iterdir()]
             size = sum(getattr(status, "st_blocks", status.st_size / 512) * 512 for status in statuses)
@@ -142,14 +141,14 @@ def keep_bounded(root: Path, bound: int) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Take a file out of the cache at one stroke; where its owner's system forbids that, it stays."""
+    """Remove a file from the cache in one step; if the system forbids that, it stays."""
     aside = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}.removed")
     with suppress(OSError):
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
 
-# Each line begins with the line break, so that one that was torn off spoils no other.
+# Each line begins with the line break, so that half a line, left by a crash, does not spoil the next.
 
 
 def _line(text: str) -> bytes:
@@ -157,7 +156,7 @@ def _line(text: str) -> bytes:
 
 
 def _sound_lines(journal: int, start: int) -> Iterator[tuple[str, int]]:
-    """The texts of a journal's sound lines from the place `start` on, each with the place where it ends."""
+    """The text of each sound line of a journal from the offset `start` on, and the offset of its end."""
     for line in read_at(journal, os.fstat(journal).st_size - start, start).split(b"\n")[1:]:
         start += 1 + len(line)
         text = line[:-9].decode("ascii", "replace")

@@ -1,4 +1,4 @@
-"""The tensors of a safetensors file on the hub: the reader of local files, over bytes that come when needed."""
+"""The tensors of a safetensors file on the hub: the reader of local files, whose bytes are fetched when needed."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final, Self, cast
+from urllib.parse import quote
 
 from minigpt2 import hub
 from minigpt2.hub import cache
@@ -19,19 +20,19 @@ from minigpt2.weights.remote.sparse_file import BOUND, DamagedError, SparseFile,
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 FOLDER: Final = "minigpt2-ranges"  # in the hub's cache folder, beside those of the models that are there whole
-FIRST_LOOK: Final = 16384  # bytes that are read for the header; that of `gpt2` takes 14,291
-AT_ONCE: Final = 8  # requests under way at the same time
-NOTE_EVERY: Final = 1 << 25  # bytes after which what came counts as fetched, should the process end
-BAR_FROM: Final = 1 << 20  # bytes that are worth a progress bar
-MARK: Final = "minigpt2 "  # then the hash and the size: the first line of a journal
+FIRST_READ: Final = 16384  # bytes that are read for the header; that of `gpt2` has 14,291
+AT_ONCE: Final = 8  # concurrent requests
+NOTE_EVERY: Final = 1 << 25  # bytes of one range after which those that came are noted as fetched
+BAR_FROM: Final = 1 << 20  # bytes from which on there is a progress bar
+MARK: Final = "minigpt2 "  # the first line of a journal: this, the hash, the size
 
 
 class RemoteTensors(SafetensorsFile):
-    """A safetensors file on the hub: its header is here, and its numbers come when they are asked for.
+    """A safetensors file on the hub: its header is read when it is opened, its numbers when they are needed.
 
     Raises:
-        HubError: the hub cannot be reached, has no such file, or does not give parts of it rightly.
-        CheckpointError: it is no sound safetensors file.
+        HubError: the hub cannot be reached, has no such file, or does not send parts of it correctly.
+        CheckpointError: it is not a sound safetensors file.
     """
 
     def __init__(self, source: HubFile, sparse: SparseFile, cache: Path) -> None:
@@ -42,7 +43,7 @@ class RemoteTensors(SafetensorsFile):
         self._fetch_header()
         super().__init__(sparse.path)
         if not sparse.is_at_its_path():
-            raise DamagedError(f"{sparse.path} was removed while it was opened: another file may be mapped now")
+            raise DamagedError(f"{sparse.path} was removed while it was opened: another file may be mapped")
 
     @classmethod
     def open(
@@ -54,11 +55,11 @@ class RemoteTensors(SafetensorsFile):
         cache_dir: str | os.PathLike[str] | None = None,
         timeout: float = ANSWER_SECONDS,
     ) -> Self:
-        """Open one of a model's files; the commit that the hub first named for the revision stays the one that is read.
+        """Open one of a model's files, at the commit that the hub first named for this revision.
 
-        `timeout` is how many seconds the hub may take for its first answer. Raises as the class does.
+        The hub's first answer may take `timeout` seconds. Raises as the class does.
         """
-        ours = cache.cache_root(cache_dir) / FOLDER
+        ours = _folder_of_endpoint(cache.cache_root(cache_dir))
         folder = cache.model_folder(cache.long_name(model), ours)
         commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
         commit = commit or hub.known_commit(model, revision=revision, cache_dir=ours)
@@ -67,16 +68,16 @@ class RemoteTensors(SafetensorsFile):
             file = Published(commit, sparse.identity.split(" ")[1], sparse.size, "")
         else:
             file = hub.published(model, filename, revision=commit or revision, cache_dir=cache_dir, timeout=timeout)
-            with suppress(OSError):  # a folder that takes no notes
+            with suppress(OSError):  # a folder that cannot be written to
                 cache.note_commit(folder, revision or "main", file.commit)
         source = HubFile(model, filename, file, cache_dir)
         with translated_errors(model, filename, file.commit, ours):
             sparse = sparse or _made(folder / file.commit / filename, file)
-        keep_bounded(ours, BOUND)
+        keep_bounded(ours.parent, BOUND)
         try:
-            return cls(source, sparse, ours)
-        except (DamagedError, FileNotFoundError):  # removed in this very moment, by a process that needs the space
-            return cls(source, SparseFile.temporary(filename, sparse.identity, sparse.size), ours)
+            return cls(source, sparse, ours.parent)
+        except (DamagedError, FileNotFoundError):  # just removed by a process that needs the space
+            return cls(source, SparseFile.temporary(filename, sparse.identity, sparse.size), ours.parent)
 
     @property
     def fetched_bytes(self) -> int:
@@ -84,24 +85,24 @@ class RemoteTensors(SafetensorsFile):
         return self._source.fetched_bytes
 
     def array(self, name: str) -> Array:
-        """Tensor `name`, read when it is indexed: no array, but whatever is done with one can be done with it."""
+        """Tensor `name` as a lazy stand-in that behaves like an array and is read when it is indexed."""
         info, dtype = self.tensors[name], self.read(name, slice(0, 0)).dtype
         return cast(Array, RemoteArray(info.shape, dtype, lambda key: self.read(name, key)))
 
     def fetch(self, names: Iterable[str]) -> None:
-        """Bring all the bytes of these tensors, with as few requests, and a progress bar on a terminal."""
+        """Download all bytes of these tensors, with few requests and a progress bar on a terminal."""
         self._fetch([(self.tensors[name].begin, self.tensors[name].end) for name in names])
 
     def _prepare(self, info: TensorInfo, rows: RowIndex) -> None:
-        """Bring the rows that are about to be read."""
+        """Download the rows that are about to be read."""
         if not self._sparse.is_whole():
             raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
         self._fetch([(info.begin + begin, info.begin + end) for begin, end in of_rows(info.shape, info.nbytes, rows)])
 
     def _fetch_header(self) -> None:
-        """Bring the header: mostly that is one request. What begins as no header does is left to be refused."""
+        """Download the header, usually with one request. Another kind of file is left for the reader to refuse."""
         size = self._sparse.size
-        self._fetch([(0, min(FIRST_LOOK, size))])
+        self._fetch([(0, min(FIRST_READ, size))])
         with self._sparse.path.open("rb") as file:
             start = file.read(9)
         end = 8 + int.from_bytes(start[:8], "little")
@@ -112,18 +113,18 @@ class RemoteTensors(SafetensorsFile):
         ranges = list(ranges)
         if not self._sparse.missing(ranges):
             return
-        with self._fetching:  # one thread asks; those that want the same find it there
+        with self._fetching:  # one thread at a time; the next one may find its bytes here
             pieces = together(self._sparse.missing(ranges))
             if pieces:
                 self._bring(pieces)
                 keep_bounded(self._cache, BOUND)
 
     def _bring(self, pieces: list[Range]) -> None:
-        """Write these ranges into the sparse file, several at once, and count what came as fetched."""
+        """Write these ranges into the sparse file, several at a time, and note those that came as fetched."""
         from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
         source, total = self._source, sum(end - begin for begin, end in pieces)
-        quiet = None if total >= BAR_FROM else True  # None: on a terminal alone
+        quiet = None if total >= BAR_FROM else True  # None: quiet unless it is a terminal
         arrived: list[Range] = []
         with (
             translated_errors(source.model, source.filename, source.file.commit, self._cache.parent),
@@ -135,20 +136,27 @@ class RemoteTensors(SafetensorsFile):
                 self._sparse.note(arrived)
 
     def _bring_one(self, piece: Range, progress: Callable[[int], object]) -> Range:
-        """Write one range into the sparse file and return what of it `note` has yet to count."""
-        start = place = piece[0]
+        """Write one range into the sparse file, and return the part of it that is not noted yet."""
+        start = offset = piece[0]
         for chunk in self._source.read(*piece):
-            self._sparse.write(place, chunk)
-            place += len(chunk)
+            self._sparse.write(offset, chunk)
+            offset += len(chunk)
             progress(len(chunk))
-            if place - start >= NOTE_EVERY:
-                self._sparse.note([(start, place)])
-                start = place
-        return start, place
+            if offset - start >= NOTE_EVERY:
+                self._sparse.note([(start, offset)])
+                start = offset
+        return start, offset
+
+
+def _folder_of_endpoint(cache_root: Path) -> Path:
+    """The folder for what is read from this hub: the same name may be another model on another hub."""
+    from huggingface_hub import constants
+
+    return cache_root / FOLDER / quote(constants.ENDPOINT, safe="")
 
 
 def _remembered(folder: Path) -> SparseFile | None:
-    """The sparse file in this folder, if there is one and it is sound."""
+    """The sparse file in this folder, if there is a sound one."""
     try:
         sparse = SparseFile(folder / folder.name)
         return sparse if sparse.identity.startswith(MARK) else None
@@ -157,13 +165,13 @@ def _remembered(folder: Path) -> SparseFile | None:
 
 
 def _made(folder: Path, file: Published) -> SparseFile:
-    """The sparse file for a published one: in this folder if it takes it, or else where it lasts as long as it is used.
+    """The sparse file for a published one: in this folder, or a temporary one if the folder cannot be written to.
 
     Raises:
         RefusedError: the hub does not say how large the file is.
     """
     if file.size is None:
-        raise RefusedError("the hub does not say how large the file is, so it cannot be read in parts; download it")
+        raise RefusedError("the hub does not say how large the file is, so it cannot be read in parts: download it")
     identity = f"{MARK}{file.hash} {file.size}"
     if (found := _remembered(folder)) and found.identity == identity:
         return found
@@ -175,7 +183,7 @@ def _made(folder: Path, file: Published) -> SparseFile:
 
 
 def _in_parallel(work: Callable[[Range], object], pieces: list[Range]) -> None:
-    """Do the work for every piece, several at once; after the first that fails, begin no other."""
+    """Do the work for every piece, several at a time; after the first failure no other is begun."""
     if len(pieces) == 1:
         work(pieces[0])
         return
