@@ -18,6 +18,7 @@ from minigpt2.cli import (
     encode,
     explain,
     extract,
+    merge,
     nearest,
     params,
     serve,
@@ -32,8 +33,8 @@ from minigpt2.cli import (
 )
 from minigpt2.cli.model_option import note_what_was_read
 
-COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, vocab, train_bpe)
-COMMANDS += (params, show, stats, embed, nearest, diff, extract, download)
+COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, merge, vocab)
+COMMANDS += (train_bpe, params, show, stats, embed, nearest, diff, extract, download)
 
 # What the package raises for bad input, files and the hub. Anything else is a bug, and shows its traceback.
 _EXPECTED = (OSError, ValueError, LookupError, MemoryError, ImportError)

@@ -1,6 +1,6 @@
 """How many tokens files of text have.
 
-They are read as `minigpt2 tokenize` reads them, but the <|endoftext|> that it puts after each document is not counted.
+They are read as `minigpt2 tokenize` reads them. The <|endoftext|> that it puts after each document is not counted.
 Without FILES, standard input is counted.
 
   minigpt2 count README.md
@@ -10,8 +10,8 @@ import argparse
 from dataclasses import asdict
 
 from minigpt2.cli import streams
-from minigpt2.cli.model_option import add_model, open_tokenizer
-from minigpt2.cli.tokenize import add_reading, note_terminal
+from minigpt2.cli.model_option import add_model
+from minigpt2.cli.tokenize import add_reading, reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,15 +26,8 @@ def run(options: argparse.Namespace) -> None:
     """Print the number of tokens."""
     from minigpt2 import corpus
 
-    note_terminal(options)
-    counts = corpus.count(
-        options.files,
-        tokenizer=open_tokenizer(options),
-        jobs=options.jobs,
-        errors=options.errors,
-        field=options.field,
-        progress=True,
-    )
+    with reading(options) as arguments:
+        counts = corpus.count(options.files, **arguments)
     if options.json:
         streams.print_json(asdict(counts))
     else:

@@ -1,71 +1,46 @@
-"""Files of text to files of token ids.
+"""Files of text to files of token ids, on one machine or many.
 
 The text is taken as ordinary text, in which `<|endoftext|>` is seven tokens; the id of `<|endoftext|>` follows each
-document. The file is the ids alone, little-endian, as `numpy.memmap(path, dtype=numpy.uint16)` reads it; what made
-it stands in a JSON file beside it.
+document.
 
-The steps, each a module: `sources` finds and opens the inputs, `pieces` cuts them where it makes no difference,
-`encoding` makes ids of pieces, `workers` in several processes, which leave them in `slots`, and `output` with its
-`journal` writes them so that nothing is ever lost or half-written.
+The steps, in the order in which the data flows:
+
+- `sources` and `hub_files` find the inputs, `opening` and `parquet` open them;
+- `chunks` reads them in parts of bounded size, which `cutting` cuts where it makes no difference to the tokens;
+- `documents` makes texts of chunks, `encoding` ids of texts;
+- `executors` has that done by other processes, here or elsewhere, `shards` by other machines that know nothing of each
+  other, and `merging` joins what those wrote;
+- `output` with its `journal` writes the ids so that nothing is ever lost or half-written, in one of the `formats`.
 """
 
 import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from operator import index
 from typing import Any
 
 import numpy as np
 
-from minigpt2.corpus.encoding import PieceEncoder, Tally
+from minigpt2.corpus.chunks import Span
+from minigpt2.corpus.counts import Counts, SourceCounts, counted
+from minigpt2.corpus.documents import Reader
+from minigpt2.corpus.encoding import CorpusEncoder, Encoded, Tally
+from minigpt2.corpus.executors import encoded, later, processes
+from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Progress
+from minigpt2.corpus.merging import merge
 from minigpt2.corpus.output import Output, Paths
-from minigpt2.corpus.pieces import Piece, pieces_of
-from minigpt2.corpus.sources import Source, find
-from minigpt2.corpus.workers import Workers
+from minigpt2.corpus.shards import WHOLE, Shard, Share, shard_summary, shares
+from minigpt2.corpus.sources import KINDS, Kind, find
 from minigpt2.tokenizer import Tokenizer
 
-__all__ = ["Counts", "SourceCounts", "count", "tokenize"]
+__all__ = ["Counts", "SourceCounts", "count", "merge", "tokenize"]
 
 Name = str | os.PathLike[str]
-ERRORS = ("strict", "replace", "ignore")
-
-
-@dataclass(frozen=True)
-class SourceCounts:
-    """What was read of one input.
-
-    Attributes:
-        path: its path as it was given or found; `-` is standard input.
-        bytes: of its documents, as they are in the decompressed source, or for fields their UTF-8.
-        documents: how many.
-        tokens: how many.
-    """
-
-    path: str
-    bytes: int
-    documents: int
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What was read of all inputs, and of each.
-
-    Attributes:
-        tokens: how many; of `tokenize`, with the one after each document.
-        documents: how many.
-        bytes: of the documents, as in `SourceCounts`.
-        sources: the inputs, in order.
-    """
-
-    tokens: int
-    documents: int
-    bytes: int
-    sources: list[SourceCounts]
 
 
 def tokenize(
@@ -74,20 +49,37 @@ def tokenize(
     *,
     tokenizer: Tokenizer | None = None,
     jobs: int = 1,
+    executor: Executor | None = None,
     errors: str = "strict",
     field: str = "text",
+    input_format: Kind | None = None,
+    separator: str | None = None,
+    output_format: str = "bin",
+    val_fraction: float = 0.0,
+    seed: int = 0,
+    shard: tuple[int, int] | None = None,
     resume: bool = False,
     progress: bool = False,
 ) -> Counts:
     """Write the token ids of all documents to a file, and to `OUTPUT.json` what it was made of.
 
     The ids are little-endian uint16, or uint32 where the vocabulary has ids from 65536 on, and the id of
-    `<|endoftext|>` follows each document. A source is a file, a directory (every file in it, at any depth, whose name
-    begins with no dot), a glob, or `-` for standard input. A file is a document, its bytes taken as they are: a byte
-    order mark stays, and no line end changes. Each line of a `.jsonl` file is a document, and each row of a `.parquet`
-    file: its `field`. Files may be compressed, `.gz` or `.zst`. However large a file is, memory is bounded by its
-    longest record or pretoken and a few megabytes for each job. The ids do not depend on `jobs`, the number of
-    processes; where it is more than one, a script must call this below `if __name__ == "__main__":`.
+    `<|endoftext|>` follows each document.
+
+    A source is a file, a directory (every file in it, at any depth, whose name does not begin with a dot), a glob,
+    `hf://datasets/OWNER/NAME/PATH`, or `-` for standard input. A file of text is one document, or as many as
+    `separator` stands between, with one line end after each separator; its bytes are taken as they are. Each line of a
+    file of JSON lines (`.jsonl`, `.ndjson`, `.jsonlines`, `.json`) is a document, and each row of a `.parquet` file:
+    its `field`. `input_format` (`text`, `jsonl`, `parquet`) says what sources hold whose names do not tell. Files may
+    be compressed, `.gz` or `.zst`. However large a file is, memory is bounded by its longest record or pretoken and a
+    few megabytes for each worker.
+
+    `jobs` is the number of processes; where it is more than one, a script must call this below
+    `if __name__ == "__main__":`. In their place an `executor` runs the work on machines that share paths with this
+    one. The ids do not depend on either. `shard=(i, n)` tokenizes part `i` of `n` only, from 1 to n, for `merge`.
+
+    `output_format` is `bin` (the ids alone), `llm.c` or `megatron`. `val_fraction` is the share of the documents, drawn
+    by a `seed`, that goes to a second file: its name is OUTPUT's with `val` in place of `train`, or with `_val` added.
 
     The output takes its name when it is complete, in place of what was there. What is done until then is in
     `OUTPUT.partial`; with `resume`, an interrupted run is continued, if there is one, and ends in the same file.
@@ -95,7 +87,8 @@ def tokenize(
 
     Raises:
         OSError: a source cannot be read, or the output not written; an output that cannot be continued is removed.
-        ValueError: an option is wrong, a source is damaged, no UTF-8 (`errors` "replace" and "ignore" take it, as in
+            A `ChildProcessError` if workers are lost.
+        ValueError: an option is wrong, a source is damaged, not UTF-8 (`errors` "replace" and "ignore" take it, as in
             `bytes.decode`), lacks the field or changed while it was read, or there is no document at all; or there is
             an interrupted run and `resume` is not set, or sources or options are not those of that run.
         ImportError: a source needs a package that is not installed.
@@ -109,19 +102,43 @@ def tokenize(
     (6, [464, 3616, 286, 1204, 318, 50256])
     """
     tokenizer = tokenizer or Tokenizer()
-    paths = Paths(output)
-    found = find(_names(sources), paths.all())
-    encoder = _encoder(tokenizer, tokenizer.eos_token_id, errors, field)
-    options = {"errors": errors, "field": field, "sources": [source.name for source in found]}
-    with Workers(encoder, _checked(jobs)) as workers:
-        description = workers.later(_description)
-        with Output(paths, found, lambda: description() | options, encoder.dtype, resume) as out:
-            for batch, (ids, tallies) in _encoded(found, field, workers, progress, out.progress):
-                out.add(batch, ids, tallies)
-            counts = _counts(found, out.progress.tallies)
-            if not counts.documents:
+    reader, file_format = Reader(errors, field, separator), FileFormat(output_format, val_fraction, index(seed))
+    dtype, end = _dtype(tokenizer), _end(tokenizer, file_format)
+    encoder = CorpusEncoder(tokenizer, dtype, end, reader)
+    file_format.check(output, dtype)
+    part = _checked_shard(shard)
+    paths = Paths(output, file_format if part == WHOLE else FileFormat())
+    found = find(_names(sources), _checked_kind(input_format), paths.all())
+    can_continue = not any(source.is_stream for source in found)
+    if resume and not can_continue:
+        raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")
+    options = {
+        "input_format": input_format,
+        **asdict(reader),
+        "output_format": output_format,
+        "val_fraction": val_fraction,
+        "seed": index(seed),
+    }
+    with _workers(jobs, executor) as workers:
+        description = later(encoder, _description, workers)
+
+        def request() -> dict[str, Any]:
+            names = [source.name for source in found]
+            return {**description(), **options, "shard": str(part), "sources": names}
+
+        with Output(paths, found, request, dtype, end, can_continue=can_continue, resume=resume) as out:
+            parts = list(shares(found, reader, part))
+            spans = _spans(parts, reader, out.progress)
+            directory = out.make_parts() if workers else None
+            for each in _shown(encoded(encoder, spans, workers, directory), parts, out.progress, progress):
+                out.add(each)
+            counts = counted([share.source for share in parts], out.progress.tallies)
+            summary = {**description(), **asdict(counts)}
+            if part != WHOLE:
+                summary["shard"] = shard_summary(part, found, parts, options)
+            elif not counts.documents:
                 raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")
-            out.finish(description() | asdict(counts))
+            out.finish(summary)
     return counts
 
 
@@ -130,11 +147,14 @@ def count(
     *,
     tokenizer: Tokenizer | None = None,
     jobs: int = 1,
+    executor: Executor | None = None,
     errors: str = "strict",
     field: str = "text",
+    input_format: Kind | None = None,
+    separator: str | None = None,
     progress: bool = False,
 ) -> Counts:
-    """Count the tokens of all documents, read as `tokenize` reads them, which adds one after each.
+    """Count the tokens of all documents, read as `tokenize` reads them, without the one that it adds after each.
 
     Raises:
         OSError, ValueError, ImportError: as `tokenize`, for its sources and options.
@@ -146,14 +166,17 @@ def count(
     ...     count(directory).tokens
     5
     """
-    found = find(_names(sources))
-    encoder = _encoder(tokenizer or Tokenizer(), None, errors, field)
-    tallies: dict[int, Tally] = {}
-    with Workers(encoder, _checked(jobs)) as workers:
-        for batch, (_, parts) in _encoded(found, field, workers, progress, Progress()):
-            for piece, part in zip(batch, parts, strict=True):
-                tallies.setdefault(piece.source.place, Tally()).add(part)
-    return _counts(found, tallies)
+    reader = Reader(errors, field, separator)
+    tokenizer = tokenizer or Tokenizer()
+    encoder = CorpusEncoder(tokenizer, _dtype(tokenizer), None, reader)
+    found = find(_names(sources), _checked_kind(input_format))
+    parts, tallies = list(map(Share, found)), dict[int, Tally]()
+    with _workers(jobs, executor) as workers:
+        results = encoded(encoder, _spans(parts, reader, Progress()), workers, None)
+        for each in _shown(results, parts, Progress(), progress):
+            for part in each.parts:
+                tallies.setdefault(part.source, Tally()).add(part.tally)
+    return counted(found, tallies)
 
 
 def _names(sources: Name | Sequence[Name]) -> list[Name]:
@@ -164,70 +187,80 @@ def _names(sources: Name | Sequence[Name]) -> list[Name]:
     return names
 
 
-def _encoder(tokenizer: Tokenizer, end: int | None, errors: str, field: str) -> PieceEncoder:
-    if errors not in ERRORS:
-        raise ValueError(f"errors is one of {', '.join(ERRORS)}, not {errors!r}")
-    return PieceEncoder(tokenizer, _dtype(tokenizer), end, errors, field)
+def _checked_kind(kind: Kind | None) -> Kind | None:
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"the input format is one of {', '.join(KINDS)}, not {kind!r}")
+    return kind
+
+
+def _checked_shard(shard: tuple[int, int] | None) -> Shard:
+    part = WHOLE if shard is None else Shard(*map(index, shard))
+    if not 1 <= part.number <= part.count:
+        raise ValueError(f"a shard is I of N, from 1 to N, not {part}")
+    return part
+
+
+def _workers(jobs: int, executor: Executor | None) -> AbstractContextManager[Executor | None]:
+    if index(jobs) < 1:
+        raise ValueError(f"jobs is the number of processes, 1 at least, not {jobs}")
+    if executor and jobs != 1:
+        raise ValueError("jobs are processes of this machine, and an executor has its own workers: give one of them")
+    return nullcontext(executor) if executor else processes(index(jobs))
 
 
 def _dtype(tokenizer: Tokenizer) -> str:
     return "<u2" if tokenizer.n_vocab <= 1 << 16 else "<u4"
 
 
-def _checked(jobs: int) -> int:
-    if index(jobs) < 1:
-        raise ValueError(f"jobs is the number of processes, 1 at least, not {jobs}")
-    return index(jobs)
-
-
-def _description(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What the ids are. The hashes are those of the files that the tokenizer saves: of GPT-2's, the published ones."""
+def _end(tokenizer: Tokenizer, file_format: FileFormat) -> int:
+    """The id after each document."""
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise ValueError(
+            "this tokenizer has no end-of-text token, which must follow each document: choose another model"
+        )
     vocabulary = tokenizer.vocabulary
+    if file_format.needs_documents and (end in vocabulary.products or end in vocabulary.byte_ids):
+        raise ValueError(
+            f"this tokenizer's end of text, id {end}, also occurs in text: its documents cannot be told apart, as "
+            "megatron and val_fraction need"
+        )
+    return end
+
+
+def _description(encoder: CorpusEncoder) -> dict[str, Any]:
+    """What the ids are. The hashes are those of the files that the tokenizer saves: of GPT-2's, the published ones."""
+    vocabulary = encoder.tokenizer.vocabulary
     files = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     return {
-        "dtype": np.dtype(_dtype(tokenizer)).name,
+        "dtype": np.dtype(encoder.dtype).name,
         "byteorder": "little",
-        "eos_token_id": tokenizer.eos_token_id,
+        "eos_token_id": encoder.end,
         "vocabulary": {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()},
     }
 
 
-def _encoded(
-    found: list[Source], field: str, workers: Workers, progress: bool, since: Progress
-) -> Iterator[tuple[list[Piece], tuple[bytes, list[Tally]]]]:
-    """All that is still to be read, with its ids, under a bar of its bytes and its tokens per second."""
-    tokens = 0
-    with _bar(found, since, progress) as bar:
-        for batch, (ids, tallies) in workers.encoded(_pieces(found, field, since)):
-            yield batch, (ids, tallies)
-            tokens += sum(tally.tokens for tally in tallies)
-            if bar is not None:
-                bar.set_postfix_str(f"{tokens / bar.format_dict['elapsed']:,.0f} tokens/s", refresh=False)
-                bar.update(sum(piece.stored for piece in batch))
+def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Iterator[Span]:
+    """What is still to be read."""
+    for source, first, stop in parts:
+        start = max(first, since.start) if source.index == since.source else first
+        if source.index >= since.source and (stop is None or start < stop):
+            yield from reader.spans(source, start, stop)
 
 
-def _pieces(found: list[Source], field: str, since: Progress) -> Iterator[Piece]:
-    for source in found[since.source :]:
-        yield from pieces_of(source, field, since.start if source.place == since.source else 0)
-
-
-def _bar(found: list[Source], since: Progress, progress: bool) -> AbstractContextManager[Any]:
-    """A progress bar, or None where nobody would see it."""
+def _shown(results: Iterator[Encoded], parts: Sequence[Share], since: Progress, progress: bool) -> Iterator[Encoded]:
+    """The results, under a bar of their bytes and their tokens per second, where it is wanted and seen."""
     if not (progress and sys.stderr and sys.stderr.isatty()):
-        return nullcontext()
+        yield from results
+        return
     from tqdm import tqdm
 
-    total = None if any(source.is_stream for source in found) else sum(source.size for source in found)
-    done = sum(source.size for source in found[: since.source])
-    bar: AbstractContextManager[Any] = tqdm(total=total, initial=done, unit="B", unit_scale=True)
-    return bar
-
-
-def _counts(found: list[Source], tallies: dict[int, Tally]) -> Counts:
-    parts = [SourceCounts(source.name, **asdict(tallies.get(source.place, Tally()))) for source in found]
-    return Counts(
-        tokens=sum(part.tokens for part in parts),
-        documents=sum(part.documents for part in parts),
-        bytes=sum(part.bytes for part in parts),
-        sources=parts,
-    )
+    total = None if any(share.source.is_stream for share in parts) else sum(share.size for share in parts)
+    done = sum(share.size for share in parts if share.source.index < since.source)
+    tokens = 0
+    with tqdm(total=total, initial=done, unit="B", unit_scale=True) as bar:
+        for each in results:
+            yield each
+            tokens += sum(part.tally.tokens for part in each.parts)
+            bar.set_postfix_str(f"{tokens / bar.format_dict['elapsed']:,.0f} tokens/s", refresh=False)
+            bar.update(sum(part.stored for part in each.parts))

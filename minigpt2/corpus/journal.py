@@ -1,8 +1,8 @@
 """The journal of a corpus that is being written: what lets an interrupted run continue.
 
-A line of JSON says what is made from what, and then one for each place up to which the ids are on the disk: the source
+Its first line says, as JSON, what is made from what. Each further line says how far the ids on the disk go: the source
 to read on, where in it, the tokens so far, and what was read of the sources since the line before. A line is written
-after the ids that it speaks of. Whatever is lost in a crash, what the journal says is so.
+after the ids that it speaks of, so whatever a crash loses, what the journal says is true.
 """
 
 import json
@@ -23,10 +23,10 @@ class Progress:
     """How far a corpus has come.
 
     Attributes:
-        source: the place of the source to read on.
-        start: where in it, as `Piece.start`.
+        source: the index of the source to read on.
+        start: where in it, as `Chunk.start`.
         tokens: the tokens so far.
-        tallies: what was read of each source, by its place.
+        tallies: what was read of each source, by its index.
     """
 
     source: int = 0
@@ -36,7 +36,7 @@ class Progress:
 
 
 class Journal:
-    """A journal's file, for one process at a time.
+    """A journal's file, locked: for one process at a time.
 
     Attributes:
         progress: how far the last run came that wrote to it; None where it did not come far enough to be continued.
@@ -47,7 +47,7 @@ class Journal:
 
         Raises:
             OSError: the file cannot be written.
-            ValueError: another process is at it, or it is damaged.
+            ValueError: another process has it, or it is damaged.
         """
         self._path = path
         self._file = path.open("a+b")
@@ -59,13 +59,28 @@ class Journal:
             raise
 
     def _lock(self) -> None:
+        """Lock the file at the path: the one that was opened may have been removed before it was locked."""
         with suppress(ImportError):  # not every system has such locks
             import fcntl
 
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{self._path} is in use: another process writes this corpus") from None
+            while True:
+                try:
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ValueError(f"{self._path} is in use: another process writes this corpus") from None
+                if self.is_ours():
+                    return
+                self._file.close()
+                self._file = self._path.open("a+b")
+
+    def is_ours(self) -> bool:
+        """Whether the path still leads to the file that is locked; no longer once that is closed."""
+        if self._file.closed:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _read(self) -> None:
         self._file.seek(0)
@@ -75,17 +90,22 @@ class Journal:
         self.progress: Progress | None = None
         self._tallies: dict[int, Tally] = {}
         self._states: dict[int, list[int]] = {}
+        self._request: dict[str, Any] = {}
         try:
-            self._request, *entries = map(json.loads, lines or [b"null"])
-            for entry in entries:
-                self._take(**entry)
-        except (ValueError, TypeError) as error:
+            if lines:
+                self._request = dict(**json.loads(lines[0]))
+            for line in lines[1:]:
+                self._take(**json.loads(line))
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self._path} is damaged ({error}): delete it to start over") from None
 
-    def _take(self, tallies: dict[str, list[int]], states: dict[str, list[int]], **place: int) -> None:
-        self._tallies.update({int(i): Tally(*tally) for i, tally in tallies.items()})
-        self._states.update({int(i): state for i, state in states.items()})
-        self.progress = Progress(**place, tallies=self._tallies)
+    def _take(
+        self, source: int, start: int, tokens: int, tallies: dict[str, list[int]], states: dict[str, list[int]]
+    ) -> None:
+        read = {int(index): Tally(*map(_count, tally)) for index, tally in tallies.items()}
+        self._tallies.update(read)
+        self._states.update({int(index): [*map(_count, state)] for index, state in states.items()})
+        self.progress = Progress(_count(source), _count(start), _count(tokens), self._tallies)
 
     def clear(self) -> None:
         """Forget what it says, before there is anything else to continue."""
@@ -100,19 +120,24 @@ class Journal:
         """Refuse to continue with something else than what was begun.
 
         Raises:
-            ValueError: the request has changed, or a source that was read from.
+            ValueError: the request has changed, or a source that was read from, or there is no such source.
         """
-        changed = [key for key in request if request[key] != self._request.get(key)]
+        changed = [key for key in {**request, **self._request} if request.get(key) != self._request.get(key)]
         if changed:
-            raise ValueError(f"{changed[0]} changed: {_difference(self._request.get(changed[0]), request[changed[0]])}")
-        for place, state in self._states.items():
-            if state != _state(sources[place]):
-                raise ValueError(f"{sources[place].name} changed")
+            then, now = self._request.get(changed[0]), request.get(changed[0])
+            raise ValueError(f"{changed[0]} changed: {_difference(then, now)}")
+        known = {source.index: source for source in sources}
+        assert self.progress is not None
+        for index in {*self._states, *self._tallies, self.progress.source} - {*known, len(sources)}:
+            raise ValueError(f"the journal speaks of source {index}, and there are {len(sources)}")
+        for index, state in self._states.items():
+            if state != _state(known[index]):
+                raise ValueError(f"{known[index].name} changed")
 
     def enter(self, progress: Progress, sources: Sequence[Source]) -> None:
         """Note how far the ids on the disk go; `sources` are those read from since the last time."""
-        tallies = {source.place: astuple(progress.tallies[source.place]) for source in sources}
-        states = {source.place: _state(source) for source in sources}
+        tallies = {source.index: astuple(progress.tallies[source.index]) for source in sources}
+        states = {source.index: _state(source) for source in sources}
         self._write({**vars(progress), "tallies": tallies, "states": states})
 
     def _write(self, line: Mapping[str, Any]) -> None:
@@ -126,11 +151,19 @@ class Journal:
             self._file.close()
 
     def remove(self) -> None:
-        """Take it away."""
+        """Remove the file, and only then let another process have it."""
+        is_ours = self.is_ours()
         if os.name == "nt":  # which removes no open file
             self.close()
-        self._path.unlink(missing_ok=True)
+        if is_ours:
+            self._path.unlink(missing_ok=True)
         self.close()
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a number of anything")
+    return value
 
 
 def _state(source: Source) -> list[int]:
@@ -138,7 +171,7 @@ def _state(source: Source) -> list[int]:
 
 
 def _difference(then: Any, now: Any) -> str:
-    """What differs, of lists alone where they begin to."""
+    """What differs; of lists, where they first do."""
     if isinstance(then, list) and isinstance(now, list):
         pairs = zip_longest(then, now, fillvalue="nothing")
         then, now = next(pair for pair in pairs if pair[0] != pair[1])

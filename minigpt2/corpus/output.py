@@ -1,15 +1,18 @@
-"""The file of token ids, which appears whole or not at all.
+"""The files of token ids, which appear whole or not at all.
 
-While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go. In the end the summary,
-`OUT.json`, and then `OUT` itself take their names, each at once, and the other two are gone.
+While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `OUT.parts` is a
+directory for what workers leave. In the end `formats` makes of `OUT.partial` what was asked for, the summary takes its
+name, `OUT.json`, and `OUT` its own last, each at once, and the others are gone.
 """
 
 import errno
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from minigpt2.atomic_write import atomic_write, sync_directory
-from minigpt2.corpus.encoding import Tally
+from minigpt2.corpus.encoding import Encoded, Tally
+from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Journal, Progress
-from minigpt2.corpus.pieces import Piece
 from minigpt2.corpus.sources import Source, resolved
 
 #: Seconds between two entries of the journal: what an interrupted run has to do again.
@@ -29,37 +32,38 @@ INTERVAL = 1.0
 class Paths:
     """Where a corpus is written to, a symbolic link's end in place of the link."""
 
-    def __init__(self, output: str | os.PathLike[str]) -> None:
-        self.shown = os.fspath(output)
+    def __init__(self, output: str | os.PathLike[str], file_format: FileFormat) -> None:
+        self.shown, self.file_format = os.fspath(output), file_format
         self.output = resolved(output)
-        self.summary, self.partial, self.journal = (
-            self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal")
+        self.companions = file_format.companions(self.output)
+        self.summary, self.partial, self.journal, self.parts = (
+            self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal", ".parts")
         )
 
     def all(self) -> list[Path]:
         """Every file that is written."""
-        return [self.output, self.summary, self.partial, self.journal]
+        return [self.output, *self.companions, self.summary, self.partial, self.journal]
 
     def require_writable(self) -> None:
         """Refuse an output that no file can take the place of.
 
         Raises:
-            OSError: it is a directory, or is to be in one that is not there.
+            OSError: it is a directory, or is to be in one that does not exist.
             ValueError: it is a device or a pipe.
         """
         if self.output.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a directory: name the file to write", self.shown)
         if self.output.exists() and not self.output.is_file():
-            raise ValueError(f"{self.shown} is no file, and a corpus appears whole or not at all: it needs one")
+            raise ValueError(f"{self.shown} is not a file, and a corpus appears whole or not at all: it needs one")
         if not self.output.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, "there is no such directory to write in", self.shown)
 
 
 class Output:
-    """The ids of a corpus on their way to a file: a context that leaves what can be continued, or nothing.
+    """The ids of a corpus on their way to files: a context that leaves what can be continued, or nothing.
 
     Attributes:
-        progress: how far it has come; for whoever writes to keep.
+        progress: how far it has come.
     """
 
     def __init__(
@@ -68,24 +72,24 @@ class Output:
         sources: Sequence[Source],
         request: Callable[[], Mapping[str, Any]],
         dtype: str,
+        end: int,
+        *,
+        can_continue: bool,
         resume: bool,
     ) -> None:
         """Continue what an interrupted run left, if that is wanted, or start from nothing.
 
-        `request` gives all that the ids depend on besides the contents of the sources. It is asked as late as can be.
+        `request` gives all that the ids depend on besides the contents of the sources. It is called late.
 
         Raises:
             OSError: the files cannot be written.
             ValueError: there is something to continue, and that is not wanted or not possible.
         """
-        self._paths, self._sources = paths, sources
-        self._request = request
-        self._item = np.dtype(dtype).itemsize
-        self._can_continue = not any(source.is_stream for source in sources)
+        self._paths, self._sources, self._request = paths, sources, request
+        self._dtype, self._end = dtype, end
+        self._can_continue = can_continue
         self._touched: set[int] = set()
         self._last_entry = time.monotonic()
-        if resume and not self._can_continue:
-            raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")
         with _naming(paths.shown):
             paths.require_writable()
             self._journal = Journal(paths.journal)
@@ -97,18 +101,20 @@ class Output:
 
     def _open(self, resume: bool) -> None:
         partial = self._paths.partial
+        self._remove_parts()
         left = self._journal.progress if partial.exists() else None
         if left and not resume:
             raise ValueError(f"{partial} is there from an interrupted run: continue it with --resume, or delete it")
         if left:
-            size = left.tokens * self._item
+            size = left.tokens * np.dtype(self._dtype).itemsize
             self._require_same(size)
             self._file = partial.open("r+b", buffering=0)
             self._file.truncate(size)
             self._file.seek(size)
         else:
             self._journal.clear()
-            self._file = partial.open("wb", buffering=0)
+            partial.unlink(missing_ok=True)  # a run that lost its journal may still write to that file
+            self._file = partial.open("xb", buffering=0)
         self.progress = left or Progress()
         self._has_entry = left is not None
 
@@ -121,52 +127,80 @@ class Output:
         if partial.stat().st_size < size:
             raise ValueError(f"{partial} is shorter than its journal says: delete it to start over")
 
-    def add(self, batch: Sequence[Piece], ids: bytes, tallies: Sequence[Tally]) -> None:
-        """Write the ids of the pieces that come next, and from time to time note how far they go."""
+    def make_parts(self) -> Path:
+        """A directory in which workers can leave what they made."""
+        with _naming(self._paths.shown):
+            self._paths.parts.mkdir()
+        return self._paths.parts
+
+    def _remove_parts(self) -> None:
+        parts = self._paths.parts
+        with suppress(FileNotFoundError):
+            gone = parts.with_name(f"{parts.name}.{os.urandom(4).hex()}")
+            parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def add(self, encoded: Encoded) -> None:
+        """Write the ids of what comes next, and from time to time note how far they go."""
         progress = self.progress
         with _naming(self._paths.shown):
-            self._write(ids)
-            for piece, tally in zip(batch, tallies, strict=True):
-                progress.tallies.setdefault(piece.source.place, Tally()).add(tally)
-                progress.tokens += tally.tokens
-                self._touched.add(piece.source.place)
-            last = batch[-1]
-            place = last.source.place
-            progress.source, progress.start = (place + 1, 0) if last.is_last else (place, last.end)
-            if self._can_continue and time.monotonic() - self._last_entry >= INTERVAL:
+            self.write(encoded.ids)
+            for part in encoded.parts:
+                progress.tallies.setdefault(part.source, Tally()).add(part.tally)
+                progress.tokens += part.tally.tokens
+                self._touched.add(part.source)
+                progress.source, progress.start = (part.source + 1, 0) if part.is_last else (part.source, part.end)
+            if time.monotonic() - self._last_entry >= INTERVAL:
                 self._enter()
 
-    def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
+    def write(self, ids: bytes) -> None:
+        """Write ids alone."""
+        rest = memoryview(ids)
         while rest:
             rest = rest[self._file.write(rest) :]  # a disk that is nearly full takes a part
 
     def _enter(self) -> None:
+        if not self._can_continue:
+            return
         if not self._has_entry:
             self._journal.begin(self._request())
         os.fsync(self._file.fileno())  # before the journal says so
-        self._journal.enter(self.progress, [self._sources[place] for place in sorted(self._touched)])
+        self._journal.enter(self.progress, [self._sources[index] for index in sorted(self._touched)])
         self._touched.clear()
         self._has_entry = True
         self._last_entry = time.monotonic()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Give the file its name, and the summary its own before it.
+        """Make the files that were asked for, with the summary beside them, and give them their names, `OUT` the last.
 
         Raises:
-            OSError: it cannot be done. What was there before still is, and what was written can be continued.
+            OSError: it cannot be done. What was written can be continued.
+            ValueError: the format has no room for it.
         """
-        with _naming(self._paths.shown):
-            os.fsync(self._file.fileno())
-            self._write_summary(summary)
+        paths, file_format = self._paths, self._paths.file_format
+        with _naming(paths.shown):
+            if not self._journal.is_ours():
+                raise ValueError(f"{paths.journal} was removed while this corpus was written: start over")
+            if file_format.is_flat:
+                os.fsync(self._file.fileno())
+            else:
+                self._enter()
             self._file.close()
-            self._paths.partial.replace(self._paths.output)
-            sync_directory(self._paths.output.parent)
+            with ExitStack() as files:
+                listed = dict(summary)
+                if not file_format.is_flat:
+                    written = file_format.write(paths.partial, paths.output, self._dtype, self._end, files)
+                    listed |= {"output_format": file_format.name, "files": [asdict(each) for each in written]}
+                file = files.enter_context(atomic_write(paths.summary))
+                file.write(json.dumps(listed, indent=2).encode("ascii") + b"\n")
+                if paths.companions:
+                    paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
+            if file_format.is_flat:
+                paths.partial.replace(paths.output)
+                sync_directory(paths.output.parent)
+            paths.partial.unlink(missing_ok=True)
+            self._remove_parts()
             self._journal.remove()
-
-    def _write_summary(self, summary: Mapping[str, Any]) -> None:
-        with atomic_write(self._paths.summary) as file:
-            file.write(json.dumps(summary, indent=2).encode("ascii") + b"\n")
 
     def __enter__(self) -> "Output":
         return self
@@ -175,9 +209,11 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-        if not self._has_entry:
-            self._paths.partial.unlink(missing_ok=True)
-            self._journal.remove()
+        if self._journal.is_ours():  # still: neither finished nor removed
+            self._remove_parts()
+            if not self._has_entry:
+                self._paths.partial.unlink(missing_ok=True)
+                self._journal.remove()
         self._journal.close()
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from minigpt2.corpus.sources import Source, opened, require_unchanged
+from minigpt2.corpus.opening import opened, require_unchanged
+from minigpt2.corpus.sources import Source
 
 
 def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
@@ -19,6 +20,8 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         from pyarrow import parquet
     except ImportError:
         raise ImportError("reading .parquet files needs the package pyarrow: pip install 'minigpt2[parquet]'") from None
+    if source.is_stream:
+        raise ValueError(f"{source.shown} is a stream, and a table cannot be read from its start to its end: save it")
     with opened(source) as (stored, _):
         try:
             file = parquet.ParquetFile(stored, pre_buffer=False, page_checksum_verification=True)
@@ -40,7 +43,7 @@ def _require_strings(source: Source, schema: Any, field: str) -> None:
     kind = schema.field(field).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
-        raise ValueError(f"{source.name}: column {field!r} is no text but {kind}")
+        raise ValueError(f"{source.name}: column {field!r} is not text but {kind}")
 
 
 def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
@@ -71,5 +74,5 @@ def _utf8(source: Source, field: str, texts: Any, row: int) -> list[bytes]:
         missing = row + texts.is_null().to_pylist().index(True)
         raise ValueError(f"{source.name}: column {field!r} has no text in row {missing}, counted from 0")
     plain = texts.dictionary_decode() if pyarrow.types.is_dictionary(texts.type) else texts
-    utf8: list[bytes] = plain.cast(pyarrow.large_binary()).to_pylist()  # as bytes, for no one has checked them yet
+    utf8: list[bytes] = plain.cast(pyarrow.large_binary()).to_pylist()  # as bytes: they are not yet checked to be UTF-8
     return utf8

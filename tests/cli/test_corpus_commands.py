@@ -23,20 +23,20 @@ from tests.parity.references import tiktoken_encoding
 
 END = 50256
 
-# The command with pieces, intervals and slots so small that there is much to interrupt.
+# The command with chunks and intervals so small that there is much to interrupt.
 _SMALL = """
 import sys
 from minigpt2.cli import main
-from minigpt2.corpus import output, pieces, workers
-pieces.SIZE = workers.SIZE = 10_000
-workers.SLOT = 6_000  # some batches have room in a slot, some not
+from minigpt2.corpus import chunks, documents, encoding, executors, output
+chunks.SIZE = documents.SIZE = encoding.SIZE = executors.SIZE = 10_000
+executors.RETURNED = 20_000  # some tasks give their ids back, some leave them in a file
 output.INTERVAL = 0.0
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 """
 
 
-def in_small_pieces(*arguments: object) -> list[str]:
+def in_small_chunks(*arguments: object) -> list[str]:
     return [sys.executable, "-c", _SMALL, *map(str, arguments)]
 
 
@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_nothing_half_written(corpus: Path, tmp_path: Path) -
 
 def test_after_a_full_disk_it_can_be_resumed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = in_small_pieces("tokenize", corpus, "-o", out)
+    arguments = in_small_chunks("tokenize", corpus, "-o", out)
     finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, **limited_to(100_001))  # type: ignore[call-overload]
     assert finished.returncode == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.journal", "out.partial"]
@@ -233,7 +233,7 @@ def grows_to(path: Path, size: int, unless_ended: "subprocess.Popen[bytes] | Non
 
 def start(corpus: Path, out: Path, *options: object) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        in_small_pieces("tokenize", corpus, "-o", out, *options),
+        in_small_chunks("tokenize", corpus, "-o", out, *options),
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,0 +1,214 @@
+"""Chunks to the texts of documents, and the errors of what is not text."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
+
+from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
+from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start
+from minigpt2.corpus.opening import opened
+from minigpt2.corpus.sources import STANDARD_INPUT, Source
+
+ERRORS = ("strict", "replace", "ignore")
+
+_BOM = b"\xef\xbb\xbf"
+
+# What a file that is not text begins with, what it is, and what turns it into text.
+_OTHER_KINDS = (
+    (b"PK\x03\x04", "a zip archive", "unzip -p"),
+    (b"\xfd7zXZ\x00", "compressed by xz", "xz -dc"),
+    *((b"BZh%d1AY&SY" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),
+    (b"\x1f\x8b\x08", "compressed by gzip, which its name does not say", "gzip -dc"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd, which its name does not say", "zstd -dc"),
+)
+_DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
+
+# Says which part of a source an error is about; called only if there is an error.
+Where = Callable[[], str]
+
+
+class Text(NamedTuple):
+    """Some text of a document, how many bytes it was, and whether the document ends with it."""
+
+    text: str
+    size: int
+    is_end: bool
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How the documents of a source are found in its bytes.
+
+    Attributes:
+        errors: what to do about bytes that are not UTF-8, in the words of `bytes.decode`.
+        field: the field of a JSON object, or the column of a table, that is the document.
+        separator: what stands between the documents of a text; None where a text is one document.
+    """
+
+    errors: str = "strict"
+    field: str = "text"
+    separator: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.errors not in ERRORS:
+            raise ValueError(f"errors is one of {', '.join(ERRORS)}, not {self.errors!r}")
+        if self.separator is not None:
+            _ = self.delimiter
+
+    @cached_property
+    def delimiter(self) -> Delimiter | None:
+        """What stands between the documents of a text."""
+        return None if self.separator is None else Delimiter(self.separator.encode("utf-8"))
+
+    def spans(self, source: Source, start: int = 0, stop: int | None = None) -> Iterator[Span]:
+        """The spans of a source, or of its part from `start` to `stop`. Raises as `spans_of`."""
+        return spans_of(source, self._cut(source), start, stop)
+
+    def chunks(self, span: Span) -> Iterator[Chunk]:
+        """What is read of a span. Raises as `chunks_in`."""
+        return chunks_in(span, self._cut(span.source), self.field)
+
+    def _cut(self, source: Source) -> Cut:
+        if source.kind == "jsonl":
+            return last_line_end
+        return self.delimiter.last_cut if self.delimiter else last_sure_start
+
+    def first_start(self, source: Source, start: int) -> int | None:
+        """The first byte from `start` on at which a document starts; None where only the source's own start is one."""
+        find = first_line_start if source.kind == "jsonl" else self.delimiter and self.delimiter.first_start
+        if not find or not source.is_divisible:
+            return None
+        with opened(source) as (_, file):
+            return find(file, source.size, start)
+
+    def texts(self, chunk: Chunk) -> Iterator[Text]:
+        """The texts of a chunk's documents.
+
+        Raises:
+            ValueError: the chunk is not UTF-8, or a line is not a JSON object with such a field.
+        """
+        if isinstance(chunk.data, list):
+            for row, utf8 in enumerate(chunk.data, chunk.start):
+                text = self._decode(utf8, chunk.source, partial(_row, chunk.source, row))
+                yield Text(text, len(utf8), is_end=True)
+            return
+        if chunk.start == 0:
+            _require_text(chunk.source, chunk.data)
+        if chunk.source.kind == "jsonl":
+            yield from self._records(chunk.source, chunk.start, chunk.data)
+        else:
+            yield from self._parts(chunk, chunk.data)
+
+    def _parts(self, chunk: Chunk, data: bytes) -> Iterator[Text]:
+        """The documents of a text, the last of which may go on in the next chunk."""
+        *whole, rest = self.delimiter.documents(data) if self.delimiter else [data]
+        start = chunk.start
+        for part in whole:
+            yield Text(self._decode(part, chunk.source, offset=start), len(part), is_end=True)
+            start += len(part)
+        if rest or not self.delimiter:  # nothing after the last separator is not a document
+            text = self._decode(rest, chunk.source, offset=chunk.end - len(rest))
+            yield Text(text, len(rest), is_end=chunk.is_last)
+
+    def _records(self, source: Source, start: int, lines: bytes) -> Iterator[Text]:
+        for number, line in enumerate(lines.split(b"\n")):
+            where = partial(_line, source, start)
+            is_first = start == 0 and number == 0
+            if line.strip() and not (is_first and line.strip() == _BOM):
+                record = self._decode(line, source, where, start).removeprefix("\ufeff" if is_first else "")
+                text = self._field_of(record, source, where)
+                yield Text(text, len(text.encode("utf-8")), is_end=True)
+            start += len(line) + 1
+
+    def _field_of(self, line: str, source: Source, where: Where) -> str:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where()} is not JSON: {error}{_one_a_line(source, line)}") from None
+        text = record.get(self.field) if isinstance(record, dict) else None
+        if not isinstance(text, str):
+            raise ValueError(f"{where()} {_lack(record, self.field)}{_one_a_line(source, line)}")
+        try:  # JSON can write half of a surrogate pair, as in "\ud800", which is not text
+            return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", self.errors)
+        except UnicodeDecodeError:
+            reason = f"has a lone surrogate in {self.field!r}, which is not text: mend it, or pass --errors replace"
+            raise ValueError(f"{where()} {reason}") from None
+
+    def _decode(self, data: bytes, source: Source, where: Where | None = None, offset: int = 0) -> str:
+        try:
+            return data.decode("utf-8", self.errors)
+        except UnicodeDecodeError as error:
+            name = where() if where else source.shown
+            wrong = f"{name} is not UTF-8: byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
+            way = "" if source.kind == "parquet" else f"{_way_to_utf8(source, data, offset)}, or "
+            raise ValueError(f"{wrong}; {way}pass --errors replace") from None
+
+
+def _require_text(source: Source, data: bytes) -> None:
+    """Refuse what begins as a file of another kind does, before any option lets it through as text."""
+    for beginning, what, command in _OTHER_KINDS:
+        if data.startswith(beginning):
+            pipe = f"{command}{_argument(source)} | minigpt2 tokenize - -o OUT"
+            raise ValueError(f"{source.shown} is {what}, not text: `{pipe}` reads it")
+
+
+def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:
+    """The command that makes UTF-8 of a source in one of the two encodings that are common besides."""
+    encoding = "LATIN1"
+    if offset == 0 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "UTF-16"
+    elif b"\0" in data:  # half of every ASCII character
+        encoding = "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
+    convert = f"iconv -f {encoding} -t UTF-8"
+    if source.compression:
+        command = f"{_DECOMPRESS[source.compression]}{_argument(source)} | {convert}"
+    else:
+        command = f"{convert}{_argument(source)}"
+    return f"if it is {encoding}, `{command}` converts it"
+
+
+def _argument(source: Source) -> str:
+    """A source as the argument of a command that reads standard input where it has none."""
+    return "" if source.name == STANDARD_INPUT else f" {shlex.quote(source.name)}"
+
+
+def _row(source: Source, row: int) -> str:
+    return f"{source.name}, row {row} (counted from 0),"
+
+
+def _line(source: Source, start: int) -> str:
+    """What to call the line that starts at a byte. Its number is not kept: it takes reading the source again."""
+    if source.is_stream:
+        return f"{source.shown}, the line from byte offset {start} on,"
+    return f"{source.shown}, line {1 + _lines_before(source, start)},"
+
+
+def _lines_before(source: Source, end: int) -> int:
+    lines = 0
+    with opened(source) as (_, file):
+        while end > 0 and (data := file.read(min(end, SIZE))):
+            lines += data.count(b"\n")
+            end -= len(data)
+    return lines
+
+
+def _lack(record: object, field: str) -> str:
+    if not isinstance(record, dict):
+        return f"is not a JSON object but a value of type {type(record).__name__}"
+    if field not in record:
+        return f"has no field {field!r}; it has {', '.join(map(repr, record)) or 'none'}"
+    return f"has no text in {field!r} but a value of type {type(record[field]).__name__}"
+
+
+def _one_a_line(source: Source, line: str) -> str:
+    """The way out for a `.json` file that is one document of JSON."""
+    if not source.name.lower().removesuffix(source.compression).endswith(".json"):
+        return ""
+    records = "'.[]'" if line.lstrip().startswith("[") else "."
+    return (
+        f"; a .json file needs one object a line: `jq -c {records}{_argument(source)}` writes it so "
+        "(or pass --input-format text to take it as text)"
+    )

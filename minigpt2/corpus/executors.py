@@ -1,0 +1,215 @@
+"""Who makes the ids: this process, several of this machine, or any `concurrent.futures.Executor`, in the same order."""
+
+import errno
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import cache, lru_cache, partial
+from itertools import chain
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+from minigpt2.atomic_write import atomic_write
+from minigpt2.corpus.chunks import SIZE, Chunk, Span, grouped
+from minigpt2.corpus.encoding import CorpusEncoder, Encoded
+
+#: How many tasks are handed over before the first of them is done.
+AHEAD = 64
+
+#: The bytes of ids that a task gives back; more are left in a file.
+RETURNED = 4 * SIZE
+
+T = TypeVar("T")
+P = TypeVar("P")
+Parts = list[Span | Chunk]
+Outcome = Encoded | Exception  # what a task made, or the error that ended it
+
+
+# ---- in the process that wants the ids
+
+
+def encoded(
+    encoder: CorpusEncoder, parts: Iterable[Span | Chunk], executor: Executor | None, directory: Path | None
+) -> Iterator[Encoded]:
+    """What the encoder makes of spans and chunks, in their order, by an executor's workers if there is one.
+
+    In `directory`, which the workers must share, they leave what is too large to give back; they stop when it is gone.
+    It is None where ids are only counted.
+
+    Raises:
+        ChildProcessError: the executor lost its workers.
+        OSError, ValueError, ImportError: as the encoder and the parts, the first of them in order.
+    """
+    if executor is None:
+        yield from encoder.encoded(parts)
+        return
+    pickled = pickle.dumps(encoder)
+    failure: list[Exception] = []
+    waiting: deque[Future[list[Outcome] | Path]] = deque()
+    try:
+        for number, task in enumerate(_until_failure(grouped(parts, SIZE), failure)):
+            spill = directory / str(number) if directory else None
+            with _telling_of_lost_workers():
+                waiting.append(executor.submit(_work, pickled, task, spill))
+            while waiting and (waiting[0].done() or len(waiting) >= AHEAD):
+                yield from _outcome(waiting.popleft())
+        while waiting:
+            yield from _outcome(waiting.popleft())
+    finally:
+        for future in waiting:
+            future.cancel()
+    if failure:
+        raise failure[0]
+
+
+def _until_failure(tasks: Iterable[P], failure: list[Exception]) -> Iterator[P]:
+    """Tasks until one cannot be found: that error's turn comes after what was found before."""
+    try:
+        yield from tasks
+    except (OSError, ValueError, ImportError) as error:
+        failure.append(error)
+
+
+def _outcome(future: "Future[list[Outcome] | Path]") -> Iterator[Encoded]:
+    outcomes = _result(future)
+    for outcome in _spilled(outcomes) if isinstance(outcomes, Path) else outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+        yield outcome
+
+
+def _spilled(path: Path) -> Iterator[Outcome]:
+    with path.open("rb") as file:
+        while file.peek(1):
+            yield pickle.load(file)
+    path.unlink()
+
+
+def later(encoder: CorpusEncoder, function: Callable[[CorpusEncoder], T], executor: Executor | None) -> Callable[[], T]:
+    """Have something found out about the encoder, by a worker if there is one; call the result when it is needed."""
+    if executor is None:
+        return cache(partial(function, encoder))
+    with _telling_of_lost_workers():
+        return partial(_result, executor.submit(_ask, pickle.dumps(encoder), function))
+
+
+def _result(future: "Future[T]") -> T:
+    with _telling_of_lost_workers():
+        return future.result()
+
+
+@contextmanager
+def _telling_of_lost_workers() -> Iterator[None]:
+    """A task gives its own errors back as what it made: what is raised is the executor's."""
+    try:
+        yield
+    except (BrokenExecutor, CancelledError, OSError, RuntimeError, ImportError) as error:
+        raise ChildProcessError(_loss(error)) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] == "distributed":
+            raise ChildProcessError(_loss(error)) from error
+        raise
+
+
+def _loss(error: BaseException) -> str:
+    if isinstance(error, BrokenExecutor):
+        return "a worker process ended unasked; where memory is short, fewer --jobs help"
+    reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+    return f"the workers were lost ({reason}); with --resume, `minigpt2 tokenize` continues when they are back"
+
+
+# ---- the standard library's processes
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Executor | None]:
+    """An executor of so many processes of this machine; None for one, which is this.
+
+    They start at once, before files are opened that they would inherit, and end at once where the context does not.
+    """
+    if jobs == 1:
+        yield None
+        return
+    context = _context()
+    theirs, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
+    with warnings.catch_warnings():  # Python warns of numpy's threads, which are idle
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pool.submit(os.getpid)  # a pool starts no process before it has something to do
+    try:
+        yield pool
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        ours.close()
+        theirs.close()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How processes are made: fork is fastest, but only safe on Linux with no other threads."""
+    is_safe = sys.platform == "linux" and threading.active_count() == 1
+    return multiprocessing.get_context("fork" if is_safe else "spawn")
+
+
+def _start(alive: Connection, parents: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    parents.close()
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+
+
+def _end_with(alive: Connection) -> None:
+    """End this process as soon as its parent closes the other end of the pipe, or is killed."""
+    alive.poll(None)
+    os._exit(1)
+
+
+# ---- in a worker
+
+
+@lru_cache(maxsize=1)
+def _encoder(pickled: bytes) -> CorpusEncoder:
+    """The encoder that a process keeps from task to task: what it has learned makes it quick."""
+    encoder: CorpusEncoder = pickle.loads(pickled)
+    return encoder
+
+
+def _ask(pickled: bytes, function: Callable[[CorpusEncoder], T]) -> T:
+    return function(_encoder(pickled))
+
+
+def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Path:
+    """What a task makes and, last, the error that ended it; where that is much, the file that holds it."""
+    outcomes = _outcomes(_encoder(pickled), task, spill and spill.parent)
+    held: list[Outcome] = []
+    size = 0
+    for outcome in outcomes:
+        held.append(outcome)
+        size += len(outcome.ids) if isinstance(outcome, Encoded) else 0
+        if spill and size > RETURNED:
+            with atomic_write(spill) as file:
+                for each in chain(held, outcomes):
+                    pickle.dump(each, file)
+            return spill
+    return held
+
+
+def _outcomes(encoder: CorpusEncoder, task: Parts, directory: Path | None) -> Iterator[Outcome]:
+    try:
+        for each in encoder.encoded(task):
+            if directory and not directory.is_dir():
+                reason = "a worker does not find this directory: it must have the same paths as the process that asks"
+                raise FileNotFoundError(errno.ENOENT, reason, str(directory))
+            yield each
+    except (OSError, ValueError, ImportError) as error:
+        yield error

@@ -1,0 +1,96 @@
+"""Files of data sets on the Hugging Face hub, found and read through huggingface_hub's own file system.
+
+A name is pinned to the commit that its revision has when it is found: later commits change nothing.
+"""
+
+import errno
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from glob import has_magic
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from minigpt2.hub.answers import HubError
+
+_PROTOCOL = "hf://"
+_NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.*))?")
+
+#: The bytes that are asked for at a time: a request costs as much as megabytes do.
+BLOCK = 16 << 20
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name is one on the hub."""
+    return name.startswith(_PROTOCOL)
+
+
+def find(name: str) -> list[tuple[str, int]]:
+    """The files that a file, a directory or a glob on the hub stands for, each pinned to a commit, with their sizes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        HubError: the hub cannot be asked, or has no such data set.
+        ValueError: the name is not of the form `hf://datasets/OWNER/NAME/PATH`.
+    """
+    match = _NAME.fullmatch(name)
+    if not match:
+        raise ValueError(f"{name} is not a data set on the hub: write hf://datasets/OWNER/NAME[@REVISION]/PATH")
+    from huggingface_hub import HfApi, HfFileSystem
+
+    repository, revision, path = match.groups(default="")
+    with _naming(name):
+        commit = HfApi().dataset_info(repository, revision=revision.replace("%2F", "/") or None).sha
+        pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
+        files = HfFileSystem()
+        find_all: Any = files.glob if has_magic(path) else files.find
+        found: dict[str, Any] = find_all(pinned, detail=True)
+    sizes = {
+        _PROTOCOL + each: detail["size"]
+        for each, detail in found.items()
+        if detail["type"] == "file" and "/." not in each
+    }
+    if not sizes:
+        raise FileNotFoundError(errno.ENOENT, "this data set has no such file", name)
+    return sorted(sizes.items(), key=lambda item: PurePosixPath(item[0]).parts)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BinaryIO]:
+    """Open a file of a pinned name.
+
+    Raises:
+        HubError: it cannot be read.
+    """
+    from huggingface_hub import HfFileSystem
+
+    with _naming(name):
+        file = HfFileSystem().open(name, "rb", block_size=BLOCK)
+    with file:
+        file.cache.fetcher = _exactly(name, file.cache.fetcher)
+        yield cast(BinaryIO, file)
+
+
+def _exactly(name: str, fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """Refuse an answer of another length: a server that ignores the range sends the whole file."""
+
+    def checked(start: int, end: int) -> bytes:
+        with _naming(name):
+            data = fetch(start, end)
+            if len(data) != end - start:
+                raise ValueError(f"{len(data):,} bytes came instead of {end - start:,}")
+            return data
+
+    return checked
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # huggingface_hub's have no common root
+        reason = str(error).strip().partition("\n")[0]
+        raise HubError(
+            f"{name} cannot be read ({type(error).__name__}: {reason}); "
+            "check the name, the network and HF_ENDPOINT, and for a private data set HF_TOKEN"
+        ) from error

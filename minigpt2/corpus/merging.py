@@ -1,0 +1,142 @@
+"""The shards of a corpus to the files of the whole."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigpt2.corpus.counts import Counts, SourceCounts, added
+from minigpt2.corpus.formats import FileFormat
+from minigpt2.corpus.output import Output, Paths
+from minigpt2.corpus.shards import Shard
+from minigpt2.corpus.sources import resolved
+
+_BLOCK = 8 << 20  # bytes that are copied at a time
+_DTYPES = {"uint16": "<u2", "uint32": "<u4"}
+_SAME = ("dtype", "byteorder", "eos_token_id", "vocabulary")  # what else the shards of one corpus have in common
+
+Name = str | os.PathLike[str]
+
+
+class _Written(NamedTuple):
+    """A shard's file and what its summary says."""
+
+    path: Path
+    shard: Shard
+    summary: dict[str, Any]
+
+
+def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
+    """Join the shards that `tokenize(..., shard=(i, n))` wrote, given in any order, to the file of the whole corpus.
+
+    The files are those that `tokenize` without `shard` writes, byte for byte, in the format that the shards were asked
+    for. Memory is bounded; the output appears whole or not at all.
+
+    Raises:
+        OSError: a shard cannot be read, or the output not written.
+        ValueError: a file is not a shard, a shard is missing, there twice or incomplete, or they are not of one corpus.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from minigpt2.corpus import tokenize
+    >>> with TemporaryDirectory() as directory:
+    ...     for name in ["a", "b", "c"]:
+    ...         _ = Path(directory, f"{name}.txt").write_text(name)
+    ...     for i in [2, 1]:
+    ...         _ = tokenize(f"{directory}/*.txt", f"{directory}/{i}.bin", shard=(i, 2))
+    ...     merge([f"{directory}/1.bin", f"{directory}/2.bin"], f"{directory}/all.bin").tokens
+    6
+    """
+    names = [shards] if isinstance(shards, (str, os.PathLike)) else list(shards)
+    written = sorted(map(_read, names), key=lambda each: each.shard)
+    _require_all(written)
+    first = written[0].summary
+    options = first["shard"]["of"]
+    file_format = FileFormat(options["output_format"], options["val_fraction"], options["seed"])
+    file_format.check(output, _DTYPES[first["dtype"]])
+    paths = Paths(output, file_format)
+    for each in written:
+        if resolved(each.path) in paths.all():
+            raise ValueError(f"{each.path} is a shard, and the corpus would be written over it: name another output")
+    counts = _counts(written)
+    dtype, end = _DTYPES[first["dtype"]], first["eos_token_id"]
+    with Output(paths, [], dict, dtype, end, can_continue=False, resume=False) as out:
+        for each in written:
+            with each.path.open("rb") as file:
+                while data := file.read(_BLOCK):
+                    out.write(data)
+        if not counts.documents:
+            raise ValueError("there is no document in the shards")
+        out.finish({key: first[key] for key in _SAME} | asdict(counts))
+    return counts
+
+
+def _read(name: Name) -> _Written:
+    """A shard with its summary.
+
+    Raises:
+        ValueError: the file is not what its summary says, or that not of a shard.
+    """
+    path = Path(name)
+    size = path.stat().st_size
+    summary_path = path.with_name(f"{path.name}.json")
+    try:
+        summary = json.loads(summary_path.read_bytes())
+        shard = Shard(summary["shard"]["number"], summary["shard"]["count"])
+        expected = summary["tokens"] * np.dtype(_DTYPES[summary["dtype"]]).itemsize
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        raise ValueError(f"{path} is not a finished shard: {summary_path} does not say that it is") from None
+    if size != expected:
+        raise ValueError(
+            f"{path} has {size:,} bytes, and not the {expected:,} of the shard that {summary_path} describes"
+        )
+    return _Written(path, shard, summary)
+
+
+def _require_all(written: Sequence[_Written]) -> None:
+    """Refuse what is not every shard of one corpus.
+
+    Raises:
+        ValueError: a shard is missing, there twice, or of another corpus.
+    """
+    if not written:
+        raise ValueError("nothing to merge: name the shards")
+    first = _common(written[0])
+    for each in written:
+        common = _common(each)
+        for key in first:
+            if common.get(key) != first[key]:
+                raise ValueError(
+                    f"{each.path} is a shard of another corpus than {written[0].path}: "
+                    f"{key} is {common.get(key)!r} there and {first[key]!r} here"
+                )
+    paths: dict[int, Path] = {}
+    for each in written:
+        if each.shard.number in paths:
+            raise ValueError(f"{paths[each.shard.number]} and {each.path} are both shard {each.shard}")
+        paths[each.shard.number] = each.path
+    count = written[0].shard.count
+    missing = [str(Shard(number, count)) for number in range(1, count + 1) if number not in paths]
+    if missing:
+        raise ValueError(f"{'a shard is' if len(missing) == 1 else 'shards are'} missing: {', '.join(missing)}")
+
+
+def _common(written: _Written) -> Mapping[str, Any]:
+    summary = written.summary
+    return {"count": written.shard.count, **summary["shard"]["of"], **{key: summary[key] for key in _SAME}}
+
+
+def _counts(written: Sequence[_Written]) -> Counts:
+    """The counts of all; a source that several shards share is counted once."""
+    totals: dict[int, SourceCounts] = {}
+    for each in written:
+        parts = (SourceCounts(**counts) for counts in each.summary["sources"])
+        for index, part in zip(each.summary["shard"]["indices"], parts, strict=True):
+            path, *before = astuple(totals.get(index, SourceCounts(part.path, 0, 0, 0)))
+            totals[index] = SourceCounts(
+                path, before[0] + part.bytes, before[1] + part.documents, before[2] + part.tokens
+            )
+    return added([totals[index] for index in sorted(totals)])

@@ -1,0 +1,53 @@
+"""Documents, the ids that they should become, and every way to store them."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+from backports import zstd
+from pyarrow import parquet
+
+from tests.parity.references import tiktoken_encoding
+
+END = 50256
+DOCUMENTS = ["The meaning of life is", "", "été<|endoftext|> 日本語。\n\r\n  x", "a 'll " * 700, "\ufeffx\u3000 \x00"]
+
+Write = Callable[[Path], object]
+
+
+def ids_of(*documents: str) -> list[int]:
+    """What tiktoken makes of documents as ordinary text, the id of <|endoftext|> after each."""
+    encode = tiktoken_encoding().encode_ordinary
+    return [token_id for document in documents for token_id in [*encode(document), END]]
+
+
+def read(path: Path, dtype: str = "<u2") -> list[int]:
+    """The ids in a flat file."""
+    ids: list[int] = np.memmap(path, dtype=dtype, mode="r").tolist()
+    return ids
+
+
+def lines_of(documents: list[str]) -> bytes:
+    """Documents as JSON lines."""
+    return b"".join(json.dumps({"id": 7, "text": text}).encode() + b"\n" for text in documents)
+
+
+def write_table(path: Path, documents: list[str], **options: int) -> None:
+    """Write documents as a column of a Parquet file."""
+    parquet.write_table(pyarrow.table({"id": range(len(documents)), "text": documents}), path, **options)
+
+
+STORED: dict[str, Write] = {
+    "a.jsonl": lambda path: path.write_bytes(lines_of(DOCUMENTS)),
+    "a.jsonl.gz": lambda path: path.write_bytes(gzip.compress(lines_of(DOCUMENTS))),
+    "a.JSONL.ZST": lambda path: path.write_bytes(zstd.compress(lines_of(DOCUMENTS))),
+    "a.ndjson": lambda path: path.write_bytes(b"\xef\xbb\xbf" + lines_of(DOCUMENTS)),
+    "a.jsonlines.gz": lambda path: path.write_bytes(gzip.compress(b"\xef\xbb\xbf\n" + lines_of(DOCUMENTS))),
+    "a.json": lambda path: path.write_bytes(lines_of(DOCUMENTS).rstrip()),
+    "a.json.gz": lambda path: path.write_bytes(gzip.compress(lines_of(DOCUMENTS))),
+    "a.parquet": lambda path: write_table(path, DOCUMENTS),
+    "groups.parquet": lambda path: write_table(path, DOCUMENTS, row_group_size=2),
+}

@@ -1,0 +1,88 @@
+"""What becomes a document: every way to store one gives the same ids, however it is cut."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pytest
+from backports import zstd
+from pyarrow import parquet
+
+from minigpt2 import Tokenizer
+from minigpt2.corpus import count, tokenize
+from tests.corpus.samples import DOCUMENTS, END, STORED, ids_of, read
+
+
+@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "in chunks"])
+@pytest.mark.parametrize("name", STORED)
+def test_each_record_is_a_document(
+    name: str, is_small: bool, tmp_path: Path, request: pytest.FixtureRequest, tokenizer: Tokenizer
+) -> None:
+    if is_small:
+        request.getfixturevalue("small")
+    STORED[name](tmp_path / name)
+    counts = tokenize(tmp_path / name, tmp_path / "out", tokenizer=tokenizer)
+    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
+    assert (counts.documents, counts.bytes) == (len(DOCUMENTS), sum(len(text.encode()) for text in DOCUMENTS))
+    assert counts.tokens == len(ids_of(*DOCUMENTS))
+
+
+@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "in chunks"])
+@pytest.mark.parametrize(
+    ("name", "compress"), [("a.txt", bytes), ("a", bytes), ("a.txt.gz", gzip.compress), ("a.zst", zstd.compress)]
+)
+def test_a_file_is_a_document_byte_for_byte(
+    name: str, compress: Callable[[bytes], bytes], is_small: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if is_small:
+        request.getfixturevalue("small")
+    text = "".join(DOCUMENTS[::-1])
+    (tmp_path / name).write_bytes(compress(text.encode()))
+    counts = tokenize(tmp_path / name, tmp_path / "out")
+    assert read(tmp_path / "out") == ids_of(text)
+    assert (counts.documents, counts.bytes) == (1, len(text.encode()))
+
+
+def test_compressed_files_may_have_several_parts(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"one ") + gzip.compress(b"two"))
+    (tmp_path / "b.zst").write_bytes(zstd.compress(b"one ") + zstd.compress(b"two"))
+    tokenize([tmp_path / "a.gz", tmp_path / "b.zst"], tmp_path / "out")
+    assert read(tmp_path / "out") == ids_of("one two", "one two")
+
+
+def test_the_field_can_be_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "no", "content": "yes"}\r\n\n{"content": "\\ud83d\\ude00"}')
+    parquet.write_table(
+        pyarrow.table({"content": pyarrow.array(["x", "y", "x"]).dictionary_encode()}), tmp_path / "b.parquet"
+    )
+    tokenize(tmp_path, tmp_path / "out", field="content")
+    assert read(tmp_path / "out") == ids_of("yes", "😀", "x", "y", "x")
+
+
+def test_empty_files_are_documents(tmp_path: Path) -> None:
+    for name, data in {"a": b"", "b.gz": gzip.compress(b""), "c.zst": zstd.compress(b""), "d.jsonl": b"\n"}.items():
+        (tmp_path / name).write_bytes(data)
+    counts = tokenize(tmp_path, tmp_path / "out")
+    assert read(tmp_path / "out") == [END, END, END]
+    assert [source.documents for source in counts.sources] == [1, 1, 1, 0]
+
+
+def test_counting_leaves_out_the_ends(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    STORED["a.jsonl"](tmp_path / "a.jsonl")
+    (tmp_path / "b.txt").write_text("a b")
+    counts = count(tmp_path, tokenizer=tokenizer)
+    assert [source.tokens for source in counts.sources] == [len(ids_of(*DOCUMENTS)) - len(DOCUMENTS), 2]
+    assert (counts.tokens, counts.documents) == (sum(source.tokens for source in counts.sources), len(DOCUMENTS) + 1)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.jsonl", "b.txt"]
+
+
+@pytest.mark.parametrize("errors", ["replace", "ignore"])
+def test_bytes_that_are_not_utf8_are_taken_as_asked(errors: str, small: None, tmp_path: Path) -> None:
+    data = b"caf\xe9 \xf0\x9f x\xc3" * 20
+    (tmp_path / "a.txt").write_bytes(data)
+    (tmp_path / "b.jsonl").write_bytes(b'{"text": "\xff\\udc00x"}')
+    tokenize(tmp_path, tmp_path / "out", errors=errors)
+    assert read(tmp_path / "out") == ids_of(
+        data.decode("utf-8", errors), {"replace": "\ufffd" * 2 + "x", "ignore": "x"}[errors]
+    )

@@ -1,0 +1,209 @@
+"""Interruptions: whatever ends a run, at any moment, the next one continues it or says why it cannot."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minigpt2 import Tokenizer
+from minigpt2.corpus import tokenize
+from minigpt2.corpus.output import Output
+from tests.corpus.samples import ids_of, read
+
+
+class _Killed(BaseException):
+    """The process is no more."""
+
+
+def interrupted(sources: Path, out: Path, tokenizer: Tokenizer, after: int, torn: bytes) -> bool:
+    """Tokenize as a process that is killed before its chunk number `after` is written, in the middle of two writes."""
+    added = 0
+    add = Output.add
+    scene = out.with_name("scene")
+
+    def kill(self: Output, *arguments: object) -> None:
+        nonlocal added
+        if added == after:
+            scene.mkdir()
+            for suffix in [".partial", ".journal"]:
+                left = out.with_name(out.name + suffix)
+                (scene / left.name).write_bytes(left.read_bytes() + torn)
+            raise _Killed
+        added += 1
+        add(self, *arguments)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Output, "add", kill)
+        try:
+            tokenize(sources, out, tokenizer=tokenizer, resume=True)
+        except _Killed:
+            shutil.copytree(scene, out.parent, dirs_exist_ok=True)
+            shutil.rmtree(scene)
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("after", "torn"), [(1, b""), (9, b'{"sou'), (26, b""), (43, b'{"sou'), (60, b""), (77, b'{"sou'), (0, b"")]
+)
+def test_killed_anywhere_it_can_be_resumed(
+    after: int, torn: bytes, small: None, corpus: Path, tmp_path: Path, whole: tuple[bytes, bytes], tokenizer: Tokenizer
+) -> None:
+    kills = 0
+    while interrupted(corpus, tmp_path / "out", tokenizer, after or 12, torn):
+        assert not (tmp_path / "out").exists()
+        kills += 1
+        if after:
+            tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, resume=True)
+            break
+    assert kills == 1 if after else kills > 5
+    assert ((tmp_path / "out").read_bytes(), (tmp_path / "out.json").read_bytes()) == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out", "out.json"]
+
+
+def test_an_error_leaves_what_can_be_resumed(small: None, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("fine " * 100)
+    (tmp_path / "b.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"b\.txt is not UTF-8"):
+        tokenize(f"{tmp_path}/*.txt", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"out.partial is there from an interrupted run: continue it with --resume"):
+        tokenize(f"{tmp_path}/*.txt", tmp_path / "out")
+    (tmp_path / "b.txt").write_text("café")  # it was not read yet, so it may change
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "out", resume=True)
+    assert read(tmp_path / "out") == ids_of("fine " * 100, "café")
+
+
+def test_what_was_interrupted_at_once_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8"):
+        tokenize(tmp_path, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_resuming_with_nothing_to_resume_starts(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    tokenize(tmp_path / "a.txt", tmp_path / "out", resume=True)
+    assert read(tmp_path / "out") == ids_of("a")
+
+
+@pytest.fixture
+def left(small: None, tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    """Where `out` was interrupted while it was made of what is in `corpus`."""
+    (tmp_path / "corpus").mkdir()
+    for name in ["a.txt", "b.txt", "c.txt"]:
+        (tmp_path / "corpus" / name).write_text("some text " * 20)
+    assert interrupted(tmp_path / "corpus", tmp_path / "out", tokenizer, 5, b"")
+    return tmp_path
+
+
+def change_a_source(left: Path) -> None:
+    (left / "corpus" / "a.txt").write_text("other text " * 20)
+
+
+def add_a_source(left: Path) -> None:
+    (left / "corpus" / "aa.txt").write_text("new")
+
+
+def remove_a_source(left: Path) -> None:
+    (left / "corpus" / "c.txt").unlink()
+
+
+def cut_the_ids(left: Path) -> None:
+    with (left / "out.partial").open("r+b") as file:
+        file.truncate(3)
+
+
+def damage_the_journal(left: Path) -> None:
+    (left / "out.journal").write_bytes(b"\x00\n" + (left / "out.journal").read_bytes())
+
+
+def append_to_the_journal(left: Path, **changes: object) -> None:
+    entry = {"source": 0, "start": 1, "tokens": 1, "tallies": {}, "states": {}} | changes
+    with (left / "out.journal").open("ab") as file:
+        file.write(json.dumps(entry).encode() + b"\n")
+
+
+def read_a_source_that_is_not_there(left: Path) -> None:
+    append_to_the_journal(left, states={"7": [1, 1]})
+
+
+def go_on_in_a_source_that_is_not_there(left: Path) -> None:
+    append_to_the_journal(left, source=9)
+
+
+def count_what_is_not_there(left: Path) -> None:
+    append_to_the_journal(left, tallies={"-1": [1, 1, 1]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (change_a_source, r"cannot continue: .*corpus/a\.txt changed; delete .*out\.partial to start over"),
+        (add_a_source, r"cannot continue: sources changed: '.*b\.txt' then, '.*aa\.txt' now"),
+        (remove_a_source, r"cannot continue: sources changed: '.*c\.txt' then, 'nothing' now"),
+        (cut_the_ids, r"out\.partial is shorter than its journal says"),
+        (damage_the_journal, r"out\.journal is damaged"),
+        (read_a_source_that_is_not_there, r"cannot continue: the journal speaks of source 7, and there are 3"),
+        (go_on_in_a_source_that_is_not_there, r"cannot continue: the journal speaks of source 9"),
+        (count_what_is_not_there, r"cannot continue: the journal speaks of source -1"),
+    ],
+)
+def test_what_changed_cannot_be_resumed(change: Callable[[Path], None], message: str, left: Path) -> None:
+    change(left)
+    before = (left / "out.partial").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        tokenize(left / "corpus", left / "out", resume=True)
+    assert (left / "out.partial").read_bytes() == before
+
+
+def test_other_options_cannot_be_resumed(left: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(ValueError, match="cannot continue: errors changed: 'strict' then, 'ignore' now"):
+        tokenize(left / "corpus", left / "out", resume=True, errors="ignore")
+    with pytest.raises(ValueError, match="cannot continue: field changed: 'text' then, 'body' now"):
+        tokenize(left / "corpus", left / "out", resume=True, field="body")
+    tokenizer.save_pretrained(left)
+    (left / "vocab.json").write_text(json.dumps(tokenizer.get_vocab() | {"ĠĠxĠĠ": 50257}))
+    other = Tokenizer.from_files(left / "vocab.json", left / "merges.txt")
+    with pytest.raises(ValueError, match="cannot continue: vocabulary changed"):
+        tokenize(left / "corpus", left / "out", resume=True, tokenizer=other)
+
+
+def test_a_stream_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a stream can be read once only: there is no --resume"):
+        tokenize("-", tmp_path / "out", resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+ENTRY = {"source": 0, "start": 0, "tokens": 0, "tallies": {"0": [0, 0, 0]}, "states": {"0": [0, 0]}}
+# Anything, or an entry with anything in one of its fields.
+LINES = JSON | st.tuples(st.sampled_from([*ENTRY]), JSON).map(lambda field: ENTRY | {field[0]: field[1]})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=LINES | st.binary(max_size=9), others=st.lists(LINES, max_size=2))
+def test_an_odd_journal_is_named_in_one_line(first: object, others: list[object], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "out.partial").write_bytes(b"\0\0")
+    lines = [first if isinstance(first, bytes) else json.dumps(first).encode()]
+    (tmp_path / "out.journal").write_bytes(b"".join(line + b"\n" for line in [*lines, *map(_line, others)]))
+    try:
+        tokenize(tmp_path / "a.txt", tmp_path / "out", resume=True)
+    except ValueError as error:
+        assert re.fullmatch(r".*(out\.journal is damaged|cannot continue: ).*", str(error))
+        assert (tmp_path / "out.partial").read_bytes() == b"\0\0"
+    else:
+        assert read(tmp_path / "out") == ids_of("a")
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode()

@@ -1,0 +1,74 @@
+"""What is written: the ids, and the summary beside them."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from minigpt2 import Tokenizer
+from minigpt2.corpus import count, tokenize
+from tests.corpus.samples import END, ids_of, read
+
+PUBLISHED = {
+    "vocab.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "merges.txt": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
+
+
+def test_the_summary_says_what_made_it(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The meaning of life is")
+    tokenize(f"{tmp_path}/a.txt", tmp_path / "train.bin")
+    source = {"path": f"{tmp_path}/a.txt", "bytes": 22, "documents": 1, "tokens": 6}
+    assert json.loads((tmp_path / "train.bin.json").read_text()) == {
+        "dtype": "uint16",
+        "byteorder": "little",
+        "eos_token_id": END,
+        "vocabulary": PUBLISHED,
+        "tokens": 6,
+        "documents": 1,
+        "bytes": 22,
+        "sources": [source],
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "train.bin", "train.bin.json"]
+
+
+def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    tokenizer.save_pretrained(tmp_path)
+    vocabulary = tokenizer.get_vocab() | {f"ĠĠ{number}ĠĠ": 50257 + number for number in range(20_000)}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    large = Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    (tmp_path / "a.txt").write_text("a b")
+    tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=large)
+    assert read(tmp_path / "out", "<u4") == ids_of("a b")
+    summary = json.loads((tmp_path / "out.json").read_text())
+    assert summary["dtype"] == "uint32"
+    assert summary["vocabulary"]["vocab.json"] == hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
+
+
+def test_the_output_replaces_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a b")
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "out").symlink_to(tmp_path / "real")
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert read(tmp_path / "real") == ids_of("a b")
+
+
+def test_there_must_be_a_document(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("\n")
+    assert count(tmp_path).tokens == 0
+    with pytest.raises(ValueError, match=r"there is no document in .*a\.jsonl"):
+        tokenize(tmp_path, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_the_output_must_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(IsADirectoryError):
+        tokenize(tmp_path / "a.txt", tmp_path)
+    with pytest.raises(FileNotFoundError) as raised:
+        tokenize(tmp_path / "a.txt", tmp_path / "no" / "out")
+    assert raised.value.filename == str(tmp_path / "no" / "out")
+    with pytest.raises(ValueError, match="/dev/null is not a file"):
+        tokenize(tmp_path / "a.txt", "/dev/null")

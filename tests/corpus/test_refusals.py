@@ -1,0 +1,135 @@
+"""What is refused, each by name and with the way out."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import pyarrow
+import pytest
+from backports import zstd
+from pyarrow import parquet
+
+from minigpt2 import Tokenizer
+from minigpt2.corpus import count, tokenize
+from minigpt2.corpus.output import Output
+from tests.corpus.samples import DOCUMENTS, lines_of, write_table
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "latin1.txt": (b"caf\xe9 x", r"latin1\.txt is not UTF-8: byte 0xE9 at byte offset 3; .*--errors replace"),
+    "cut.txt": (b"caf\xc3", r"cut\.txt is not UTF-8: byte 0xC3 at byte offset 3"),
+    "surrogate.txt": (b"a\xed\xa0\x80", r"is not UTF-8: byte 0xED at byte offset 1"),
+    "bytes.jsonl": (b'{"text": "a"}\n{"text": "\xff"}\n', r"bytes\.jsonl, line 2, is not UTF-8: .* offset 24"),
+    "half.jsonl": (b'{"text": "a"}\n\n{"text": ', r"half\.jsonl, line 3, is not JSON: "),
+    "deep.jsonl": (b"[" * 100_000, r"deep\.jsonl, line 1, is not JSON: "),
+    "list.jsonl": (b"[1]", r"list\.jsonl, line 1, is not a JSON object but a value of type list"),
+    "lack.jsonl": (b'{"body": "a", "id": 1}', r"lack\.jsonl, line 1, has no field 'text'; it has 'body', 'id'"),
+    "number.jsonl": (b'{"text": 3}', r"number\.jsonl, line 1, has no text in 'text' but a value of type int"),
+    "lone.jsonl": (b'{"text": "a\\ud800"}', r"lone\.jsonl, line 1, has a lone surrogate in 'text'"),
+    "plain.gz": (b"no gzip", r"plain\.gz is damaged: Not a gzipped file"),
+    "cut.gz": (gzip.compress(b"a" * 1000)[:-4], r"cut\.gz is damaged: Compressed file ended"),
+    "empty.gz": (b"", r"empty\.gz is damaged: it is empty"),
+    "flipped.gz": (gzip.compress(b"abc" * 99)[:15] + b"\xff" * 9, r"flipped\.gz is damaged: Error"),
+    "plain.zst": (b"no zstd", r"plain\.zst is damaged: "),
+    "cut.zst": (zstd.compress(b"a" * 1000)[:-4], r"cut\.zst is damaged: Compressed file ended"),
+    "empty.zst": (b"", r"empty\.zst is damaged: "),
+    "plain.parquet": (b"no parquet", r"plain\.parquet is damaged: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_named(name: str, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    data, message = BAD[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        tokenize(tmp_path, tmp_path / "out", tokenizer=tokenizer)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_lines_are_numbered_across_chunks(small: None, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines_of(DOCUMENTS * 9) + b"\n{}\n"))
+    with pytest.raises(ValueError, match=r"a\.jsonl\.gz, line 47, has no field 'text'; it has none"):
+        count(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"body": ["a"]}, r"a\.parquet has no column 'text'; it has 'body'"),
+        ({"text": [1]}, r"a\.parquet: column 'text' is not text but int64"),
+        ({"text": [b"a"]}, r"a\.parquet: column 'text' is not text but binary"),
+        ({"text": ["a", "b", None]}, r"a\.parquet: column 'text' has no text in row 2, counted from 0"),
+    ],
+)
+def test_a_table_without_the_text_is_refused(column: dict[str, list[object]], message: str, tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table(column), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=message):
+        count(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "package"), [("a.zst", "backports.zstd"), ("a.parquet", "pyarrow")])
+def test_a_package_that_is_missing_is_named(
+    name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delattr("backports.zstd")
+    with pytest.raises(ImportError, match=rf"needs the package {package}: pip install 'minigpt2\["):
+        count(tmp_path / name)
+
+
+def test_a_damaged_table_is_named(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", DOCUMENTS)
+    data = bytearray((tmp_path / "a.parquet").read_bytes())
+    page = parquet.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).column(1).data_page_offset
+    data[page : page + 30] = b"\xff" * 30
+    (tmp_path / "a.parquet").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.parquet is damaged: "):
+        count(tmp_path)
+
+
+def test_strings_of_a_table_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    broken = pyarrow.array([b"a", b"b\xff"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"text": broken}), tmp_path / "a.parquet")
+    with pytest.raises(
+        ValueError, match=r"a\.parquet, row 1 \(counted from 0\), is not UTF-8: byte 0xFF at byte offset 1"
+    ):
+        count(tmp_path)
+    assert count(tmp_path, errors="ignore").tokens == 2
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Output.add
+
+    def add_and_append(self: Output, *arguments: object) -> None:
+        add(self, *arguments)  # type: ignore[arg-type]
+        with (tmp_path / name).open("ab") as file:
+            file.write(b" more")
+
+    monkeypatch.setattr(Output, "add", add_and_append)
+    for name in ["a.txt", "b.jsonl.zst"]:
+        text = "some text " * 100 if name == "a.txt" else zstd.compress(lines_of(["some text"] * 3000)).decode("latin1")
+        (tmp_path / name).write_text(text, encoding="latin1")
+        with pytest.raises(ValueError, match=rf"{name} changed while it was read"):
+            tokenize(tmp_path / name, tmp_path / f"{name}.bin")
+        assert not (tmp_path / f"{name}.bin").exists()
+
+
+def test_options_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(ValueError, match="errors is one of strict, replace, ignore, not 'surrogateescape'"):
+        count(tmp_path, errors="surrogateescape")
+    with pytest.raises(ValueError, match="jobs is the number of processes, 1 at least, not 0"):
+        count(tmp_path, jobs=0)
+    with pytest.raises(ValueError, match="name a file"):
+        count([])
+    with pytest.raises(ValueError, match="give - once"):
+        count(["-", "-"])
+    with pytest.raises(TypeError, match="a source is a path, not bytes"):
+        count([b"a.txt"])  # type: ignore[list-item]
+    (tmp_path / "empty").mkdir()
+    for name in ["missing", "missing*", "empty"]:
+        with pytest.raises(FileNotFoundError) as raised:
+            count(tmp_path / name)
+        assert raised.value.filename == str(tmp_path / name)

@@ -1,0 +1,122 @@
+"""Two runs of `tokenize` at one output: the second is refused, whatever the order of events."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minigpt2 import corpus
+from minigpt2.corpus import tokenize
+from minigpt2.corpus.journal import Journal
+from minigpt2.corpus.output import Output
+from tests.corpus.samples import ids_of, read
+from tests.fuzzing import FUZZ_SECONDS
+
+RUNS = 8
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "a.txt").write_text("some text " * 200)
+    (tmp_path / "b.txt").write_text("other words " * 200)
+    return tmp_path / "out"
+
+
+def during(name: str, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen once, when a method of `Output` is first called."""
+    method = getattr(Output, name)
+
+    def wrapped(self: Output, *arguments: Any) -> Any:
+        monkeypatch.setattr(Output, name, method)
+        meanwhile()
+        return method(self, *arguments)
+
+    monkeypatch.setattr(Output, name, wrapped)
+
+
+@pytest.mark.parametrize("moment", ["add", "finish"])
+def test_a_second_run_is_refused(moment: str, out: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another_comes() -> None:
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=r"out\.journal is in use: another process writes this corpus"):
+                tokenize(out.with_name("b.txt"), out, resume=resume)
+
+    during(moment, another_comes, monkeypatch)
+    tokenize(out.with_name("a.txt"), out)
+    assert read(out) == ids_of("some text " * 200)
+
+
+def test_a_journal_that_was_removed_before_it_was_locked_is_not_the_lock(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first run ends between the opening and the locking of the second, while a third comes."""
+    lock = Journal._lock
+    third: list[Journal] = []
+
+    def lock_late(self: Journal) -> None:
+        if not third:
+            self._path.unlink()
+            third.append(None)  # type: ignore[arg-type]  # the third must not come here again
+            third[0] = Journal(self._path)
+        lock(self)
+
+    monkeypatch.setattr(Journal, "_lock", lock_late)
+    with pytest.raises(ValueError, match=r"out\.journal is in use"):
+        tokenize(out.with_name("a.txt"), out)
+    third[0].remove()
+    tokenize(out.with_name("a.txt"), out)
+    assert read(out) == ids_of("some text " * 200)
+
+
+def test_a_run_that_lost_its_journal_publishes_nothing(out: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start_over() -> None:
+        out.with_name("out.journal").unlink()
+        tokenize(out.with_name("b.txt"), out)
+
+    during("finish", start_over, monkeypatch)
+    with pytest.raises(ValueError, match=r"out\.journal was removed while this corpus was written"):
+        tokenize(out.with_name("a.txt"), out)
+    assert read(out) == ids_of("other words " * 200)
+
+
+def run_again_and_again(number: int, directory: Path, report: Connection) -> None:
+    """Tokenize a text of one's own to the common output, and count how often that went well."""
+    corpus._description = lambda _: {}  # type: ignore[assignment]  # which takes longer than all else
+    finished, end = 0, time.monotonic() + FUZZ_SECONDS
+    while time.monotonic() < end:
+        try:
+            tokenize(directory / f"{number}.txt", directory / "out", resume=bool(finished % 2))
+            finished += 1
+        except ValueError as error:
+            assert "is in use" in str(error), error
+    report.send(finished)
+    os._exit(0)  # what follows would be pytest
+
+
+def test_many_runs_at_one_output_never_mix(tmp_path: Path) -> None:
+    expected = set()
+    for number in range(RUNS):
+        text = f"number {number} " * 200
+        (tmp_path / f"{number}.txt").write_text(text)
+        expected.add(tuple(ids_of(text)))
+    context = multiprocessing.get_context("spawn")
+    reports = []
+    for number in range(RUNS):
+        ours, theirs = context.Pipe(duplex=False)
+        context.Process(target=run_again_and_again, args=(number, tmp_path, theirs), daemon=True).start()
+        theirs.close()
+        reports.append(ours)
+    while not all(report.poll() for report in reports):
+        if (tmp_path / "out").exists():
+            assert tuple(read(tmp_path / "out")) in expected
+        time.sleep(0.01)
+    finished = [report.recv() for report in reports]
+    assert sum(finished) > RUNS
+    assert tuple(read(tmp_path / "out")) in expected
+    left = {path.name for path in tmp_path.iterdir()} - {f"{number}.txt" for number in range(RUNS)}
+    assert left == {"out", "out.json"}
