@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from minigpt2 import Tokenizer
 from minigpt2.embeddings import token_ids
 from minigpt2.inference.inputs import attention_mask_of, batch_of_ids
 
@@ -114,37 +115,41 @@ class StopStrings:
     """Notices which texts of a batch have come to one of these strings.
 
     As in transformers, a string may begin in any token, the prompt's too, but some of it must lie in the last token.
+
+    Raises:
+        ValueError: a string is empty.
     """
 
-    def __init__(self, strings: Collection[str], model: "GPT2", prompt: Ids, mask: Mask) -> None:
-        texts = [strings] if isinstance(strings, str) else list(strings)
-        if not all(texts):
+    def __init__(self, strings: Collection[str], tokenizer: Tokenizer, prompt: Ids, mask: Mask) -> None:
+        self._strings = [string.encode() for string in ([strings] if isinstance(strings, str) else strings)]
+        if not all(self._strings):
             raise ValueError("a stop string must not be empty")
-        self._model = model
-        self._strings = [text.encode() for text in texts]
-        self._reach = max(map(len, self._strings), default=1) - 1  # so many bytes before the last token can matter
-        self._ends = [self._end(ids[counts]) for ids, counts in zip(prompt, mask, strict=True)]
+        self._tokenizer = tokenizer
+        self._reach = max(map(len, self._strings)) - 1  # so many bytes before the last token can matter
+        self._ends = [b""] * len(prompt)  # the last bytes of each text, at most so many
+        for ids, counts in zip(prompt.T, mask.T, strict=True):
+            self._add(ids, counts)
 
     def completed(self, ids: Ids) -> Mask:
         """Which texts have come to a string with these tokens, one for each text: shape (texts,)."""
+        return self._add(ids, np.ones(len(ids), bool))
+
+    def _add(self, ids: Ids, counts: Mask) -> Mask:
         found = np.zeros(len(ids), bool)
-        if self._strings:
-            for text, token_id in enumerate(ids):
-                data = self._ends[text] + self._bytes(token_id)
-                found[text] = any(string in data for string in self._strings)
-                self._ends[text] = data[max(0, len(data) - self._reach) :]
+        for text in np.flatnonzero(counts):
+            end = self._ends[text]
+            data = end + _bytes_of(self._tokenizer, int(ids[text]))
+            found[text] = any(data.find(string, max(0, len(end) + 1 - len(string))) >= 0 for string in self._strings)
+            self._ends[text] = data[max(0, len(data) - self._reach) :]
         return found
 
-    def _end(self, ids: Ids) -> bytes:
-        """The last bytes of a prompt: each token has at least one."""
-        data = b"".join(self._bytes(token_id) for token_id in ids[len(ids) - self._reach :])
-        return data[max(0, len(data) - self._reach) :]
 
-    def _bytes(self, token_id: int) -> bytes:
-        try:
-            return self._model.tokenizer.decode_bytes([token_id])
-        except ValueError:  # a row of `wte` that the vocabulary has no token for
-            return b""
+def _bytes_of(tokenizer: Tokenizer, token_id: int) -> bytes:
+    """A token's bytes; none for a row of `wte` that the vocabulary has no token for."""
+    try:
+        return tokenizer.decode_bytes([token_id])
+    except ValueError:
+        return b""
 
 
 def end_of_text_ids(model: "GPT2", eos_token_id: EndOfText) -> Ids:
@@ -198,7 +203,7 @@ def generate(
     if count > (room := tokens_left(model, prompt, mask)):
         raise ValueError(f"the model's {model.options.n_positions} positions leave room for {room} tokens, not {count}")
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
-    stop = StopStrings(stop_strings, model, prompt, mask)
+    stop = StopStrings(stop_strings, model.tokenizer, prompt, mask) if stop_strings else None
     new = list(_steps(model, prompt, mask, count, choose, stop, end_of_text_ids(model, eos_token_id)))
     return np.concatenate([prompt, np.stack(new, axis=1)], axis=1)
 
@@ -231,7 +236,7 @@ def stream(
     prompt, mask = _one_prompt(model, ids)
     count, room = _positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
-    stop = StopStrings(stop_strings, model, prompt, mask)
+    stop = StopStrings(stop_strings, model.tokenizer, prompt, mask) if stop_strings else None
     steps = _steps(model, prompt, mask, min(count, room), choose, stop, end_of_text_ids(model, eos_token_id))
 
     def new_ids() -> Iterator[int]:
@@ -258,7 +263,7 @@ def tokens_left(model: "GPT2", prompt: Ids, mask: Mask) -> int:
 
 
 def _steps(
-    model: "GPT2", ids: Ids, mask: Mask | None, count: int, choose: Choice, stop: StopStrings, eos: Ids
+    model: "GPT2", ids: Ids, mask: Mask | None, count: int, choose: Choice, stop: StopStrings | None, eos: Ids
 ) -> Iterator[Ids]:
     """The next token of each text, shape (texts,), again and again until `count` are made or all texts have ended."""
     padding = next((i for i in (model.options.pad_token_id, *eos, *model.options.eos_token_ids) if i is not None), 0)
@@ -268,7 +273,9 @@ def _steps(
         cache, mask = output.past_key_values, None  # the cache knows the mask
         new = np.where(ended, padding, choose(output.logits[:, -1]))
         yield new
-        ended |= np.isin(new, eos) | stop.completed(new)
+        ended |= np.isin(new, eos)
+        if stop is not None:
+            ended |= stop.completed(new)
         if ended.all():
             return
         ids = new[:, None]  # (texts, 1)

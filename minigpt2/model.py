@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigpt2 import Checkpoint, Tokenizer, generation
 from minigpt2.inference.cache import Cache
-from minigpt2.inference.fast import QUERIES, blocks_of_queries, load_parameters, product
+from minigpt2.inference.fast import QUERIES, blocks_of_queries, by_rows, load_parameters, product, product_with_rows
 from minigpt2.inference.hooks import Hook, Hooks
 from minigpt2.inference.inputs import (
     IGNORED_LABEL,
@@ -46,11 +46,12 @@ Array = NDArray[Any]  # of float32, wherever nothing else is said
 def gelu(x: Array) -> Array:  # (...) -> (...)
     """A gate that opens where x > 0: x times about the chance that a normal number is below x.
 
-    OpenAI's formula is x/2 · (1 + tanh u). Since (1 + tanh u)/2 = 1/(1 + exp(-2u)), one exp is enough.
+    OpenAI's formula is x/2 · (1 + tanh u) with u = √(2/π) · (x + 0.044715 x³). One exp is enough, because
+    (1 + tanh u) / 2 = 1 / (1 + exp(-2u)). As a power, x³ would take longer than all the rest.
     """
-    u = sqrt(2 / pi) * (x + 0.044715 * (x * x * x))
-    with np.errstate(over="ignore"):  # exp may be infinite: then the gate is closed, x / inf = 0
-        return x / (1 + np.exp(-2 * u))
+    minus_two_u = x * (-2 * sqrt(2 / pi) * (1 + 0.044715 * (x * x)))
+    with np.errstate(over="ignore"):  # where exp is infinite the gate is closed: x / inf = 0
+        return x / (1 + np.exp(minus_two_u))
 
 
 def relu(x: Array) -> Array:  # (...) -> (...)
@@ -156,7 +157,7 @@ def mlp(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
     """Each token for itself: four times as many numbers, the negative ones shut off, and back to E."""
     activation = relu if layer.options.activation_function == "relu" else gelu
     x = layer.see("mlp.c_fc", layer.linear("mlp.c_fc", x))  # (B, T, 4E)
-    x = layer.see("mlp.act", activation(x))
+    x = layer.see("mlp.act", by_rows(activation, x))
     return layer.see("mlp.c_proj", layer.linear("mlp.c_proj", x))
 
 
@@ -337,7 +338,7 @@ class GPT2:
 
     def head(self, x: Array) -> Array:  # (..., E) -> (..., V)
         """The logits: each token's row of `lm_head` (in most models `wte` once more) times what came out of `ln_f`."""
-        return product(x, self.lm_head.T)
+        return product_with_rows(x, self.lm_head)
 
     def token_losses(self, ids: ArrayLike) -> Array:
         """The loss of each token but the first, given those before it, in nats: ids (B, T) give the shape (B, T - 1).

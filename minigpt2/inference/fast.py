@@ -4,7 +4,7 @@ None of it changes an equation. `model` would compute the same without this file
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -16,7 +16,7 @@ from minigpt2 import Checkpoint
 Float32 = NDArray[np.float32]
 
 FEW_ROWS: Final = 6  # from 7 rows on one matrix product is quicker than a product a row
-IN_CACHE: Final = 1 << 23  # bytes of a matrix that stay in a processor's cache while each row is multiplied
+IN_CACHE: Final = 1 << 20  # bytes of a matrix that stay in a processor's cache while each row is multiplied
 QUERIES: Final = 128  # queries whose attention is computed at a time
 
 
@@ -47,21 +47,47 @@ def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
 def product(x: Float32, matrix: Float32) -> Float32:
     """`x @ matrix`: shapes (..., inputs) and (inputs, outputs) give (..., outputs).
 
-    A product with one row reads the matrix once, at the speed of memory. One with 2 to 6 rows takes BLAS as long as
-    2.5 of those, because it first copies the matrix. So few rows are multiplied one at a time, while that part of the
-    matrix is in the processor's cache; each row then has the same bits as if it were alone.
+    One row needs one reading of the matrix, at the speed of memory. For 2 to 6 rows BLAS takes 2.5 times as long or
+    longer, because it copies the matrix first. So few rows are multiplied one at a time, with one part of the matrix
+    after the other, while that part is in the processor's cache. Each row has the same bits as if it were alone.
     """
     rows = x.reshape(-1, x.shape[-1])  # (rows, inputs)
     if len(rows) > FEW_ROWS:
         return (rows @ matrix).reshape(*x.shape[:-1], -1)
-    outputs = matrix.shape[1]
-    result = np.empty((len(rows), outputs), np.float32)
-    step = max(1, IN_CACHE // (4 * matrix.shape[0]))
-    for start in range(0, outputs, step):
-        part = matrix[:, start : start + step]  # (inputs, step)
-        for row, out in zip(rows, result, strict=True):
-            np.matmul(row, part, out=out[start : start + step])
-    return result.reshape(*x.shape[:-1], outputs)
+    result = np.zeros((len(rows), matrix.shape[1]), np.float32)
+    for inputs in _parts(matrix):
+        part = matrix[inputs]  # (fewer inputs, outputs)
+        for index, row in enumerate(rows):
+            result[index] += row[inputs] @ part
+    return result.reshape(*x.shape[:-1], -1)
+
+
+def product_with_rows(x: Float32, matrix: Float32) -> Float32:
+    """`x @ matrix.T`, as `product` does it: shapes (..., inputs) and (outputs, inputs) give (..., outputs)."""
+    rows = x.reshape(-1, x.shape[-1])  # (rows, inputs)
+    if len(rows) > FEW_ROWS:
+        return (rows @ matrix.T).reshape(*x.shape[:-1], -1)
+    result = np.empty((len(rows), len(matrix)), np.float32)
+    for outputs in _parts(matrix):
+        part = matrix[outputs]  # (fewer outputs, inputs)
+        for index, row in enumerate(rows):
+            result[index, outputs] = part @ row
+    return result.reshape(*x.shape[:-1], -1)
+
+
+def _parts(matrix: Float32, nbytes: int = IN_CACHE) -> list[slice]:
+    """Slices of the rows of a matrix, about so many bytes in each."""
+    step = max(1, nbytes // (4 * matrix.shape[1]))
+    return [slice(start, start + step) for start in range(0, len(matrix), step)]
+
+
+def by_rows(function: Callable[[Float32], Float32], x: Float32) -> Float32:  # (..., columns) -> (..., columns)
+    """A function of each number by itself, for some rows at a time: what it computes in between stays in the cache."""
+    rows = x.reshape(-1, x.shape[-1])
+    result = np.empty_like(rows)
+    for some in _parts(rows, IN_CACHE // 4):  # a function has up to four arrays at hand
+        result[some] = function(rows[some])
+    return result.reshape(x.shape)
 
 
 def blocks_of_queries(texts: int, queries: int, keys: int) -> Iterator[tuple[slice, slice]]:

@@ -16,6 +16,7 @@ SUPPORTED_ALONE: Final[Mapping[str, Any]] = {
     "is_causal": True,
     "is_encoder_decoder": False,
     "layer_types": None,
+    "model_type": "gpt2",
     "quantization_config": None,
     "sliding_window": None,
 }
