@@ -1,0 +1,76 @@
+"""GPT-2 in torch: its equations on parameters with the published names, so that gradients can be had."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Parameters = dict[str, Tensor]
+
+
+def initial_parameters(n_rows: int, n_positions: int, n_embd: int, n_layer: int, seed: int) -> Parameters:
+    """Random parameters of a model whose `wte` has `n_rows` rows."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int, std: float) -> Tensor:
+        return torch.randn(shape, generator=generator) * std
+
+    d = n_embd
+    std = 0.02
+    residual = std / math.sqrt(2 * n_layer)  # the sum of all layers is then as large as one alone
+    parameters = {
+        "wte.weight": normal(n_rows, d, std=0.05),  # learns faster than from 0.02
+        "wpe.weight": normal(n_positions, d, std=std),
+    }
+    for n in range(n_layer):
+        parameters |= {
+            f"h.{n}.ln_1.weight": torch.ones(d),
+            f"h.{n}.ln_1.bias": torch.zeros(d),
+            f"h.{n}.attn.c_attn.weight": normal(d, 3 * d, std=std),
+            f"h.{n}.attn.c_attn.bias": torch.zeros(3 * d),
+            f"h.{n}.attn.c_proj.weight": normal(d, d, std=residual),
+            f"h.{n}.attn.c_proj.bias": torch.zeros(d),
+            f"h.{n}.ln_2.weight": torch.ones(d),
+            f"h.{n}.ln_2.bias": torch.zeros(d),
+            f"h.{n}.mlp.c_fc.weight": normal(d, 4 * d, std=std),
+            f"h.{n}.mlp.c_fc.bias": torch.zeros(4 * d),
+            f"h.{n}.mlp.c_proj.weight": normal(4 * d, d, std=residual),
+            f"h.{n}.mlp.c_proj.bias": torch.zeros(d),
+        }
+    return parameters | {"ln_f.weight": torch.ones(d), "ln_f.bias": torch.zeros(d)}
+
+
+def hidden_states(p: Parameters, ids: Tensor, n_head: int) -> Tensor:
+    """(B, T) -> (B, T, n_embd): the last hidden states, after `ln_f`."""
+    x = functional.embedding(ids, p["wte.weight"]) + p["wpe.weight"][: ids.shape[1]]  # (B, T, n_embd)
+    for n in range(sum(name.endswith(".ln_1.weight") for name in p)):
+        x = x + attention(p, f"h.{n}.attn", norm(p, f"h.{n}.ln_1", x), n_head)
+        x = x + mlp(p, f"h.{n}.mlp", norm(p, f"h.{n}.ln_2", x))
+    return norm(p, "ln_f", x)
+
+
+def attention(p: Parameters, name: str, x: Tensor, n_head: int) -> Tensor:
+    """(B, T, n_embd) -> (B, T, n_embd): each token takes in what the tokens before it offer."""
+    b, t, d = x.shape
+    heads = affine(p, f"{name}.c_attn", x).view(b, t, 3, n_head, d // n_head)
+    q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, heads, T, d / heads) each
+    future = torch.full((t, t), -math.inf, dtype=q.dtype).triu(1)
+    scores = q @ k.transpose(-2, -1) * (d // n_head) ** -0.5 + future  # (B, heads, T, T)
+    mixed = torch.softmax(scores, -1, dtype=q.dtype) @ v  # (B, heads, T, d / heads)
+    return affine(p, f"{name}.c_proj", mixed.transpose(1, 2).reshape(b, t, d))
+
+
+def mlp(p: Parameters, name: str, x: Tensor) -> Tensor:
+    """(B, T, n_embd) -> (B, T, n_embd)"""
+    return affine(p, f"{name}.c_proj", functional.gelu(affine(p, f"{name}.c_fc", x), approximate="tanh"))
+
+
+def affine(p: Parameters, name: str, x: Tensor) -> Tensor:
+    """(..., in) -> (..., out)"""
+    return functional.linear(x, p[f"{name}.weight"].T, p[f"{name}.bias"])  # the matrices are (in, out)
+
+
+def norm(p: Parameters, name: str, x: Tensor) -> Tensor:
+    """(..., n_embd) -> (..., n_embd), of mean 0 and variance 1 before it is scaled."""
+    return functional.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"], eps=1e-5)
