@@ -35,7 +35,7 @@ def train(training: Training, schedule: Schedule, work: Path, save_every: float)
         losses.append(training.step(schedule))
         elapsed = time.monotonic() - start
         if elapsed >= save_every or training.tokens >= schedule.tokens:
-            held_back = training.held_back_losses(most=32)
+            held_back = training.held_back_losses(most=16)
             training.seconds += time.monotonic() - start
             training.save(work / "state.pt")
             write_model(work / "preview", training, schedule, held_back)
@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=40_000_000, help="tokens to train on in all (40000000)")
     parser.add_argument("--decay", type=float, default=0.25, help="the last part, in which the rate falls (0.25)")
     parser.add_argument("--full", type=float, default=0.01, help="the last part with the whole softmax (0.01)")
-    parser.add_argument("--save-every", type=float, default=180.0, help="seconds from state to state (180)")
+    parser.add_argument("--save-every", type=float, default=240.0, help="seconds from state to state (240)")
     recipe = parser.add_argument_group("the recipe")
     for field in fields(Recipe):
         name = f"--{field.name.replace('_', '-')}"

@@ -56,7 +56,7 @@ def attention(p: Parameters, name: str, x: Tensor, n_head: int) -> Tensor:
     heads = affine(p, f"{name}.c_attn", x).view(b, t, 3, n_head, d // n_head)
     q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, heads, T, d / heads) each
     future = torch.full((t, t), -math.inf, dtype=q.dtype).triu(1)
-    scores = q @ k.transpose(-2, -1) * (d // n_head) ** -0.5 + future  # (B, heads, T, T)
+    scores = q * (d // n_head) ** -0.5 @ k.transpose(-2, -1) + future  # (B, heads, T, T)
     mixed = torch.softmax(scores, -1, dtype=q.dtype) @ v  # (B, heads, T, d / heads)
     return affine(p, f"{name}.c_proj", mixed.transpose(1, 2).reshape(b, t, d))
 
