@@ -284,10 +284,10 @@ class Tokenizer:
 
     def _offsets(self, text: str, token_ids: list[int]) -> list[tuple[int, int]]:
         """Where in the text each token lies: its tokens' bytes, one after the other, are the text's own."""
-        places = self._vocabulary.places(np.fromiter(token_ids, np.int64, len(token_ids)))
-        lengths = self._vocabulary.lengths.take(places)
+        indices = self._vocabulary.indices_of(np.fromiter(token_ids, np.int64, len(token_ids)))
+        lengths = self._vocabulary.lengths.take(indices)
         for token, token_id in self._vocabulary.added_tokens.items():  # they stand in the text as they are written
-            lengths[places == self._vocabulary.places(np.array([token_id]))] = len(token.encode("utf-8"))
+            lengths[indices == self._vocabulary.indices_of(np.array([token_id]))] = len(token.encode("utf-8"))
         data = np.frombuffer(text.encode("utf-8"), np.uint8)
         character_of_byte = np.cumsum((data & 0xC0) != 0x80) - 1  # a character's first byte is no 10xxxxxx
         ends = np.cumsum(lengths)
@@ -371,7 +371,7 @@ class Tokenizer:
             from minigpt2.vectorized.decoding import Decoder
 
             self._decoder = Decoder(self._vocabulary)
-        return self._decoder.decode(self._vocabulary.places(np.asarray(ids)))
+        return self._decoder.decode(self._vocabulary.indices_of(np.asarray(ids)))
 
     def _tokens_bytes(self, ids: list[int]) -> list[bytes]:
         try:

@@ -1,18 +1,15 @@
-"""The vocabulary: 256 bytes, a list of merges, and the token that each of them makes.
+"""The vocabulary: 256 bytes, a list of merges, and the token that each merge makes.
 
-GPT-2's is 50,000 pairs of token ids and nothing else, and that is what the package carries: 200,000 bytes. Ids 0 to
-255 are the bytes in the byte alphabet's order, id 256 + rank is the token that a merge makes, and 50256 is
-`<|endoftext|>`. Both published files follow from it byte for byte, which a test checks by their SHA-256.
+GPT-2's vocabulary is 50,000 pairs of token ids, and that is what the package carries: 200,000 bytes. Ids 0 to 255 are
+the bytes in the byte alphabet's order, id 256 + rank is the token that a merge makes, and 50256 is `<|endoftext|>`.
+Both published files follow from the pairs byte for byte, which a test checks by their SHA-256.
 """
 
-import gc
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
-from threading import Lock
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +18,20 @@ from minigpt2 import byte_alphabet, data
 from minigpt2.bpe import Merges
 
 END_OF_TEXT = "<|endoftext|>"
+
+Value = TypeVar("Value")
+
+
+class _ComputedOnce(Generic[Value]):
+    """`functools.cached_property` without the lock that it has in Python 3.11: a forked child may inherit it locked."""
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, instance: object, owner: type) -> Value:
+        value = instance.__dict__[self._compute.__name__] = self._compute(instance)
+        return value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,49 +68,49 @@ class Vocabulary:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    @cached_property
+    @_ComputedOnce
     def merges(self) -> Merges:
         """The merges as the loops of `bpe` look them up."""
         left, right = self.pairs.T.tolist()
-        with _without_collecting_garbage():
-            ranks = dict(zip(zip(left, right, strict=True), range(len(left)), strict=True))
+        ranks = {pair: rank for rank, pair in enumerate(zip(left, right, strict=True))}
         return Merges(ranks, self.products.tolist())
 
-    @cached_property
+    @_ComputedOnce
     def id_of_bytes(self) -> dict[bytes, int]:
         """The token id of a token's bytes, for tokens written in the byte alphabet."""
         return {token: token_id for token_id, token in self.token_bytes.items() if token_id not in self.verbatim}
 
-    @cached_property
+    @_ComputedOnce
     def ids(self) -> NDArray[np.int64]:
         """Every token id, ascending, shape (tokens,)."""
         return np.fromiter(self.token_bytes, np.int64)
 
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """The number of bytes of each token, by its place among the ascending ids, shape (tokens,)."""
-        return np.fromiter(map(len, self.token_bytes.values()), np.int64)
+    @_ComputedOnce
+    def lengths(self) -> NDArray[np.intp]:
+        """The number of bytes of each token, ids ascending, shape (tokens,)."""
+        return np.fromiter(map(len, self.token_bytes.values()), np.intp)
 
-    def places(self, ids: NDArray[np.integer]) -> NDArray[np.integer]:
-        """The place of each id among the ascending ids: the id itself, where no id is left out.
+    def indices_of(self, ids: NDArray[np.integer]) -> NDArray[np.intp]:
+        """The index of each id among the ascending ids, in the shape given: the id itself, where no id is left out.
 
         Raises:
             ValueError: an id is not in the vocabulary.
+
+        >>> gpt2().indices_of(np.array([464, 3616])).tolist()
+        [464, 3616]
         """
-        last = self.ids[-1]
-        if last == len(self.ids) - 1:
-            if not len(ids) or (ids.min() >= 0 and ids.max() <= last):
-                return ids.astype(np.int64, copy=False)
-            unknown = (ids < 0) | (ids > last)
+        last = len(self.ids) - 1
+        if self.ids[-1] == last:
+            indices, unknown = ids, (ids < 0) | (ids > last)
         else:
-            places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-            unknown = self.ids.take(places) != ids
-            if not unknown.any():
-                return places
-        return self.refuse(int(ids[unknown.argmax()]))
+            indices = np.minimum(np.searchsorted(self.ids, ids), last)
+            unknown = self.ids.take(indices) != ids
+        if unknown.any():
+            self.refuse(int(ids[unknown.argmax()]))
+        return indices.astype(np.intp, copy=False)
 
     def refuse(self, token_id: int) -> NoReturn:
-        """Raise the `ValueError` that an id which the vocabulary does not have deserves."""
+        """Raise the `ValueError` for an id that the vocabulary does not have."""
         raise ValueError(f"token id {token_id} is not in the vocabulary, whose ids are {self.ids[0]} to {self.ids[-1]}")
 
     def written(self, token_id: int) -> str:
@@ -115,7 +126,7 @@ class Vocabulary:
         except ValueError:
             return self._id_of_verbatim.get(token)
 
-    @cached_property
+    @_ComputedOnce
     def _id_of_verbatim(self) -> dict[str, int]:
         return {token: token_id for token_id, token in self.verbatim.items()}
 
@@ -134,25 +145,9 @@ class Vocabulary:
         return "\n".join(["#version: 0.2", *lines, ""])
 
 
-_COLLECTING = Lock()
-
-
-@contextmanager
-def _without_collecting_garbage() -> Iterator[None]:
-    """For making many small tuples, of which none is garbage: looking through them again and again takes longer."""
-    with _COLLECTING:  # or two threads could leave it disabled
-        was_enabled = gc.isenabled()
-        gc.disable()
-        try:
-            yield
-        finally:
-            if was_enabled:
-                gc.enable()
-
-
 @cache
 def gpt2() -> Vocabulary:
-    """GPT-2's own vocabulary, grown from the pairs that the package carries: no file of yours, no network."""
+    """GPT-2's own vocabulary, built from the pairs that the package carries, without other files or a network."""
     return from_pairs(np.frombuffer(data.read("gpt2_merges.bin"), "<u2").reshape(-1, 2).astype(np.int64))
 
 

@@ -1,51 +1,62 @@
 """Where pieces start: the split of `pretokenize`, decided for every character of a text at once.
 
-The split pattern looks like a scan but is local. With the class of every character in an array,
+The split pattern looks like a scan, but it is local. With the class of every character in an array,
 
-- a pretoken starts where the class changes;
-- but not after a space (U+0020), which belongs to what follows it;
-- of a run of whitespace before something else, the last character stands apart: it starts a pretoken, which is its own
-  unless it is a space;
-- an apostrophe that starts a pretoken and is followed by s, t, m, d, re, ve or ll ends it after those letters.
+1. a pretoken starts where the class changes,
+2. but not after a space (U+0020), which belongs to what follows it;
+3. the last whitespace character before something else starts a pretoken, alone unless it is a space;
+4. an apostrophe that starts a pretoken, followed by s, t, m, d, re, ve or ll, ends its pretoken after those letters.
 
-A *piece* is a pretoken, or a part of a long one: it may be cut between two bytes where no merge of the vocabulary joins
-a token that ends with the first to one that starts with the second.
+A *piece* is a pretoken, or a part of a long one, cut between two bytes that no merge joins.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.pretokenize import SPACE, character_classes
-from minigpt2.vectorized.arrays import Bytes, Places
+from minigpt2.vectorized.arrays import Bytes, Indices, Mask, ragged_ranges
 from minigpt2.vectorized.keys import LONGEST
-from minigpt2.vectorized.merging import ragged_ranges
 
+#: UTF-8 or code points.
 Characters = Bytes | NDArray[np.uint32]
 
 _ASCII = bytes(range(128))
-_CLASS_OF_ASCII = character_classes()[:128].tobytes() + bytes(128)
+_CLASS_OF_ASCII = character_classes()[:128].tobytes() + bytes(128)  # a table for `bytes.translate`
 _BLANK, _APOSTROPHE, _E, _L, _R, _V = b" 'elrv"
-_ONE_LETTER = np.isin(np.arange(128), list(b"stmd"))
+_IS_SUFFIX = np.isin(np.arange(128), list(b"stmd"))  # of one letter
 
 
-def pieces(text: str, data: bytes, joinable: NDArray[np.bool_]) -> tuple[Places, Places]:
-    """The bytes at which the pieces of a text start, ascending, the first 0, and their lengths, each shape (pieces,).
+def split_into_pieces(text: str, data: bytes, joinable: Mask) -> tuple[Indices, Indices]:
+    """The byte offsets at which the pieces of a text start, ascending, and their lengths in bytes: each (pieces,) intp.
 
-    `data` is the text's UTF-8; `joinable`, shape (65536,), tells of each byte, times 256, and the next whether
-    some merge joins two tokens between them.
+    Args:
+        text: the text, not empty.
+        data: its UTF-8.
+        joinable: (65536,) bool: whether some merge joins a token that ends with byte `a` to one that starts with byte
+            `b`, at index `a << 8 | b`.
+
+    >>> starts, lengths = split_into_pieces("I'm 36", b"I'm 36", np.ones(65536, np.bool_))
+    >>> starts.tolist(), lengths.tolist()
+    ([0, 1, 3], [1, 2, 3])
     """
     utf8 = np.frombuffer(data, np.uint8)
     beyond_ascii = len(data) - len(text)
-    if not beyond_ascii:
-        places = np.flatnonzero(_pretoken_starts(utf8, _ascii_classes(data)))
-        return places, _lengths(places, len(data))
+    if not beyond_ascii:  # pretokens stay whole: in ASCII, few are long enough to cut
+        starts = np.flatnonzero(_pretoken_starts(utf8, _ascii_classes(data)))
+        return starts, _lengths(starts, len(data))
     if beyond_ascii * 8 < len(text):
         return _cut_long(_starts_by_byte(data), None, utf8, joinable)
     return _cut_long(_starts_by_character(text), np.flatnonzero(_is_first_byte(utf8)), utf8, joinable)
 
 
-def part_starts(utf8: Bytes, starts: Places, joinable: NDArray[np.bool_]) -> Places:
-    """The bytes at which pieces start, and those within them at which they may be cut."""
+def part_starts(utf8: Bytes, starts: Indices, joinable: Mask) -> Indices:  # (bytes,), (pieces,), (65536,) -> (parts,)
+    """The byte offsets at which pieces start, and those within them at which a piece may be cut.
+
+    >>> joinable = np.zeros(65536, np.bool_)
+    >>> joinable[ord("a") << 8 | ord("b")] = True
+    >>> part_starts(np.frombuffer(b"abab", np.uint8), np.array([0]), joinable).tolist()
+    [0, 2]
+    """
     is_start = np.ones(len(utf8), np.bool_)
     is_start[starts] = False
     within = np.flatnonzero(is_start)
@@ -54,87 +65,90 @@ def part_starts(utf8: Bytes, starts: Places, joinable: NDArray[np.bool_]) -> Pla
     return np.flatnonzero(is_start)
 
 
-def _is_first_byte(utf8: Bytes) -> NDArray[np.bool_]:
-    """Which bytes are a character's first: no 10xxxxxx, as signed numbers the lowest."""
+def _is_first_byte(utf8: Bytes) -> Mask:  # (bytes,) -> (bytes,)
+    """Which bytes are the first of a character: all but 10xxxxxx, which as signed numbers are the lowest."""
     return utf8.view(np.int8) >= -64
 
 
-def _starts_by_character(text: str) -> NDArray[np.bool_]:
-    """For text in any script: which of its characters start a pretoken."""
-    characters = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+def _starts_by_character(text: str) -> Mask:  # -> (characters,)
+    """Which characters of a text in any script start a pretoken."""
+    characters = np.frombuffer(text.encode("utf-32-le"), "<u4")
     return _pretoken_starts(characters, character_classes().take(characters))
 
 
-def _ascii_classes(data: bytes) -> Bytes:
-    """The class of each byte that is an ASCII character; 0 of any other."""
+def _ascii_classes(data: bytes) -> Bytes:  # -> (bytes,)
+    """The class of each byte that is an ASCII character; 0 for any other."""
     return np.frombuffer(bytearray(data.translate(_CLASS_OF_ASCII)), np.uint8)
 
 
-def _starts_by_byte(data: bytes) -> NDArray[np.bool_]:
-    """For text that is ASCII but for a few characters: which bytes do, each being of the class of its character."""
+def _starts_by_byte(data: bytes) -> Mask:  # -> (bytes,)
+    """Which bytes start a pretoken, in a text that is almost all ASCII: each byte has the class of its character."""
     utf8, classes = np.frombuffer(data, np.uint8), _ascii_classes(data)
-    leads = np.flatnonzero(utf8 >= 0xC0)
-    others = np.frombuffer(data.translate(None, _ASCII).decode("utf-8").encode("utf-32-le"), np.uint32)
-    classes_of_others = character_classes().take(others)
-    lengths = 2 + (others >= 0x800).astype(np.int64) + (others >= 0x10000)
-    for place in range(4):
-        longer = np.flatnonzero(lengths > place)
-        classes[leads.take(longer) + place] = classes_of_others.take(longer)
+    first_bytes = np.flatnonzero(utf8 >= 0xC0)  # of the characters beyond ASCII, as are the next three arrays
+    characters = np.frombuffer(data.translate(None, _ASCII).decode("utf-8").encode("utf-32-le"), "<u4")
+    class_of = character_classes().take(characters)
+    widths = 2 + (characters >= 0x800).astype(np.intp) + (characters >= 0x10000)
+    for offset in range(4):
+        wide = np.flatnonzero(widths > offset)
+        classes[first_bytes.take(wide) + offset] = class_of.take(wide)
     starts = _pretoken_starts(utf8, classes)
-    # A whitespace character that stands apart starts with its first byte, not its last.
-    wide = np.flatnonzero(classes_of_others == SPACE)
-    last = leads.take(wide) + lengths.take(wide) - 1
-    apart = np.flatnonzero(starts.take(last))
-    starts[last.take(apart)] = False
-    starts[leads.take(wide.take(apart))] = True
+    # Rule 3 marked the last byte of a whitespace character; its pretoken starts with the first.
+    spaces = np.flatnonzero(class_of == SPACE)
+    last_bytes = first_bytes.take(spaces) + widths.take(spaces) - 1
+    apart = np.flatnonzero(starts.take(last_bytes))
+    starts[last_bytes.take(apart)] = False
+    starts[first_bytes.take(spaces.take(apart))] = True
     return starts
 
 
 def _cut_long(
-    starts: NDArray[np.bool_], first_bytes: Places | None, utf8: Bytes, joinable: NDArray[np.bool_]
-) -> tuple[Places, Places]:
-    """Cut the pretokens that are too long for a key at the characters that no merge joins to the one before.
+    is_start: Mask, first_bytes: Indices | None, utf8: Bytes, joinable: Mask
+) -> tuple[Indices, Indices]:  # -> (pieces,), (pieces,)
+    """Cut the pretokens that are too long for a key before each character that no merge joins to the one before it.
 
-    `starts` is a mask of the bytes that start a pretoken, or of characters, whose first bytes are given then.
+    `is_start` is over bytes, or over characters, whose first bytes are then at the offsets `first_bytes`.
     """
-    elements = np.flatnonzero(starts)
-    places = elements if first_bytes is None else first_bytes.take(elements)
-    lengths = _lengths(places, len(utf8))
+    starts, offsets, lengths = _offsets(is_start, first_bytes, len(utf8))
     long = np.flatnonzero(lengths > LONGEST)
     if not len(long):
-        return places, lengths
-    within = ragged_ranges(elements.take(long) + 1, _lengths(elements, len(starts)).take(long) - 1)
-    starts[within] = _may_be_cut(utf8, within if first_bytes is None else first_bytes.take(within), joinable)
-    elements = np.flatnonzero(starts)
-    places = elements if first_bytes is None else first_bytes.take(elements)
-    return places, _lengths(places, len(utf8))
+        return offsets, lengths
+    within = ragged_ranges(starts.take(long) + 1, _lengths(starts, len(is_start)).take(long) - 1)
+    is_start[within] = _may_be_cut(utf8, within if first_bytes is None else first_bytes.take(within), joinable)
+    return _offsets(is_start, first_bytes, len(utf8))[1:]
 
 
-def _lengths(places: Places, end: int) -> Places:
-    """How many from each place to the next, or to the end."""
-    lengths = np.empty_like(places)
-    np.subtract(places[1:], places[:-1], out=lengths[:-1])
-    lengths[-1:] = end - places[-1:]
+def _offsets(is_start: Mask, first_bytes: Indices | None, end: int) -> tuple[Indices, Indices, Indices]:
+    """The indices, byte offsets and byte lengths of what starts where a mask says so, each (starts,)."""
+    starts = np.flatnonzero(is_start)
+    offsets = starts if first_bytes is None else first_bytes.take(starts)
+    return starts, offsets, _lengths(offsets, end)
+
+
+def _lengths(starts: Indices, end: int) -> Indices:  # (pieces,) -> (pieces,)
+    """The distance from each start to the next, and from the last to the end."""
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1:] = end - starts[-1:]
     return lengths
 
 
-def _may_be_cut(utf8: Bytes, places: Places, joinable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether a character starts at each place that no merge joins to the byte before it.
+def _may_be_cut(utf8: Bytes, offsets: Indices, joinable: Mask) -> Mask:  # (bytes,), (n,), (65536,) -> (n,)
+    """Whether a character starts at each byte offset that no merge joins to the byte before it.
 
-    Not an apostrophe, though: a text that began with it would begin with a contraction, perhaps.
+    Never before an apostrophe: at the start of a text of its own it might begin a contraction.
     """
-    first = utf8.take(places)
-    pairs = utf8.take(places - 1).astype(np.int64)
+    first = utf8.take(offsets)
+    pairs = utf8.take(offsets - 1).astype(np.intp)
     pairs <<= 8
     pairs |= first
-    may: NDArray[np.bool_] = ~joinable.take(pairs)
+    may: Mask = ~joinable.take(pairs)
     may &= _is_first_byte(first)
     may &= first != _APOSTROPHE
     return may
 
 
-def _pretoken_starts(characters: Characters, classes: Bytes) -> NDArray[np.bool_]:
-    """A mask of the characters that start a pretoken, shape (characters,)."""
+def _pretoken_starts(characters: Characters, classes: Bytes) -> Mask:  # (n,), (n,) -> (n,)
+    """Which characters start a pretoken, by the four rules."""
     is_space = classes == SPACE
     starts = np.empty(len(characters), np.bool_)
     starts[0] = True
@@ -145,15 +159,15 @@ def _pretoken_starts(characters: Characters, classes: Bytes) -> NDArray[np.bool_
     return starts
 
 
-def _end_contractions(starts: NDArray[np.bool_], characters: Characters) -> None:
-    """The fourth rule. What it adds starts at no apostrophe, so contractions do not depend on each other."""
+def _end_contractions(starts: Mask, characters: Characters) -> None:  # (n,), (n,)
+    """Apply the fourth rule in place. The starts it adds are not at apostrophes, so contractions are independent."""
     marks = np.flatnonzero(characters[:-1] == _APOSTROPHE)
     marks = marks[starts.take(marks)]
     if not len(marks):
         return
     first = characters.take(marks + 1)
     second = characters.take(np.minimum(marks + 2, len(starts) - 1))
-    one = _ONE_LETTER.take(first, mode="clip")
+    one = _IS_SUFFIX.take(first, mode="clip")  # index 127, to which larger ones are clipped, is not a suffix
     two = (second == _E) & ((first == _R) | (first == _V)) | (second == _L) & (first == _L)
     two &= marks + 2 < len(starts)
     starts[marks[one | two] + 1] = False

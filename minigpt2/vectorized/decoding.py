@@ -6,19 +6,28 @@ from numpy.typing import NDArray
 from minigpt2.vectorized.packed import Packed
 from minigpt2.vocabulary import Vocabulary
 
-#: Ids that are joined at once: so many that what they need stays in a processor's cache.
+#: How many tokens are joined at once: few enough that the arrays stay in a processor's cache.
 _AT_ONCE = 1 << 16
 
 
 class Decoder:
-    """A vocabulary's tokens as bytes, by their place among its ascending ids."""
+    """The bytes of a vocabulary's tokens.
+
+    >>> from minigpt2.vocabulary import gpt2
+    >>> Decoder(gpt2()).decode(np.array([464, 3616]))
+    b'The meaning'
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         tokens = list(vocabulary.token_bytes.values())
         data = np.frombuffer(b"".join(tokens), np.uint8)
         self._tokens = Packed.pack(data, vocabulary.lengths, np.dtype(np.uint8))
 
-    def decode(self, places: NDArray[np.integer]) -> bytes:
-        """The bytes of tokens, one after the other; every place must be one."""
-        parts = (places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE))
+    def decode(self, symbols: NDArray[np.integer]) -> bytes:  # (tokens,)
+        """The bytes of tokens, one after the other, given each as its index among the vocabulary's ascending ids.
+
+        Raises:
+            IndexError: an index is not one of the vocabulary's.
+        """
+        parts = (symbols[start : start + _AT_ONCE] for start in range(0, len(symbols), _AT_ONCE))
         return b"".join(self._tokens.join(part).tobytes() for part in parts)

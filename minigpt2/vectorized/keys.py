@@ -1,7 +1,7 @@
-"""A piece as a key: its bytes as three little-endian words, its length in the top byte of the last, and their hash.
+"""A piece of up to 23 bytes as a key: three little-endian words that hold its bytes and length, and their hash.
 
-Keys of many pieces are one array, shape (pieces, 4): a row a piece, so that whoever gathers or moves keys touches one
-place for each.
+The length is the top byte of the third word. The keys of many pieces are one array, (pieces, 4) uint64: a row a piece,
+so that moving a key touches memory once.
 """
 
 import os
@@ -9,41 +9,53 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.arrays import Bytes, Places, Words
+from minigpt2.vectorized.arrays import Bytes, Indices, Words, as_indices, as_words
 
+#: Shape (pieces, 4).
 Keys = NDArray[np.uint64]
 
-#: The bytes of the longest piece that has a key.
+#: The length in bytes of the longest piece that has a key.
 LONGEST = 23
 
-_LENGTH = np.uint64(56)
+_LENGTH_SHIFT = np.uint64(56)
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _PADDING = bytes(24)
+# For each of the three words and each length of a piece, a mask of the bytes that belong to the piece: (3, 24).
 _BYTES_OF_WORD = np.clip(np.arange(LONGEST + 1) - np.array([[0], [8], [16]]), 0, 8)
 _MASKS = np.array([[(1 << 8 * int(count)) - 1 for count in row] for row in _BYTES_OF_WORD], np.uint64)
 
-#: Odd numbers that the hash multiplies by, other ones in every process: nobody can know which keys collide.
+#: Odd factors of the hash, drawn anew in each process: input cannot be made so that its keys collide.
 _SALT = np.frombuffer(os.urandom(24), np.uint64) | np.uint64(1)
 
 
-def words_at(data: bytes) -> Words:
-    """From each byte on, eight bytes as one word: a copy, for what is unaligned is slow to gather from."""
+def words_at(data: bytes) -> Words:  # -> (bytes + 17,)
+    """The eight bytes from each byte on, as one word; zeros follow the data.
+
+    >>> [hex(word) for word in words_at(b"abc")[:3]]
+    ['0x636261', '0x6362', '0x63']
+    """
     padded = np.frombuffer(data + _PADDING, np.uint8)
-    return np.ascontiguousarray(np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,)))
+    overlapping = np.ndarray((len(padded) - 7,), "<u8", padded, strides=(1,))
+    return np.ascontiguousarray(overlapping, np.uint64)  # a copy: gathering unaligned words is slow
 
 
-def keys_of(words: Words, starts: Places, lengths: Places) -> Keys:
-    """The keys of pieces of up to 23 bytes, from the words at every byte of their text."""
+def keys_of(words: Words, starts: Indices, lengths: Indices) -> Keys:  # (bytes + 17,), (n,), (n,) -> (n, 4)
+    """The keys of pieces, given `words_at` their text, their byte offsets and their lengths, which are at most 23.
+
+    >>> keys = keys_of(words_at(b"I'm"), np.array([0, 1]), np.array([1, 2]))
+    >>> [[hex(word) for word in key[:3]] for key in keys]
+    [['0x49', '0x0', '0x100000000000000'], ['0x6d27', '0x0', '0x200000000000000']]
+    """
     keys = np.empty((len(starts), 4), np.uint64)
-    for place, masks in enumerate(_MASKS):
-        keys[:, place] = words.take(starts + 8 * place) & masks.take(lengths)
-    keys[:, 2] |= lengths.view(np.uint64) << _LENGTH
+    for column, masks in enumerate(_MASKS):
+        keys[:, column] = words.take(starts + 8 * column) & masks.take(lengths)
+    keys[:, 2] |= as_words(lengths) << _LENGTH_SHIFT
     keys[:, 3] = hashes_of(keys)
     return keys
 
 
-def hashes_of(keys: Keys) -> Words:
-    """The hashes of keys, from their other words."""
+def hashes_of(keys: Keys) -> Words:  # (n, 4) -> (n,)
+    """The hashes of keys, from their first three words."""
     hashes: Words = keys[:, 0] * _SALT[0]
     hashes += keys[:, 1] * _SALT[1]
     hashes += keys[:, 2] * _SALT[2]
@@ -52,19 +64,23 @@ def hashes_of(keys: Keys) -> Words:
     return hashes
 
 
-def lengths_of(keys: Keys) -> Places:
-    """The bytes of each piece."""
-    lengths: Words = keys[:, 2] >> _LENGTH
-    return lengths.view(np.int64)
+def lengths_of(keys: Keys) -> Indices:  # (n, 4) -> (n,)
+    """The length of each piece in bytes."""
+    return as_indices(keys[:, 2] >> _LENGTH_SHIFT)
 
 
-def bytes_of(keys: Keys) -> tuple[Bytes, Places]:
-    """The bytes of the pieces, one after the other, and their lengths."""
+def bytes_of(keys: Keys) -> tuple[Bytes, Indices]:  # (n, 4) -> (lengths.sum(),), (n,)
+    """The bytes of the pieces, one piece after the other, and the length of each.
+
+    >>> data, lengths = bytes_of(keys_of(words_at(b"I'm"), np.array([0, 1]), np.array([1, 2])))
+    >>> data.tobytes(), lengths.tolist()
+    (b"I'm", [1, 2])
+    """
     lengths = lengths_of(keys)
-    rows = keys.astype("<u8", copy=False).view(np.uint8)  # shape (pieces, 32)
+    rows = keys.astype("<u8", copy=False).view(np.uint8)  # (n, 32)
     return rows[np.arange(rows.shape[1]) < lengths[:, None]], lengths
 
 
-def beyond_ascii(keys: Keys) -> Places:
-    """The indices of the pieces that are not ASCII alone."""
+def beyond_ascii(keys: Keys) -> Indices:  # (n, 4) -> (found,)
+    """The indices of the pieces with a character beyond ASCII. (A length has no high bit.)"""
     return np.flatnonzero((keys[:, 0] | keys[:, 1] | keys[:, 2]) & _HIGH_BITS)

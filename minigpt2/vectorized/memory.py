@@ -1,84 +1,102 @@
-"""What each piece's tokens are: remembered from when it was first met.
+"""The tokens of every piece met so far, so that no piece is merged twice.
 
-A piece is looked up among the short ones, then by its key among all, several windows' at once; longer ones that no cut
-makes shorter, as bytes in a dict. One that nobody met before is the vocabulary's own, or is cut where no merge joins
-and its parts are looked up, or is merged.
+A piece is looked up among the short ones first, then by its key, together with those of several windows. Pieces that
+are too long for a key are looked up as bytes in a dict. A new piece may be one of the vocabulary's tokens; otherwise it
+is cut where no merge joins, and its parts are looked up or merged.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import partial
-from threading import Lock
+import os
+from collections import ChainMap
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
+from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.vectorized import keys as keys_
-from minigpt2.vectorized.arrays import Bytes, Places
+from minigpt2.vectorized.arrays import Bytes, Indices, Mask, starts_of
 from minigpt2.vectorized.boundaries import part_starts
+from minigpt2.vectorized.hash_table import ABSENT, HashTable, distinct
 from minigpt2.vectorized.keys import Keys
-from minigpt2.vectorized.known import Known
-from minigpt2.vectorized.merging import Pieces
-from minigpt2.vectorized.store import Entries, Overflow, Store
-from minigpt2.vectorized.table import ABSENT, Table, owners
+from minigpt2.vectorized.merging import Merged
+from minigpt2.vectorized.store import Overflow, Store
+from minigpt2.vectorized.vocabulary_tables import VocabularyTables
 
-#: The longest pieces that are remembered, in bytes (a store can hold ones of 65,535), and how many without a key.
+#: The longest pieces that are remembered, in bytes (a store can hold 65,535), and how many of those without a key.
 LONGEST = 256
 MOST_LONG = 1 << 13
 
-#: Pieces with keys that are learned at once, and bytes of pieces that are merged at once, about: what that takes stays
-#: small, and in a processor's cache.
+#: How many pieces with keys are learned at once, and about how many bytes are merged at once: few enough that the
+#: arrays stay in a processor's cache.
 AT_ONCE = 1 << 15
 BYTES_AT_ONCE = 1 << 17
 
-#: The table's sizes: when a third is taken, it grows to eight times what it holds or more, up to the largest.
+#: The table's sizes: when a third of its slots is taken, it grows to at least eight times what it holds, up to the
+#: largest size.
 FIRST_BITS, MOST_BITS = 16, 18
+
+#: Held while any memory learns. A fork waits for it, so that a child never inherits it locked by a thread which the
+#: child does not have, nor a table half-written by one. It is reentrant for a signal handler that forks.
+_LEARNING = RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LEARNING.acquire, after_in_parent=_LEARNING.release, after_in_child=_LEARNING.release)
 
 
 class Found(NamedTuple):
-    """The entries of a window's pieces, as far as they are short ones: where the others are, and what."""
+    """What was found for the pieces of a window by looking among the short ones.
 
-    entries: Entries
-    others: Places
+    Attributes:
+        entries: of the pieces (see `store`), still undefined for the `others` and the `long` ones, (pieces,) intp.
+        others: the indices of the pieces to look up by key, (others,) intp.
+        keys: their keys, (others, 4) uint64.
+        long: the indices of the pieces too long for a key, (long,) intp.
+        long_pieces: their bytes.
+    """
+
+    entries: Indices
+    others: Indices
     keys: Keys
-    long: Places
+    long: Indices
     long_pieces: list[bytes]
 
     @property
     def missed(self) -> int:
-        """How many pieces are yet to be looked up by their keys or bytes."""
+        """How many pieces have yet to be looked up by key or by bytes."""
         return len(self.others) + len(self.long)
 
 
-class _Parts(NamedTuple):
-    """The indices of the pieces that can be cut, how many parts each of them has, and what was found for the parts."""
-
-    pieces: Places
-    counts: Places
-    found: Found
-
-
 class Memory:
-    """The entries of pieces met so far: any thread may look them up, one at a time adds to them."""
+    """The entries of pieces met so far: any thread may look them up, one at a time adds to them.
 
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._short_pieces = known.short_pieces.copy()
-        self._table = Table(FIRST_BITS)
+    >>> from minigpt2.vectorized.vocabulary_tables import tables_of
+    >>> from minigpt2.vocabulary import gpt2
+    >>> memory = Memory(tables_of(gpt2()))
+    >>> found = memory.find(b"the thx", np.array([0, 3]), np.array([3, 4]))
+    >>> found.missed  # " thx"
+    1
+    >>> ((symbols, starts),) = memory.symbols_of([found])
+    >>> symbols.tolist(), starts.tolist()
+    ([1169, 294, 87], [0, 1])
+    """
+
+    def __init__(self, tables: VocabularyTables) -> None:
+        self._tables = tables
+        self._short_pieces = tables.short_pieces.copy()
+        self._table = HashTable(FIRST_BITS)
         self._long: dict[bytes, int] = {}
-        self._store = Store(known.tokens)
-        self._lock = Lock()
-        self._times_learned = 0
-        self._is_learning = False
+        self._store = Store(tables.tokens)
+        self._version = 0  # odd while a thread writes to the tables
 
     @property
     def is_full(self) -> bool:
-        """Whether it is so full that it is time to forget everything and start anew."""
+        """Whether it is time to forget everything and start with a new memory."""
         is_table_full = 4 * self._table.held > 3 << MOST_BITS
         return is_table_full or self._store.is_nearly_full or len(self._long) >= MOST_LONG
 
-    def find(self, data: bytes, starts: Places, lengths: Places) -> Found:
-        """Look up pieces of a text's UTF-8 among the short ones, by the bytes at which they start and their lengths."""
+    def find(self, data: bytes, starts: Indices, lengths: Indices) -> Found:  # (pieces,), (pieces,)
+        """Look up pieces among the short ones, given their text's UTF-8, their byte offsets and their lengths."""
         words = keys_.words_at(data)
         entries, missed = self._short_pieces.find(words.take(starts), lengths)
         is_long = lengths.take(missed) > keys_.LONGEST
@@ -86,10 +104,10 @@ class Memory:
         keys = keys_.keys_of(words, starts.take(others), lengths.take(others))
         return Found(entries, others, keys, long, _slices(data, starts.take(long), lengths.take(long)))
 
-    def symbols_of(self, windows: Sequence[Found]) -> list[tuple[NDArray[Any], Places]]:
-        """The symbols of each window's pieces, one piece after the other, and where each piece's start.
+    def symbols_of(self, windows: Sequence[Found]) -> list[tuple[NDArray[Any], Indices]]:
+        """For each window, the symbols of its pieces and where each piece's start, as `Store.symbols_of` gives them.
 
-        What the windows miss is looked up, and if nobody met it before, learned, for all of them at once.
+        What the windows miss is looked up, and learned where it is new, for all of them at once.
         """
         overflow = Overflow(self._store.limit)
         if any(window.missed for window in windows):
@@ -98,144 +116,130 @@ class Memory:
 
     def _complete(self, windows: Sequence[Found], overflow: Overflow) -> None:
         """Fill in the entries that the windows miss."""
-        keys = np.concatenate([window.keys for window in windows])
-        long = dict.fromkeys(piece for window in windows for piece in window.long_pieces)
-        entries, entry_of_long = self._entries(keys, list(long), overflow)
+        entries = self._entries(np.concatenate([window.keys for window in windows]), overflow)
+        entry_of_long = self._entries_of_long(dict.fromkeys(chain(*(w.long_pieces for w in windows))), overflow)
         ends = np.cumsum([len(window.others) for window in windows])
         for window, own in zip(windows, np.split(entries, ends[:-1]), strict=True):
             window.entries[window.others] = own
-            window.entries[window.long] = [self._long.get(p) or entry_of_long[p] for p in window.long_pieces]
+            window.entries[window.long] = [entry_of_long[piece] for piece in window.long_pieces]
 
-    def _entries(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """The entries of pieces by key, and those of long ones that nobody met before, by their bytes.
+    def _entries_of_long(self, pieces: Collection[bytes], overflow: Overflow) -> Mapping[bytes, int]:
+        """The entries of distinct pieces that are too long for a key; new ones are learned."""
+        if all(piece in self._long for piece in pieces):
+            return self._long
+        with _LEARNING:
+            new = [piece for piece in pieces if piece not in self._long]
+            brief, huge = [p for p in new if len(p) <= LONGEST], [p for p in new if len(p) > LONGEST]
+            entry_of = dict(zip(brief, self._merge(*_joined(brief), overflow).tolist(), strict=True))
+            self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
+            if huge:
+                spilled = [self._store.pack(self._tables.merged(*group)) for group in _groups(*_joined(huge))]
+                entry_of |= zip(
+                    huge, np.concatenate([overflow.add(packed) for packed in spilled]).tolist(), strict=True
+                )
+        return ChainMap(entry_of, self._long)
 
-        What was looked up while another thread was learning may be wrong, and is looked up again.
+    def _entries(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
+        """The entries of pieces by key; new ones are learned.
+
+        What was looked up while another thread was writing may be wrong, and is looked up again.
         """
-        times, is_quiet = self._times_learned, not self._is_learning
+        version = self._version
         entries = self._table.find(keys)
-        is_sure = is_quiet and not self._is_learning and times == self._times_learned
-        if is_sure and not (entries == ABSENT).any() and all(piece in self._long for piece in long):
-            return entries, {}
-        with self._lock:
-            if not is_sure or times != self._times_learned:
+        is_sure = version % 2 == 0 and version == self._version
+        if is_sure and not (entries == ABSENT).any():
+            return entries
+        with _LEARNING:
+            if not is_sure or version != self._version:
                 entries = self._table.find(keys)
             new = np.flatnonzero(entries == ABSENT)
-            new_long = [piece for piece in long if piece not in self._long]
-            if not len(new) and not new_long:
-                return entries, {}
-            self._is_learning = True
-            try:
-                entries[new], entry_of_long = self._learn(keys.take(new, axis=0), new_long, overflow)
-            finally:
-                self._times_learned += 1  # before it is quiet again
-                self._is_learning = False
-        return entries, entry_of_long
+            if len(new):
+                self._version += 1
+                try:
+                    entries[new] = self._learn(keys.take(new, axis=0), overflow)
+                finally:
+                    self._version += 1
+        return entries
 
-    def _learn(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """The entries of absent pieces, which may be equal, by key, and those of absent long ones, by their bytes."""
-        distinct, which = _distinct(keys)
-        entries, entry_of_long = self._learn_some(distinct[:AT_ONCE], long, overflow)
-        for start in range(AT_ONCE, len(distinct), AT_ONCE):
-            some = self._table.find(distinct[start : start + AT_ONCE])  # parts of those before may be among them
-            new = np.flatnonzero(some == ABSENT)
-            some[new], _ = self._learn_some(distinct[start:].take(new, axis=0), [], overflow)
-            entries = np.append(entries, some)
-        return entries.take(which), entry_of_long
+    def _learn(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
+        """The entries of absent pieces, some of which may be equal."""
+        few, which = distinct(keys)
+        chunks = [few[start : start + AT_ONCE] for start in range(0, len(few), AT_ONCE)]
+        return np.concatenate([self._learn_distinct(chunk, overflow) for chunk in chunks]).take(which)
 
-    def _learn_some(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """The same for distinct ones, of which there are few."""
-        parts = self._parts(keys)
-        learn = self._learn_uncut if not len(parts.pieces) else partial(self._learn_by_parts, parts)
-        return learn(keys, long, overflow)
+    def _learn_distinct(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
+        """The entries of distinct absent pieces: those that can be cut are put together from their parts.
 
-    def _parts(self, keys: Keys) -> _Parts:
-        """Cut pieces where no merge joins, and look up the parts; the few of ASCII alone are not worth it."""
+        (A part of an earlier chunk's piece may be learned again as a piece of its own. That only costs its room.)
+        """
+        is_cut, counts, found = self._cut(keys)
+        if not len(counts):
+            return self._learn_uncut(keys, overflow)
+        cut, whole = np.flatnonzero(is_cut), np.flatnonzero(~is_cut)
+        uncut, which = distinct(np.concatenate([keys.take(whole, axis=0), found.keys]))
+        learned = self._learn_uncut(uncut, overflow).take(which)
+        entries = np.empty(len(keys), np.intp)
+        entries[whole], found.entries[found.others] = np.split(learned, [len(whole)])
+        symbols, starts = self._store.symbols_of(found.entries, overflow)
+        lengths = np.diff(starts.take(starts_of(counts)), append=len(symbols))
+        entries[cut] = self._store.add(Merged(symbols, lengths), overflow)
+        self._keep(keys.take(cut, axis=0), entries.take(cut))
+        return entries
+
+    def _cut(self, keys: Keys) -> tuple[Mask, Indices, Found]:  # (n, 4) -> (n,), (cut,)
+        """Cut pieces where no merge joins: which can be cut, into how many parts each, and what the parts' entries are.
+
+        Pieces of ASCII alone are left whole: few of them can be cut.
+        """
         pieces = keys_.beyond_ascii(keys)
         data, lengths = keys_.bytes_of(keys.take(pieces, axis=0))
-        starts = np.cumsum(lengths) - lengths
-        parts = part_starts(data, starts, self._known.joinable)
+        starts = starts_of(lengths)
+        parts = part_starts(data, starts, self._tables.joinable)
         counts = np.diff(np.searchsorted(parts, starts), append=len(parts))
-        is_cut = counts > 1
-        of_cut = np.repeat(is_cut, counts)
-        part_lengths = np.diff(parts, append=len(data))
-        found = self.find(data.tobytes(), parts[of_cut], part_lengths[of_cut])
+        is_cut = np.zeros(len(keys), np.bool_)
+        is_cut[pieces] = counts > 1
+        of_cut = np.repeat(counts > 1, counts)
+        found = self.find(data.tobytes(), parts[of_cut], np.diff(parts, append=len(data))[of_cut])
         found.entries[found.others] = entries = self._table.find(found.keys)
         new = np.flatnonzero(entries == ABSENT)
         unknown = found._replace(others=found.others.take(new), keys=found.keys.take(new, axis=0))
-        return _Parts(pieces[is_cut], counts[is_cut], unknown)
+        return is_cut, counts[counts > 1], unknown
 
-    def _learn_by_parts(
-        self, parts: _Parts, keys: Keys, long: list[bytes], overflow: Overflow
-    ) -> tuple[Entries, dict[bytes, int]]:
-        """Learn what cannot be cut, unknown parts included, and make up the other pieces of their parts."""
-        is_whole = np.ones(len(keys), np.bool_)
-        is_whole[parts.pieces] = False
-        whole = np.flatnonzero(is_whole)
-        found = parts.found
-        uncut, which = _distinct(np.concatenate([keys.take(whole, axis=0), found.keys]))
-        learned, entry_of_long = self._learn_uncut(uncut, long, overflow)
-        entries = np.empty(len(is_whole), np.int64)
-        entries[whole], found.entries[found.others] = np.split(learned.take(which), [len(whole)])
-        symbols, starts = self._store.symbols_of(found.entries, overflow)
-        lengths = np.diff(starts.take(np.cumsum(parts.counts) - parts.counts), append=len(symbols))
-        entries[parts.pieces] = self._store.add(Pieces(symbols, lengths), overflow)
-        self._keep(keys.take(parts.pieces, axis=0), entries.take(parts.pieces))
-        return entries, entry_of_long
-
-    def _learn_uncut(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        """Of distinct pieces, take what the vocabulary has, and merge what it has not."""
-        entries = self._known.table.find(keys)
+    def _learn_uncut(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
+        """The entries of distinct absent pieces: the vocabulary's own, or else they are merged."""
+        entries = self._tables.table.find(keys)
         new = np.flatnonzero(entries == ABSENT)
-        entries[new], entry_of_long = self._merge(keys.take(new, axis=0), long, overflow)
+        entries[new] = self._merge(*keys_.bytes_of(keys.take(new, axis=0)), overflow)
         self._keep(keys, entries)
-        return entries, entry_of_long
+        return entries
 
-    def _merge(self, keys: Keys, long: list[bytes], overflow: Overflow) -> tuple[Entries, dict[bytes, int]]:
-        brief = [piece for piece in long if len(piece) <= LONGEST]
-        huge = [piece for piece in long if len(piece) > LONGEST]
-        data, lengths = keys_.bytes_of(keys)
-        more_data, more_lengths = _joined(brief)
-        groups = _groups(np.concatenate([data, more_data]), np.concatenate([lengths, more_lengths]))
-        added = np.concatenate([self._store.add(self._known.merged(*group), overflow) for group in groups])
-        entry_of = dict(zip(brief, added[len(keys) :].tolist(), strict=True))
-        self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
-        if huge:
-            spilled = [self._store.pack(self._known.merged(*group)) for group in _groups(*_joined(huge))]
-            entry_of |= zip(huge, np.concatenate([overflow.add(packed) for packed in spilled]).tolist(), strict=True)
-        return added[: len(keys)], entry_of
+    def _merge(self, data: Bytes, lengths: Indices, overflow: Overflow) -> Indices:  # (bytes,), (pieces,) -> (pieces,)
+        """Merge pieces, laid one after the other, and remember their tokens if there is room."""
+        merged = (self._tables.merged(*group) for group in _groups(data, lengths))
+        return np.concatenate([self._store.add(group, overflow) for group in merged])
 
-    def _keep(self, keys: Keys, entries: Entries) -> None:
-        """Remember the entries of absent pieces, but for those that end with the call."""
+    def _keep(self, keys: Keys, entries: Indices) -> None:  # (n, 4), (n,)
+        """Remember the entries of absent pieces, except those that end with the call."""
         kept = np.flatnonzero(entries < self._store.limit)
         keys, entries = keys.take(kept, axis=0), entries.take(kept)
         held = self._table.held + len(kept)
         if 3 * held > 1 << self._table.bits and self._table.bits < MOST_BITS:
             self._table = self._table.grown(min((8 * held).bit_length(), MOST_BITS))
         self._table.add(keys, entries)
-        lengths = keys_.lengths_of(keys)
-        self._short_pieces.put(keys[:, 0], lengths, entries)
+        self._short_pieces.put(keys[:, 0], keys_.lengths_of(keys), entries)
 
 
-def _distinct(keys: Keys) -> tuple[Keys, Places]:
-    """Each key once, and for every key which of them it is."""
-    owner = owners(keys)
-    first = np.flatnonzero(owner == np.arange(len(owner)))
-    index = np.empty(len(owner), np.int64)
-    index[first] = np.arange(len(first))
-    return keys.take(first, axis=0), index.take(owner)
-
-
-def _joined(pieces: list[bytes]) -> tuple[Bytes, Places]:
+def _joined(pieces: list[bytes]) -> tuple[Bytes, Indices]:  # -> (lengths.sum(),), (pieces,)
     """The bytes of pieces, one after the other, and their lengths."""
-    return np.frombuffer(b"".join(pieces), np.uint8), np.array([len(piece) for piece in pieces], np.int64)
+    return np.frombuffer(b"".join(pieces), np.uint8), np.array([len(piece) for piece in pieces], np.intp)
 
 
-def _groups(data: Bytes, lengths: Places) -> Iterator[tuple[Bytes, Places]]:
+def _groups(data: Bytes, lengths: Indices) -> Iterator[tuple[Bytes, Indices]]:  # (lengths.sum(),), (pieces,)
     """Consecutive pieces, together of about `BYTES_AT_ONCE` bytes."""
     ends = np.cumsum(lengths)
-    first = np.flatnonzero(np.diff(ends // BYTES_AT_ONCE)) + 1  # piece of each group but for the first
+    first = np.flatnonzero(np.diff(ends // BYTES_AT_ONCE)) + 1  # the first piece of each group but the first
     return zip(np.split(data, ends.take(first - 1)), np.split(lengths, first), strict=True)
 
 
-def _slices(data: bytes, starts: Places, lengths: Places) -> list[bytes]:
+def _slices(data: bytes, starts: Indices, lengths: Indices) -> list[bytes]:  # (n,), (n,)
     return [data[start:end] for start, end in zip(starts.tolist(), (starts + lengths).tolist(), strict=True)]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt2.vectorized import growing, keys, packed, table
-from minigpt2.vectorized.arrays import Words
+from minigpt2.vectorized import growing, hash_table, keys, packed
+from minigpt2.vectorized.arrays import Indices, Words
 from minigpt2.vectorized.decoding import Decoder
 from minigpt2.vectorized.ranks import MOST_SYMBOLS, NO_RANK, RankTable
 from minigpt2.vectorized.short_pieces import ShortPieces
@@ -19,15 +19,15 @@ def test_packed_runs_join_as_lists_do(runs: list[list[int]], data: st.DataObject
     kind = np.dtype(data.draw(st.sampled_from([np.uint16, np.uint32])))
     whole = packed.Packed.pack(numbers, np.array([len(run) for run in runs]), kind)
     chosen = data.draw(st.lists(st.integers(0, len(runs) - 1), max_size=30))
-    assert whole.join(np.array(chosen, np.int64)).tolist() == [number for run in chosen for number in runs[run]]
+    assert whole.join(np.array(chosen, np.intp)).tolist() == [number for run in chosen for number in runs[run]]
     among = [[number] for number in range(len(chosen))]
-    places = sorted(data.draw(st.sets(st.sampled_from(range(len(chosen)))))) if chosen else []
-    for place in places:
-        among[place] = runs[chosen[place]]
+    indices = sorted(data.draw(st.sets(st.sampled_from(range(len(chosen)))))) if chosen else []
+    for index in indices:
+        among[index] = runs[chosen[index]]
     joined, starts = whole.join_among(
         np.arange(len(chosen)).astype(kind),
-        np.array(places, np.int64),
-        np.array([chosen[place] for place in places], np.int64),
+        np.array(indices, np.intp),
+        np.array([chosen[index] for index in indices], np.intp),
     )
     assert joined.tolist() == [number for run in among for number in run]
     assert starts.tolist() == np.cumsum([0, *map(len, among)])[:-1].tolist()
@@ -37,7 +37,7 @@ def test_packed_runs_join_as_lists_do(runs: list[list[int]], data: st.DataObject
 def test_ids_that_grow_are_those_that_were_added(added: list[list[int]], kept: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growing, "MOST_WAITING", 30)
-        patch.setattr(growing, "MOST_PIECES", 5)
+        patch.setattr(growing, "MOST_ARRAYS", 5)
         ids, expected = growing.GrowingIds(np.dtype(np.uint32)), list[int]()
         for index, more in enumerate(added):
             ids.extend(np.array(more, np.uint16) if index % 2 else more)
@@ -64,7 +64,7 @@ PIECES = st.lists(st.binary(min_size=1, max_size=keys.LONGEST), max_size=60)
 
 
 def keys_of(pieces: list[bytes]) -> keys.Keys:
-    lengths = np.array([len(piece) for piece in pieces], np.int64)
+    lengths = np.array([len(piece) for piece in pieces], np.intp)
     return keys.keys_of(keys.words_at(b"".join(pieces)), np.cumsum(lengths) - lengths, lengths)
 
 
@@ -78,19 +78,20 @@ def test_a_key_has_all_bytes_of_its_piece(pieces: list[bytes]) -> None:
 def test_a_table_answers_as_a_dict_does(pieces: list[bytes], bits: int) -> None:
     distinct = list(dict.fromkeys(pieces))[::2]
     known = dict(zip(distinct, range(len(distinct)), strict=True))
-    small = table.Table(bits)
-    small.add(keys_of(distinct), np.arange(len(distinct), dtype=np.int32))
+    small = hash_table.HashTable(bits)
+    small.add(keys_of(distinct), np.arange(len(distinct)))
     for answers in (small, small.grown(bits + 2)):
         found = answers.find(keys_of(pieces)).tolist()
-        assert all(value in (known.get(piece), table.ABSENT) for piece, value in zip(pieces, found, strict=True))
-        assert found.count(table.ABSENT) <= sum(piece not in known for piece in pieces) + (bits < 8) * len(pieces)
+        assert all(value in (known.get(piece), hash_table.ABSENT) for piece, value in zip(pieces, found, strict=True))
+        assert found.count(hash_table.ABSENT) <= sum(piece not in known for piece in pieces) + (bits < 8) * len(pieces)
 
 
 @given(PIECES)
-def test_one_of_equal_keys_stands_for_all(pieces: list[bytes]) -> None:
-    owners = table.owners(keys_of(pieces * 2)).tolist()
-    assert [(pieces * 2)[owner] for owner in owners] == pieces * 2
-    assert len(set(owners)) == len(set(pieces))
+def test_distinct_keys_are_each_piece_once(pieces: list[bytes]) -> None:
+    keys_of_all = keys_of(pieces * 2)
+    few, which = hash_table.distinct(keys_of_all)
+    assert len(few) == len(set(pieces))
+    assert np.array_equal(few[which], keys_of_all)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=9), max_size=60), st.data())
@@ -124,8 +125,8 @@ def test_of_short_pieces_that_share_a_slot_the_last_is_held() -> None:
     assert np.array_equal(entries[found], found)
 
 
-def words_and_lengths(pieces: list[bytes]) -> tuple[Words, np.ndarray]:
-    lengths = np.array([len(piece) for piece in pieces], np.int64)
+def words_and_lengths(pieces: list[bytes]) -> tuple[Words, Indices]:
+    lengths = np.array([len(piece) for piece in pieces], np.intp)
     return keys.words_at(b"".join(pieces)).take(np.cumsum(lengths) - lengths), lengths
 
 
