@@ -252,6 +252,11 @@ class GPT2:
         found._find_tokenizer = partial(_tokenizer_of, model, **options)  # when text first asks for it
         return found
 
+    @classmethod
+    def bundled(cls) -> Self:
+        """The small GPT-2 that the package carries: no download, no network. It is not OpenAI's GPT-2."""
+        return cls(Checkpoint.bundled())
+
     def __repr__(self) -> str:
         sizes = self.options
         return f"<GPT2 of {sizes.n_layer} layers, {sizes.n_head} heads, {sizes.n_embd} wide, {sizes.vocab_size} tokens>"

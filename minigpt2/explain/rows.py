@@ -1,4 +1,4 @@
-"""The rows of a trace: what a checkpoint holds for a text's tokens, where in the file, and what lies near them."""
+"""The rows of a text's tokens: their numbers, where in the file they are, and which tokens are near them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ MOST_WITH_NEIGHBOURS: Final = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a matrix lies: bytes `[begin, end)` of a file of `file_size` bytes, `row_size` of them a row."""
+class FileRange:
+    """Where a matrix is stored: bytes `[begin, end)` of a file of `file_size` bytes, `row_size` bytes a row."""
 
     name: str
     dtype: str
@@ -36,9 +36,9 @@ class Place:
         return (self.end - self.begin) // self.shape[0]
 
     def row(self, index: int) -> tuple[int, int]:
-        """The bytes of the file that a row lies at, half-open.
+        """The range of bytes of a row in the file, half-open.
 
-        >>> wte = Place("wte.weight", "F32", (50257, 768), "model.safetensors", 548105171, 287223763, 441613267)
+        >>> wte = FileRange("wte.weight", "F32", (50257, 768), "model.safetensors", 548105171, 287223763, 441613267)
         >>> wte.row(464)
         (288649171, 288652243)
         """
@@ -82,15 +82,15 @@ class Rows:
     """The rows of a text's tokens, as many as the model has positions for.
 
     `tokens` is `wte[ids]`, `positions` is `wpe[0:T]`, and `sums` is what enters the first layer, transformers'
-    `hidden_states[0]`: each of shape (T, n_embd). The places say where in the files they were read. `neighbours` are
+    `hidden_states[0]`: each of shape (T, n_embd). `wte` and `wpe` say where in the files they are. `neighbours` are
     those of each of the text's first `MOST_WITH_NEIGHBOURS` different tokens, best first; there are none of a remote
     checkpoint, which would have to bring all of `wte`. `label` is what must be said wherever numbers are shown.
     """
 
     checkpoint: str
     label: str | None
-    wte: Place
-    wpe: Place
+    wte: FileRange
+    wpe: FileRange
     tokens: NDArray[Any]
     positions: NDArray[Any]
     sums: NDArray[Any]
@@ -99,10 +99,10 @@ class Rows:
 
 
 class RowReader:
-    """Reads the rows of texts out of a checkpoint, and remembers the neighbours that it has looked for.
+    """Reads the rows of texts from a checkpoint, and remembers the neighbours that it has found.
 
     Raises:
-        CheckpointError: the checkpoint is no GPT-2.
+        CheckpointError: the checkpoint has no sound `wte` and `wpe`.
     """
 
     def __init__(self, tokenizer: Tokenizer, weights: Checkpoint) -> None:
@@ -117,7 +117,7 @@ class RowReader:
         Raises:
             ValueError: an id has no row.
         """
-        wte, wpe = self._place("wte.weight"), self._place("wpe.weight")
+        wte, wpe = self._range_of("wte.weight"), self._range_of("wpe.weight")
         ids = list(ids[: wpe.shape[0]])
         different = list(dict.fromkeys(ids))[:MOST_WITH_NEIGHBOURS]
         searched = different if self._weights.commit is None else []
@@ -134,19 +134,19 @@ class RowReader:
             plane=self._plane(different, neighbours),
         )
 
-    def _place(self, name: str) -> Place:
+    def _range_of(self, name: str) -> FileRange:
         info = self._weights.info(name)
         rows, width = info.shape
         in_file = [other for each in self._weights if (other := self._weights.info(each)).path == info.path]
         # A sound safetensors file ends where its last tensor does.
         size = max(other.end for other in in_file)
-        return Place(name, info.dtype, (rows, width), Path(info.path).name, size, info.begin, info.end)
+        return FileRange(name, info.dtype, (rows, width), Path(info.path).name, size, info.begin, info.end)
 
     def _nearest(self, token_id: int) -> tuple[Neighbour, ...]:
         if token_id not in self._neighbours:
             try:
                 found = self._embeddings.nearest(token_id, NEIGHBOURS)
-            except ValueError:  # a row of zeros, or of no numbers, has no direction
+            except ValueError:  # a row of zeros, or one that is not finite, has no direction
                 found = []
             self._neighbours[token_id] = tuple(Neighbour(i, self._written(i), cosine) for i, cosine in found)
         return self._neighbours[token_id]
@@ -162,10 +162,10 @@ class RowReader:
         ids = list(dict.fromkeys([*own, *near]))
         rows = self._embeddings.tokens(ids).astype(np.float64)
         finite = np.flatnonzero(np.isfinite(rows).all(axis=1))
-        places, shares = principal_components(rows[finite])
+        coordinates, shares = principal_components(rows[finite])
         points = [
             Point(token_id, self._written(token_id), x, y, token_id in own)
-            for token_id, (x, y) in zip([ids[place] for place in finite], places.tolist(), strict=True)
+            for token_id, (x, y) in zip([ids[index] for index in finite], coordinates.tolist(), strict=True)
         ]
         return Plane(tuple(points), shares)
 
@@ -175,20 +175,20 @@ def principal_components(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64]
 
     The sign of a component is free: here its largest entry is positive, so that a text has one picture.
 
-    >>> places, shares = principal_components(np.array([[0.0, 1.0, 5.0], [2.0, 1.0, 5.0], [1.0, 1.0, 5.0]]))
+    >>> coordinates, shares = principal_components(np.array([[0.0, 1.0, 5.0], [2.0, 1.0, 5.0], [1.0, 1.0, 5.0]]))
     >>> places.round(3).tolist(), shares
     ([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], (1.0, 0.0))
     """
-    places = np.zeros((len(rows), 2))
+    coordinates = np.zeros((len(rows), 2))
     if len(rows) < 2:
-        return places, (0.0, 0.0)
+        return coordinates, (0.0, 0.0)
     centred = rows - rows.mean(axis=0)
     _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
     variances = np.square(lengths)
     axes = axes[:2] * np.sign([axis[np.abs(axis).argmax()] for axis in axes[:2]])[:, None]
-    places[:, : len(axes)] = centred @ axes.T
+    coordinates[:, : len(axes)] = centred @ axes.T
     shares = np.zeros(2)
     if variances.sum() > 0:
         shares[: len(axes)] = (variances / variances.sum())[:2]
     first, second = shares.tolist()
-    return places + 0.0, (first, second)
+    return coordinates + 0.0, (first, second)

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore
 from typing import Any, Final
 
-from minigpt2.explain.page import page, payload
-from minigpt2.explain.rows import RowReader
-from minigpt2.explain.trace import trace_text
+from minigpt2.explain.page import page
+from minigpt2.explain.payload import payload
+from minigpt2.explain.trace import WeightsReader, trace_text
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.weights.checkpoint import Checkpoint
 
@@ -49,7 +49,7 @@ class ExplainServer(ThreadingHTTPServer):
         text: str = "",
     ) -> None:
         self._tokenizer = tokenizer
-        self._reader = None if weights is None else RowReader(tokenizer, weights)
+        self._reader = None if weights is None else WeightsReader(tokenizer, weights)
         self._in_work = BoundedSemaphore(_AT_ONCE)
         self._text = text
         try:

@@ -1,6 +1,6 @@
-"""The trace: everything that happens to a text on its way to rows, as plain data that others can show.
+"""The trace: everything that happens to a text on its way to the next word, as plain data.
 
-`explain` makes it. What the terminal, the page and a notebook show is drawn from it and from nothing else.
+`explain` makes it. The terminal, the page and notebooks draw what they show from it and from nothing else.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from minigpt2 import bpe, byte_alphabet, special_tokens
 from minigpt2.bpe import Candidate
+from minigpt2.explain.layers import LayerReader, Layers
 from minigpt2.explain.rows import RowReader, Rows
 from minigpt2.pretokenize import pretokenize_by_branch
 from minigpt2.special_tokens import Selection
@@ -16,12 +17,12 @@ from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import Vocabulary
 from minigpt2.weights.checkpoint import Checkpoint
 
-#: The branch of what no branch of the split pattern matched: it was found in the text before the split.
+#: The branch of special tokens, which are found in the text before the split pattern is tried.
 SPECIAL_TOKEN: Final = "special_token"
 
 #: A longer pretoken's merges are not recorded: n bytes have up to n²/2 candidates on the way.
 LONGEST_RECORDED: Final = 256
-#: Neither are those of pretokens that first come after this many candidates: it bounds the trace of any text.
+#: After this many candidates, the merges of further pretokens are not recorded. This bounds the trace of any text.
 MOST_CANDIDATES: Final = 1_000_000
 
 _Symbol = TypeVar("_Symbol")
@@ -31,7 +32,7 @@ _Symbol = TypeVar("_Symbol")
 class Merge:
     """One merge: the pair of token ids at `position` among the pretoken's symbols becomes the token `product`.
 
-    `rank` is the pair's place in the list of merges, the lowest of all `candidates`; `token` is the product as GPT-2
+    `rank` is the pair's index in the list of merges, the lowest of all `candidates`; `token` is the product as GPT-2
     writes it. The candidates are the pairs of neighbours that could be merged, from left to right, each with its rank
     and the position of its left symbol.
     """
@@ -49,7 +50,7 @@ class Pretoken:
     """A pretoken, `text[start:end]`, and how its bytes become tokens.
 
     `branch` names the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is
-    `special_token` for one of those. `symbols` are the ids of its bytes' tokens, which merging starts from, and `ids`
+    `special_token`. `symbols` are the ids of its bytes' tokens, which merging starts from, and `ids`
     those that it ends with. `merges` is None where they are not recorded: see `LONGEST_RECORDED`, `MOST_CANDIDATES`.
     """
 
@@ -66,7 +67,7 @@ class Pretoken:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token of the text: its id, how GPT-2 writes it, its bytes, where it lies, and its pretoken's index.
+    """A token of the text: its id, how GPT-2 writes it, its bytes, where it is in the text, and its pretoken's index.
 
     `start` and `end` are half-open and in characters; tokens that share a character overlap on it.
     """
@@ -81,12 +82,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What happened to a text: its pretokens, its tokens, and with weights their rows."""
+    """What happened to a text: its pretokens and its tokens, with weights their rows, with layers the next tokens."""
 
     text: str
     pretokens: tuple[Pretoken, ...]
     tokens: tuple[Token, ...]
     rows: Rows | None
+    layers: Layers | None
 
     @property
     def ids(self) -> list[int]:
@@ -110,17 +112,30 @@ class Trace:
         return trace_html(self)
 
 
+class WeightsReader:
+    """What traces need of a checkpoint; it can be used for many texts.
+
+    Raises:
+        CheckpointError: the checkpoint has no sound `wte` and `wpe`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, weights: Checkpoint) -> None:
+        self.rows = RowReader(tokenizer, weights)
+        self.layers = LayerReader(tokenizer, weights)
+
+
 def explain(
     tokenizer: Tokenizer, text: str, weights: Checkpoint | None = None, *, allowed_special: Selection = "all"
 ) -> Trace:
-    """Trace a text from pretokens to tokens and, with weights, to rows of `wte` and `wpe`.
+    """Trace a text from pretokens to tokens and, with weights, to rows of `wte` and `wpe` and to the next tokens.
 
-    Special tokens in `allowed_special` become their ids, others stay plain text.
+    Special tokens in `allowed_special` become their ids, others stay plain text. Weights without layers, and those of
+    `Checkpoint.remote`, give rows only.
 
     Raises:
-        TypeError: the text is no string.
+        TypeError: the text is not a string.
         ValueError: the text contains a lone surrogate, or a token that the weights have no row for.
-        CheckpointError: the weights are no GPT-2's.
+        CheckpointError: the weights have no sound `wte` and `wpe`.
 
     >>> trace = explain(Tokenizer(), "It's life")
     >>> [(pretoken.text, pretoken.branch) for pretoken in trace.pretokens]
@@ -128,28 +143,31 @@ def explain(
     >>> [(merge.token, merge.rank) for merge in trace.pretokens[2].merges]
     [('Ġl', 44), ('if', 105), ('ife', 645), ('Ġlife', 948)]
     """
-    reader = None if weights is None else RowReader(tokenizer, weights)
+    reader = None if weights is None else WeightsReader(tokenizer, weights)
     return trace_text(tokenizer, text, reader, allowed_special)
 
 
 def trace_text(
-    tokenizer: Tokenizer, text: str, reader: RowReader | None = None, allowed_special: Selection = "all"
+    tokenizer: Tokenizer, text: str, reader: WeightsReader | None = None, allowed_special: Selection = "all"
 ) -> Trace:
-    """As `explain`, with a reader of rows that was made before: it remembers the neighbours it found."""
+    """As `explain`, with a reader that was made before."""
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, not {type(text).__name__}")
+    vocabulary = tokenizer.vocabulary
     encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special)
-    special = special_tokens.choose(tokenizer.vocabulary.added_tokens, allowed_special, ()).found_in(text)
-    pretokens = tuple(_pretokens(text, special, _Recorder(tokenizer.vocabulary)))
-    tokens = tuple(_tokens(tokenizer.vocabulary, pretokens, encoding["offset_mapping"]))
-    rows = None if reader is None else reader.read([token.id for token in tokens])
-    return Trace(text, pretokens, tokens, rows)
+    special = special_tokens.choose(vocabulary.added_tokens, allowed_special, ()).found_in(text)
+    pretokens = tuple(_pretokens(text, special, _Recorder(vocabulary)))
+    tokens = tuple(_tokens(vocabulary, pretokens, encoding["offset_mapping"]))
+    ids = [token.id for token in tokens]
+    rows = None if reader is None else reader.rows.read(ids)
+    layers = None if reader is None else reader.layers.read(ids)
+    return Trace(text, pretokens, tokens, rows, layers)
 
 
 def replay(
     symbols: Sequence[_Symbol], merges: Iterable[Merge], product: Callable[[Merge], _Symbol]
 ) -> list[list[_Symbol]]:
-    """The symbols before the first merge, and after each: as ids, or as whatever stands for them.
+    """The symbols before the first merge, and after each: as ids, or as anything else that stands for them.
 
     >>> pretoken = explain(Tokenizer(), "life").pretokens[0]
     >>> replay(pretoken.characters, pretoken.merges, lambda merge: merge.token)

@@ -15,7 +15,7 @@ import pytest
 
 from minigpt2 import Checkpoint, Tokenizer
 from minigpt2.explain import Trace, explain
-from minigpt2.explain.page import payload
+from minigpt2.explain.payload import payload
 from minigpt2.explain.server import MOST_BYTES, ExplainServer
 from minigpt2.explain.trace import trace_text
 from tests.command import command, environment, one_line, run, write_small_gpt2

@@ -1,10 +1,9 @@
-// The byte alphabet as a chart of 16 × 16.
+// The byte alphabet as a chart of 16 × 16. Bytes of the text are lit, those of the selected token are framed.
 
-const bytes = { data: null, selected: 0x20 };
-const hex = (value) => value.toString(16).padStart(2, "0");
+const chart = { data: null, selected: 0x20 };
 
 function drawBytes(data) {
-  bytes.data = data;
+  chart.data = data;
   const table = byId("byte-chart");
   table.querySelector("thead")?.remove();
   table.querySelector("tbody")?.remove();
@@ -14,7 +13,7 @@ function drawBytes(data) {
     make("tr", {}, make("th", { scope: "row" }, `${line.toString(16)}_`), digits.map((digit) => byteCell(data, 16 * line + digit))),
   );
   table.append(make("thead", {}, make("tr", {}, make("td"), head)), make("tbody", {}, lines));
-  showByte(bytes.selected);
+  showByte(chart.selected);
 }
 
 function byteCell(data, byte) {
@@ -22,13 +21,13 @@ function byteCell(data, byte) {
   const classes = `${count ? "lit" : ""}${data.moved.includes(byte) ? " moved" : ""}`;
   return make("td", {}, make(
     "button",
-    { type: "button", class: classes, tabindex: byte === bytes.selected ? 0 : -1, "data-byte": byte, "aria-label": `byte ${hex(byte)}, ${data.alphabet[byte]}${count ? `, ${count} in this text` : ""}` },
+    { type: "button", class: classes, tabindex: byte === chart.selected ? 0 : -1, "data-byte": byte, "aria-label": `byte ${hex(byte)}, ${data.alphabet[byte]}${count ? `, ${count} in this text` : ""}` },
     data.alphabet[byte],
   ));
 }
 
 function showByte(byte) {
-  const { data } = bytes;
+  const { data } = chart;
   const character = data.alphabet[byte];
   const point = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   byId("byte-card").replaceChildren(
@@ -38,25 +37,31 @@ function showByte(byte) {
 }
 
 function whyWritten(data, byte, point) {
-  const place = data.moved.indexOf(byte);
-  if (place < 0) return "Latin-1 prints it, so it stands for itself.";
-  const which = `It is number ${place + 1} of the ${data.moved.length} bytes that do not print, so it is U+0100 + ${place} = U+${point}.`;
-  return byte === 0x20 ? `The space. ${which} Ġ is no kind of space: it stands exactly 0x100 above 0x20 because the 32 control bytes before the space have all moved too.` : which;
+  const index = data.moved.indexOf(byte);
+  if (index < 0) return "It prints as a character of its own in Latin-1, so it is written as that.";
+  const which = `It is number ${index + 1} of the ${data.moved.length} bytes without a printable character, so it is written U+0100 + ${index} = U+${point}.`;
+  return byte === 0x20 ? `This is the space. ${which} So Ġ is not a space; it is the character that stands for one in GPT-2’s files.` : which;
 }
 
 function listenToBytes() {
   const table = byId("byte-chart");
   const byteOf = (target) => target.closest("button")?.dataset.byte;
   table.addEventListener("pointerover", (event) => byteOf(event.target) && showByte(Number(byteOf(event.target))));
-  table.addEventListener("pointerleave", () => showByte(bytes.selected));
+  table.addEventListener("pointerleave", () => showByte(chart.selected));
   const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 16, ArrowUp: -16 };
   rove(
     table,
     "button",
-    (key, place) => (key in steps ? place + steps[key] : key === "Home" ? 0 : key === "End" ? 255 : null),
+    (key, index) => (key in steps ? index + steps[key] : key === "Home" ? 0 : key === "End" ? 255 : null),
     (element) => {
-      bytes.selected = Number(element.dataset.byte);
-      showByte(bytes.selected);
+      chart.selected = Number(element.dataset.byte);
+      showByte(chart.selected);
     },
   );
 }
+
+follow((data, index) => {
+  const own = index < data.ids.length ? bytesOf(tokenAt(data, index)) : [];
+  for (const cell of byId("byte-chart").querySelectorAll("button")) cell.classList.toggle("chosen", own.includes(Number(cell.dataset.byte)));
+  byId("token-bytes").replaceChildren(...(own.length ? [named(tokenAt(data, index)), ` is ${plural(own.length, "byte")}: `, make("code", {}, own.map(hex).join(" "))] : []));
+});

@@ -19,11 +19,15 @@ const draw = (tag, attributes = {}, ...children) =>
 
 const number = (value) => value.toLocaleString("en-US");
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
-const plain = (segments) => segments.map(([shown]) => shown).join("");
+const percent = (share) => (share > 0 && share < 0.0995 ? `${(100 * share).toFixed(1)}%` : `${Math.round(100 * share)}%`);
 
-// What stands for something that has no shape is marked as a sign.
+// Text in a form that can be seen: runs of [what is shown, whether it is a sign for something that has no shape].
+const plain = (segments) => segments.map(([shown]) => shown).join("");
 const shown = (segments) =>
   segments.map(([text, isSign]) => (isSign ? make("span", { class: "sign" }, text) : document.createTextNode(text)));
+
+// What must be said wherever numbers of the bundled model are shown.
+const labelOf = (data) => (data.rows?.label ? [make("p", { class: "warning" }, data.rows.label)] : []);
 
 // Of several elements one is in the tab order: the one that was last clicked or reached by the keys of `stepOf`.
 function rove(container, selector, stepOf, chosen) {
@@ -39,8 +43,8 @@ function rove(container, selector, stepOf, chosen) {
   });
   container.addEventListener("keydown", (event) => {
     const all = [...container.querySelectorAll(selector)];
-    const place = all.indexOf(document.activeElement);
-    const next = place < 0 ? null : stepOf(event.key, place, all.length);
+    const index = all.indexOf(document.activeElement);
+    const next = index < 0 ? null : stepOf(event.key, index, all.length);
     if (next === null || next === undefined) return;
     event.preventDefault();
     if (all[next]) focus(all[next]);

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from minigpt2 import Checkpoint, Tokenizer
+from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.explain.server import ExplainServer
 from tests.explain.browser.conftest import Open
+from tests.explain.browser.reading import MIXED, ids_on
 from tests.explain.browser.test_looks import serious
-from tests.explain.browser.test_page import MIXED, ids_on
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -62,6 +62,23 @@ def test_every_section_follows_the_text_as_it_is_typed(
         assert drawn(page) == expected, text
         assert ids_on(page) == tokenizer.encode(text)
         assert page.locator("#trouble").inner_text() == ""
+
+
+def test_the_text_goes_on_with_the_token_that_is_taken(
+    server: ExplainServer, visit: Open, tokenizer: Tokenizer, weights: Checkpoint
+) -> None:
+    page = visit(server.url, allowed=server.url)
+    text = "The meaning of life is"
+    for _ in range(3):
+        best = [i for i, _, _ in GPT2(weights).next_tokens(tokenizer.encode(text), 10)]
+        texts = [tokenizer.decode([i]) for i in best]
+        chosen = next(index for index, each in enumerate(texts) if each.isascii() and each.isprintable())
+        with page.expect_response("**/explain"):
+            page.locator("#next-tokens li").nth(chosen).get_by_role("button").click()
+        text += texts[chosen]
+        page.wait_for_function(f"() => byId('counts').innerText.startsWith('{len(text)} ')")
+        assert page.locator("#box").input_value() == text
+        assert ids_on(page) == tokenizer.encode(text)
 
 
 def test_an_error_in_drawing_does_not_pass_for_a_dead_server(server: ExplainServer, visit: Open) -> None:

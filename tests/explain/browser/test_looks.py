@@ -10,7 +10,7 @@ from minigpt2.explain import explain
 from minigpt2.explain.page import page as page_of
 from tests.command import ROOT
 from tests.explain.browser.conftest import Open
-from tests.explain.browser.test_page import MIXED, PROMPT
+from tests.explain.browser.reading import MIXED, PROMPT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -73,7 +73,7 @@ def test_it_prints_without_what_only_works_on_a_screen(show: Open, weights: Chec
     dark = page.evaluate(picture)
     page.emulate_media(media="print")
     page.wait_for_function(f"dark => {picture} !== dark", arg=dark)  # ink is for what is not zero
-    assert not page.locator(".controls").is_visible()
+    assert not page.locator("#player .controls").is_visible()
     assert not page.locator("nav").is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#token-list").is_visible()
