@@ -345,10 +345,11 @@ class GPT2:
         """The logits: each token's row of `lm_head` (in most models `wte` once more) times what came out of `ln_f`."""
         return product_with_rows(x, self.lm_head)
 
-    def token_losses(self, ids: ArrayLike) -> Array:
+    def token_losses(self, ids: ArrayLike, last: int | None = None) -> Array:
         """The loss of each token but the first, given those before it, in nats: ids (B, T) give the shape (B, T - 1).
 
-        Logits are made for some positions at a time, so this takes less memory than a call. Raises as a call does.
+        With `last`, only those of so many last tokens, (B, last). Logits are made for some positions at a time, so
+        this takes less memory than a call. Raises as a call does.
 
         >>> from minigpt2.weights.demonstration import demonstration_weights
         >>> GPT2(demonstration_weights()).token_losses([[464, 3616, 286, 1204, 318]]).shape
@@ -357,11 +358,12 @@ class GPT2:
         ids = batch_of_ids(ids, self.options.vocab_size)
         states = self(ids, output_hidden_states=True, logits_to_keep=1).hidden_states
         assert states is not None
-        x = states[-1][:, :-1].reshape(-1, self.options.n_embd)  # (B * (T - 1), E)
-        labels = ids[:, 1:].reshape(-1)
+        count = ids.shape[1] - 1 if last is None else last
+        x = states[-1][:, ids.shape[1] - 1 - count : -1].reshape(-1, self.options.n_embd)  # (B * count, E)
+        labels = ids[:, ids.shape[1] - count :].reshape(-1)
         some = [slice(start, start + QUERIES) for start in range(0, len(x), QUERIES)]
         losses = [token_losses(self.head(x[rows]), labels[rows]) for rows in some]
-        return np.concatenate([np.empty(0, np.float32), *losses]).reshape(len(ids), -1)
+        return np.concatenate([np.empty(0, np.float32), *losses]).reshape(len(ids), count)
 
     def _cache(self, cache: Cache | None, texts: int) -> Cache:
         """The cache that was given, if it fits, or else a new one."""

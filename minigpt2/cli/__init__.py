@@ -18,6 +18,8 @@ from minigpt2.cli import (
     encode,
     explain,
     extract,
+    generate,
+    loss,
     merge,
     nearest,
     params,
@@ -31,10 +33,11 @@ from minigpt2.cli import (
     train_bpe,
     vocab,
 )
+from minigpt2.cli import next as next_
 from minigpt2.cli.model_option import note_what_was_read
 
 COMMANDS: tuple[ModuleType, ...] = (tour, explain, serve, encode, decode, tokens, count, tokenize, merge, vocab)
-COMMANDS += (train_bpe, params, show, stats, embed, nearest, diff, extract, download)
+COMMANDS += (next_, generate, loss, train_bpe, params, show, stats, embed, nearest, diff, extract, download)
 
 # What the package raises for bad input, files and the hub. Anything else is a bug, and shows its traceback.
 _EXPECTED = (OSError, ValueError, LookupError, MemoryError, ImportError)

@@ -122,6 +122,11 @@ def open_or_bundled(
         return open_both(options)
 
 
+def fetch_all(_: "Tokenizer", weights: "Checkpoint") -> None:
+    """Bring all the parameters, for a command that computes with the whole model."""
+    weights.fetch(weights.parameter_names())
+
+
 def print_label(weights: "Checkpoint") -> None:
     """Print what must stand above every table of the bundled model's numbers; nothing for other weights."""
     from minigpt2.weights.bundled import LABEL, is_bundled

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.bars import bar
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.model_option import add_model, open_weights, print_label
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from minigpt2.weights.stats import TensorStats
 
 WIDTH = 50  # of the longest bar, in characters
-EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,17 +63,10 @@ def _histogram(stats: "TensorStats") -> list[str]:
         return ["no finite numbers"]
     begins = [f"{stats.least + index * step:.4g}" for index in range(len(counts))]
     rows = [
-        f"{begin:>11}  {count:>13,}  {_bar(count / most)}".rstrip() for begin, count in zip(begins, counts, strict=True)
+        f"{begin:>11}  {count:>13,}  {bar(count / most, WIDTH)}".rstrip()
+        for begin, count in zip(begins, counts, strict=True)
     ]
     return [f"{'from':>11}  {'count':>13}", *rows]
-
-
-def _bar(part: float) -> str:
-    """A bar of this part of `WIDTH`, to an eighth of a character if the output has such characters."""
-    if not streams.can_show(EIGHTHS):
-        return "#" * max(round(part * WIDTH), int(part > 0))
-    eighths = max(round(part * WIDTH * 8), int(part > 0))  # at least one eighth for what is not zero
-    return EIGHTHS[-1] * (eighths // 8) + EIGHTHS[eighths % 8].strip()
 
 
 def _as_json(name: str, stats: "TensorStats") -> dict[str, object]:

@@ -1,0 +1,119 @@
+"""Go on with a text: the prompt, and then the tokens that the model adds, as they come.
+
+The likeliest token comes next, or with --sample one drawn at random; --temperature, --top-k, --top-p and --seed imply
+--sample. The text ends with <|endoftext|>, with the token that completes a stop string, or after --max-new-tokens.
+Ctrl-C ends it earlier and keeps what came. Without TEXT the prompt is standard input; an empty one starts from
+<|endoftext|>.
+
+  minigpt2 generate "The meaning of life is"
+  minigpt2 generate "Once upon a time" --temperature 0.8 --top-k 40 --seed 1 --max-new-tokens 100
+"""
+
+import argparse
+import codecs
+import re
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from minigpt2.cli import streams
+from minigpt2.cli.model_option import add_model, fetch_all, open_or_bundled, print_label
+from minigpt2.cli.numbers import positive
+from minigpt2.cli.text import add_text, read_text, token_ids
+from minigpt2.cli.tokens import name
+
+if TYPE_CHECKING:
+    from minigpt2 import GPT2, Tokenizer
+
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add_text(parser)
+    parser.add_argument(
+        "--max-new-tokens", type=positive, default=40, metavar="N", help="at most so many (default: 40)"
+    )
+    parser.add_argument("--sample", action="store_true", help="draw each token by its probability")
+    parser.add_argument(
+        "--temperature", type=float, metavar="T", help="below 1 the likely ones more often (default: 1)"
+    )
+    parser.add_argument("--top-k", type=positive, metavar="K", help="draw from the K likeliest alone")
+    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that together have P")
+    parser.add_argument("--seed", type=int, metavar="N", help="the same number gives the same text")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end once this was added; repeatable"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object at the end")
+    add_model(parser, default=None)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the prompt and what the model adds to it."""
+    from minigpt2 import GPT2
+
+    text = read_text(options)
+    tokenizer, weights = open_or_bundled(options, fetch_all, labelled=not options.json)
+    prompt = token_ids(tokenizer, text, options)
+    if not prompt:
+        streams.note("the prompt is empty: starting from <|endoftext|>")
+    new = _new_tokens(GPT2(weights, tokenizer), prompt, options)
+    if options.json:
+        ids, interrupted = _collected(new, lambda _: None)
+        added = tokenizer.decode(ids)
+        streams.print_json({"model": options.model, "prompt": text, "text": added, "prompt_ids": prompt, "ids": ids})
+    else:
+        print_label(weights)
+        _show(text)
+        _, interrupted = _collected(new, _shower(tokenizer))
+        print()
+    if interrupted:
+        streams.flush()
+        raise KeyboardInterrupt  # what came is printed: now the exit code
+
+
+def _new_tokens(model: "GPT2", prompt: list[int], options: argparse.Namespace) -> Iterator[int]:
+    """The ids of the new tokens as they come, without the one that ends the text."""
+    sampling = {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
+    stream = model.stream(
+        prompt,
+        max_new_tokens=options.max_new_tokens,
+        do_sample=options.sample or bool(sampling),
+        stop_strings=options.stop,
+        **sampling,
+    )
+    with warnings.catch_warnings(action="always"):
+        warnings.showwarning = lambda message, *_, **__: streams.note(str(message))  # no position is left
+        yield from (token_id for token_id in stream if token_id not in model.options.eos_token_ids)
+
+
+def _collected(new: Iterator[int], show: Callable[[int], None]) -> tuple[list[int], bool]:
+    """All new ids, each shown when it came, and whether Ctrl-C ended them; the speed is noted on a terminal."""
+    ids: list[int] = []
+    interrupted, start = False, time.perf_counter()
+    try:
+        for token_id in new:
+            ids.append(token_id)
+            show(token_id)
+    except KeyboardInterrupt:
+        interrupted = True
+    if sys.stderr is not None and sys.stderr.isatty():
+        seconds = time.perf_counter() - start
+        print(file=sys.stderr)
+        streams.note(f"{len(ids)} tokens in {seconds:.1f} s, {len(ids) / seconds:.1f} tokens a second")
+    return ids, interrupted
+
+
+def _shower(tokenizer: "Tokenizer") -> Callable[[int], None]:
+    """Shows the text of ids, one after the other: a character as soon as all its bytes came."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return lambda token_id: _show(decoder.decode(name(tokenizer, token_id)[1]))
+
+
+def _show(text: str) -> None:
+    """Print text at once, exactly; on a terminal nothing in it moves the cursor but the end of a line."""
+    if sys.stdout.isatty():
+        text = re.sub(r"[^\n\t]+", lambda line: streams.escaped(line[0]), text)
+    print(text, end="", flush=True)
