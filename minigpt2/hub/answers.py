@@ -123,18 +123,19 @@ def within(seconds: float, call: Callable[[], _Result]) -> _Result:
 @contextmanager
 def translated_errors(model: str, filename: str, revision: str, cache: Path) -> Iterator[None]:
     """Turn every error of huggingface_hub and its session into a `HubError` that says what to do."""
-    from huggingface_hub.errors import RemoteEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
         with _quiet():
             yield
     except HubError:
         raise
-    except RemoteEntryNotFoundError as error:
-        refusal = MissingFileError(missing(model, filename, revision))
-        refusal.commit = error.response.headers.get("X-Repo-Commit", "")
-        raise refusal from error
     except Exception as error:  # OSError, the HTTP client's own, RuntimeError (Xet), ValueError (names)
+        response = getattr(error, "response", None)  # none if it is the cache that lacks the file
+        if isinstance(error, EntryNotFoundError) and response is not None:
+            refusal = MissingFileError(missing(model, filename, revision))
+            refusal.commit = response.headers.get("X-Repo-Commit", "")
+            raise refusal from error
         reason = _reason(error, model, cache)
         raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
 
@@ -176,7 +177,7 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
     for kind, explanation in explanations.items():
         if isinstance(error, kind):
             return explanation
-    if isinstance(error, errors.HfHubHTTPError):
+    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return f"{hub} answered {error.response.status_code}; {advice(error.response.status_code)}"
     if isinstance(error, OSError) and error.errno:
         return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from minigpt2 import hub as minigpt2_hub
 from minigpt2.hub import answers as hub_answers
 from minigpt2.hub import cache as hub_cache
-from tests.hub_server import Fault, Hub
+from tests.hub_server import BEFORE_2, Fault, Hub
 
 ROOT = Path(__file__).parents[2]
 CONFIG = b'{"model_type": "gpt2", "n_embd": 8}\n'
@@ -90,6 +91,11 @@ def client(hub: Hub, tmp_path: Path) -> Client:
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder; a link as the file it leads to."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def finished(folder: Path) -> list[str]:
+    """Every file below a folder, without the unfinished ones that huggingface_hub kept before 2.0, to resume later."""
+    return [name for name in files(folder) if not (BEFORE_2 and name.endswith(".incomplete"))]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -222,6 +228,7 @@ def test_gpt2_is_found_under_the_short_name_and_the_long_one(hub: Hub, client: C
 
 
 def test_transformers_and_this_package_find_each_others_downloads(hub: Hub, client: Client, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="it may need another huggingface_hub", exc_type=ImportError)
     from transformers import GPT2Config, GPT2LMHeadModel
 
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=9, n_positions=4)).save_pretrained(tmp_path)
@@ -258,7 +265,7 @@ def test_a_missing_file_is_told_apart_and_remembered(hub: Hub, client: Client) -
 
 
 def test_what_huggingface_hub_knows_to_be_missing_is_not_asked_for(hub: Hub, client: Client) -> None:
-    assert client.judge("owner/tiny", "model.safetensors.index.json")["error"] == "RemoteEntryNotFoundError"
+    assert client.judge("owner/tiny", "model.safetensors.index.json")["error"].endswith("EntryNotFoundError")
     hub.requests.clear()
     assert refusal(client.fetch("owner/tiny", "model.safetensors.index.json"), "MissingFileError")
     assert hub.requests == []
@@ -277,7 +284,7 @@ def test_an_unknown_model_and_an_unknown_revision_say_so(hub: Hub, client: Clien
         (401, "HF_TOKEN"),
         (403, "HF_TOKEN"),
         (404, "HF_ENDPOINT"),
-        (429, "wait"),
+        pytest.param(429, "wait", marks=pytest.mark.skipif(BEFORE_2, reason="huggingface_hub itself asks again")),
         (500, "later"),
         (503, "later"),
         (Fault.GATED, "HF_TOKEN"),
@@ -333,7 +340,7 @@ def test_local_files_only_asks_nobody(hub: Hub, client: Client) -> None:
         ("model.safetensors", Fault.CORRUPT, "damaged"),
         ("config.json", Fault.TRUNCATE, "size"),
         ("model.safetensors", Fault.TRUNCATE, "size"),
-        ("config.json", Fault.DROP, "peer closed"),
+        ("config.json", Fault.DROP, "peer closed|IncompleteRead"),
         ("model.safetensors", Fault.STALL, "timed out"),
     ],
 )
@@ -341,8 +348,8 @@ def test_content_that_does_not_arrive_as_it_was_leaves_nothing(
     hub: Hub, client: Client, filename: str, fault: Fault, words: str
 ) -> None:
     hub.faults[filename] = fault
-    assert words in refusal(client.fetch("owner/tiny", filename))
-    assert not any(filename in name or "blobs" in name or "refs" in name for name in files(client.cache))
+    assert re.search(words, refusal(client.fetch("owner/tiny", filename)))
+    assert not any(filename in name or "blobs" in name or "refs" in name for name in finished(client.cache))
     assert "error" in client.judge("owner/tiny", filename, local_files_only=True)
     del hub.faults[filename]
     assert "path" in client.fetch("owner/tiny", filename)
@@ -358,6 +365,7 @@ def test_a_damaged_renewal_leaves_the_older_snapshot_in_use(hub: Hub, client: Cl
     assert Path(before).read_bytes() == WEIGHTS
 
 
+@pytest.mark.skipif(BEFORE_2, reason="huggingface_hub resumes a dropped connection in 2.x")
 def test_a_dropped_connection_is_resumed(hub: Hub, client: Client) -> None:
     weights = WEIGHTS * 280  # 21 MB: huggingface_hub keeps what it has by 10 MiB
     hub.publish("owner/tiny", {"model.safetensors": weights})
@@ -373,7 +381,7 @@ def test_an_interrupted_download_leaves_nothing_half_written(hub: Hub, client: C
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=60)
     assert complaints.rstrip().endswith("KeyboardInterrupt")
-    assert not any("blobs" in name or "snapshots" in name or "refs" in name for name in files(client.cache))
+    assert not any("blobs" in name or "snapshots" in name or "refs" in name for name in finished(client.cache))
 
 
 def test_an_interrupted_check_leaves_nothing_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,7 +416,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(client: Client) -> None
     command = [sys.executable, "-c", limit + CLIENT, call]
     answer = subprocess.check_output(command, env=client.environment, cwd=ROOT, text=True, timeout=60)
     assert "HF_HOME" in refusal(json.loads(answer))
-    assert not any("blobs" in name or "snapshots" in name for name in files(client.cache))
+    assert not any("blobs" in name or "snapshots" in name for name in finished(client.cache))
 
 
 # --- whom the hub's client tells what
@@ -457,6 +465,7 @@ def test_xet_is_switched_off_where_the_user_has_not_decided(
 # --- names
 
 
+@pytest.mark.skipif(BEFORE_2, reason="huggingface_hub took letters beyond ASCII before 2.0")
 @given(
     st.one_of(st.text("aZ0_-./é", max_size=8), st.from_regex(r"\A[a-z0-9._/-]{0,12}(\.git)?\Z"), st.text(max_size=100))
 )

@@ -18,8 +18,10 @@ from safetensors.numpy import save_file
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, HubError
 from minigpt2.weights.remote import sparse_file, tensors
 from minigpt2.weights.remote.byte_ranges import MOST_REQUESTS, ByteRanges, of_rows, together
-from tests.hub_server import Fault, Hub
+from tests.hub_server import BEFORE_1, Fault, Hub
 from tests.weights.test_checkpoint import gpt2_tensors, save, save_sharded
+
+pytestmark = pytest.mark.skipif(BEFORE_1, reason="reading by byte ranges needs huggingface_hub 1.0")
 
 MODEL = "owner/tiny"
 WEIGHTS = "model.safetensors"
@@ -294,7 +296,16 @@ def test_a_name_that_leaves_the_cache_is_refused(remote: Open, options: Any, err
         remote(**options)
 
 
-# --- what is no GPT-2, or no safetensors
+@pytest.mark.parametrize("version", ["0.34.0", "0.36.2"])
+def test_reading_by_ranges_says_which_huggingface_hub_it_needs(
+    version: str, remote: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.__version__", version)
+    with pytest.raises(HubError, match=rf"needs huggingface_hub 1\.0 or newer, not {version}.*minigpt2 download"):
+        remote()
+
+
+# --- what is not a GPT-2, or not safetensors
 
 
 def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(hub: Hub, remote: Open) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     LONGEST_WAIT,
+    HubError,
     Published,
     RefusedError,
     advice,
@@ -43,6 +44,7 @@ class HubFile:
     def __init__(
         self, model: str, filename: str, file: Published, cache_dir: str | os.PathLike[str] | None = None
     ) -> None:
+        _refuse_an_old_huggingface_hub(model)
         self.model, self.filename, self.file = model, filename, file
         self.fetched_bytes = 0
         self._cache_dir = cache_dir
@@ -172,6 +174,16 @@ class HubFile:
     def _refusal(self, response: Any, what: str) -> RefusedError:
         way_out = f"`minigpt2 download {self.model}` gets the whole file and checks its hash"
         return RefusedError(f"{_server(str(response.url))} {what}; {way_out}")
+
+
+def _refuse_an_old_huggingface_hub(model: str) -> None:
+    from huggingface_hub import __version__
+
+    if int(__version__.partition(".")[0]) < 1:  # its session is another library's, with another interface
+        raise HubError(
+            f"reading {model} by byte ranges needs huggingface_hub 1.0 or newer, not {__version__}: "
+            f"upgrade it, or download the whole model with `minigpt2 download {model}`"
+        )
 
 
 def _send(url: str, headers: dict[str, str]) -> Any:
