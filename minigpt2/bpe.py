@@ -1,9 +1,9 @@
 """Byte pair encoding: a pretoken's symbols, merged pair by pair until no pair is in the list of merges.
 
-The list of merges is in order of importance: a merge's place in it is its *rank*. The algorithm is one sentence:
+The most important merge comes first in the list: a merge's index in it is its *rank*. The algorithm is one sentence:
 merge the pair of neighbours with the lowest rank, the leftmost of equals, and start over. `merge` is that sentence,
-`merge_steps` the same keeping its trace, and `merge_long` the same again for pretokens so long that starting over
-would be quadratic. `train` shows where the list comes from.
+`merge_steps` does the same and keeps a trace, and `merge_long` is for pretokens so long that starting over would be
+quadratic. `train` shows where the list comes from.
 
 Source: Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units" (2016), over bytes
 as in Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 2.2.
@@ -15,10 +15,10 @@ from heapq import heapify, heappop, heappush
 from itertools import count, pairwise
 from typing import NamedTuple
 
-#: From here on a pretoken goes through `merge_long`: where the two take equally long on random letters.
+#: Pretokens of this many bytes or more go through `merge_long`: on random letters, `merge` is slower from here on.
 LONG = 16
 
-#: Stands for the rank of a pair that is no merge: higher than any.
+#: The rank of a pair that is not a merge: above every rank.
 NO_MERGE = 1 << 31
 
 
@@ -84,11 +84,11 @@ def merge_steps(symbols: Sequence[int], merges: Merges) -> Iterator[MergeStep]:
 
 
 def merge_long(symbols: Sequence[int], merges: Merges) -> list[int]:
-    """Merge as `merge` does in O(n log n): candidates wait in a heap instead of being looked for again.
+    """Merge as `merge` does, in O(n log n): candidates wait in a heap instead of being searched for again.
 
-    A symbol that was merged into its left neighbour leaves a hole (-1); neighbours are found across holes through
-    two arrays of links. A candidate that the heap still holds after one of its symbols changed is recognised by
-    its rank, which is no longer that of the pair at its position.
+    A symbol merged into its left neighbour leaves a hole (-1). Two lists of links lead to neighbours across holes. The
+    heap may still hold a candidate after one of its symbols changed: its rank is then not that of the pair at its
+    position, and it is skipped.
 
     >>> merges = Merges({(0, 1): 0, (2, 0): 1}, products=[2, 3])
     >>> merge_long([0, 1, 0, 1, 0, 0, 1], merges)

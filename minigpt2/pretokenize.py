@@ -1,10 +1,10 @@
-"""Text to pretokens: the split that happens before any merge, because no merge may cross it.
+"""Text to pretokens: the split before any merge. No merge crosses it.
 
-GPT-2 splits with one regular expression. What it calls a letter or a number is decided by the Unicode version that
-the reference tokenizers were built with, which is 16.0 (transformers 5.23, tokenizers 0.23.3, tiktoken 0.14), not by
-the Python or the regular expression library at hand. So the package carries those classes, and the pattern never
-sees a character beyond ASCII: it runs over *stand-ins*, one ASCII character of the same class for each, and the
-pretokens are cut from the text itself at the places found.
+GPT-2 splits with one regular expression. Which characters are letters or numbers depends on the Unicode version of the
+reference tokenizers, 16.0 (transformers 5.23, tokenizers 0.23.3, tiktoken 0.14), and not on the installed Python or
+regular expression library. So the package carries the classes itself, and the pattern runs over *stand-ins*: each
+character beyond ASCII is replaced by an ASCII character of its class, and the pretokens are cut from the original text
+at the spans found.
 
 Source of the pattern: OpenAI's GPT-2 release (https://github.com/openai/gpt-2, src/encoder.py).
 """
@@ -27,18 +27,18 @@ BRANCHES = {
     "single_whitespace": r"\s+",
 }
 
-#: OpenAI's split pattern as published; `\p{L}` and `\p{N}` mean Unicode 16.0's letters and numbers.
+#: OpenAI's split pattern as published; `\p{L}` and `\p{N}` are the letters and numbers of Unicode 16.0.
 SPLIT_PATTERN = "|".join(BRANCHES.values())
 
 #: The four classes of characters that the pattern tells apart.
 OTHER, LETTER, NUMBER, SPACE = range(4)
 
-# A stand-in must not look like an apostrophe, a space or a contraction's suffix, which the pattern names.
+# A stand-in must not be a character that the pattern names: an apostrophe, a space, a letter of a contraction.
 _STAND_IN_OF_CLASS = np.frombuffer(b"!A0\t", np.uint8)  # other, letter, number, space
 
 
 def _over_stand_ins(pattern: str) -> str:
-    """The pattern as it reads where every character is ASCII: 52 letters, 10 numbers."""
+    """The pattern for text that is all ASCII: 52 letters, 10 numbers."""
     pattern = pattern.replace(r"[^\s\p{L}\p{N}]", r"[^\sA-Za-z0-9]")
     return pattern.replace(r"\p{L}", "[A-Za-z]").replace(r"\p{N}", "[0-9]")
 
@@ -76,7 +76,7 @@ def _stand_ins() -> str:
 
 
 def pretokenize(text: str) -> list[str]:
-    """Split text into GPT-2's pretokens, which joined are the text again.
+    """Split text into GPT-2's pretokens; joined, they are the text again.
 
     >>> pretokenize("I'm 36  years old!")
     ['I', "'m", ' 36', ' ', ' years', ' old', '!']
@@ -87,7 +87,7 @@ def pretokenize(text: str) -> list[str]:
 
 
 def pretokenize_by_branch(text: str) -> list[tuple[str, str]]:
-    """Split as `pretokenize` does, and tell for each pretoken which of `BRANCHES` matched it.
+    """Split as `pretokenize` does, and name for each pretoken the one of `BRANCHES` that matched it.
 
     >>> pretokenize_by_branch("It's 4")
     [('It', 'letters'), ("'s", 'contraction'), (' 4', 'numbers')]

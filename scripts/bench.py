@@ -32,6 +32,7 @@ def sections(files: Sequence[Path]) -> dict[str, Callable[[], None]]:
         "batch": encoding.bench_batch,
         "crossover": encoding.bench_crossover,
         "start": processes.bench_start,
+        "malloc": processes.bench_malloc,
         "corpus": corpus.bench_corpus,
         "weights": processes.bench_weights,
     }

@@ -1,6 +1,6 @@
 """Compare the numpy engine with the readable one, with tiktoken and with transformers on random text, for a while.
 
-Usage: python scripts/fuzz.py [--seconds 60] [--seed N]. Prints the seed, so that a failure can be had again.
+Usage: python scripts/fuzz.py [--seconds 60] [--seed N]. It prints the seed, so that a failure can be reproduced.
 """
 
 import argparse
@@ -40,7 +40,7 @@ ODDITIES = [
 ]
 
 
-def pieces(source: random.Random) -> Iterator[str]:
+def fragments(source: random.Random) -> Iterator[str]:
     """Letters of one script or several, tokens, oddities, and runs of any of these."""
     tokens = list(gpt2().token_bytes.values())
     while True:
@@ -63,9 +63,9 @@ def check(name: str, text: str, ids: list[int], expected: Callable[[str], list[i
 
 
 def fuzz(seconds: float, seed: int) -> int:
-    """Compare for so many seconds, and give the number of characters compared."""
+    """Compare for some seconds, and return how many characters were compared."""
     source = random.Random(seed)
-    stream = pieces(source)
+    stream = fragments(source)
     compared, end = 0, time.monotonic() + seconds
     engine = Engine(gpt2())
     while time.monotonic() < end:

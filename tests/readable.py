@@ -1,4 +1,4 @@
-"""The algorithm as one would teach it, for the numpy engine to be held to; and vocabularies that are not GPT-2's."""
+"""The algorithm as one would teach it, to compare the numpy engine with; and vocabularies other than GPT-2's."""
 
 import numpy as np
 
@@ -20,18 +20,19 @@ def readable_ids(vocabulary: Vocabulary, text: str) -> list[int]:
 
 def small_vocabulary(words: str, step: int = 1, first: int = 0, out_of_order: bool = False) -> Vocabulary:
     """A vocabulary that merges its way to some words, its ids `first`, `first + step`, and so on."""
-    tokens = [bytes([byte]) for byte in ALPHABET_ORDER]
+    index_of = {bytes([byte]): index for index, byte in enumerate(ALPHABET_ORDER)}
     pairs = []
     for word in words.encode().split(b"|"):
         for end in range(2, len(word) + 1):
-            if word[:end] not in tokens:
-                pairs.append((tokens.index(word[: end - 1]), tokens.index(word[end - 1 : end])))
-                tokens.append(word[:end])
+            if word[:end] not in index_of:
+                pairs.append((index_of[word[: end - 1]], index_of[word[end - 1 : end]]))
+                index_of[word[:end]] = len(index_of)
+    tokens = list(index_of)
     products = np.arange(256, len(tokens))
     order = np.arange(len(pairs))[:: -1 if out_of_order else 1]
     tokens.append(END_OF_TEXT.encode())
     return Vocabulary(
-        token_bytes={first + step * place: data for place, data in enumerate(tokens)},
+        token_bytes={first + step * index: data for index, data in enumerate(tokens)},
         byte_ids=[first + step * ALPHABET_ORDER.index(byte) for byte in range(256)],
         pairs=first + step * np.array(pairs)[order],
         products=first + step * products[order],

@@ -15,7 +15,7 @@ def test_every_byte_has_a_character_of_its_own() -> None:
     assert len(set(to_characters(EVERY_BYTE))) == 256
 
 
-def test_no_character_of_the_alphabet_is_invisible() -> None:
+def test_every_character_of_the_alphabet_is_visible() -> None:
     categories = {unicodedata.category(character)[0] for character in to_characters(EVERY_BYTE)}
     assert not categories & {"Z", "C"}
 

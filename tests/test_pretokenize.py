@@ -1,4 +1,4 @@
-"""The split, held to OpenAI's pattern and to Unicode 16.0."""
+"""The split against OpenAI's pattern and Unicode 16.0."""
 
 import numpy as np
 import pytest
@@ -72,5 +72,5 @@ def test_the_last_of_several_whitespace_characters_stands_apart() -> None:
     assert pretokenize_by_branch("  \nx") == [("  ", "whitespace_run"), ("\n", "single_whitespace"), ("x", "letters")]
 
 
-def test_a_letter_newer_than_unicode_16_is_no_letter() -> None:
+def test_a_letter_newer_than_unicode_16_is_not_a_letter() -> None:
     assert pretokenize("a\u0558's") == ["a", "\u0558'", "s"]

@@ -24,7 +24,7 @@ def sha256(path: Path) -> str:
 def small_vocabulary() -> tuple[dict[str, int], list[str]]:
     """A vocabulary with three merges and one token that none reaches, ids starting at 7."""
     tokens = [*to_characters(ALPHABET_ORDER), "th", "the", "Ġthe", "unreached"]
-    return {token: 7 + place for place, token in enumerate(tokens)}, ["t h", "th e", "Ġ the"]
+    return {token: 7 + index for index, token in enumerate(tokens)}, ["t h", "th e", "Ġ the"]
 
 
 def write_vocabulary(directory: Path, vocab: Any, merges: list[str]) -> tuple[Path, Path]:

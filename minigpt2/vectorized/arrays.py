@@ -3,6 +3,8 @@
 Every array has one dimension, unless its line says otherwise.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,15 +44,36 @@ def as_words(indices: Indices) -> Words:  # (n,) -> (n,)
     return indices.astype(np.int64, copy=False).view(np.uint64)
 
 
+def indices_where(values: NDArray[Any]) -> Indices:  # (n,) -> (found,)
+    """The indices at which a mask is true, or a number other than 0: `np.flatnonzero` without its fixed price of 1 µs.
+
+    >>> indices_where(np.array([True, False, True])).tolist()
+    [0, 2]
+    """
+    return values.nonzero()[0]
+
+
 def starts_of(lengths: Indices) -> Indices:  # (runs,) -> (runs,)
     """Where each of some runs starts, when they lie one after the other.
 
     >>> starts_of(np.array([2, 3, 1])).tolist()
     [0, 2, 5]
     """
-    starts: Indices = np.cumsum(lengths, dtype=np.intp)
+    starts: Indices = lengths.cumsum(dtype=np.intp)
     starts -= lengths
     return starts
+
+
+def lengths_between(starts: Indices, end: int) -> Indices:  # (runs,) -> (runs,)
+    """The length of each of some runs that lie one after the other: from each start to the next, the last to the end.
+
+    >>> lengths_between(np.array([0, 2, 5]), 6).tolist()
+    [2, 3, 1]
+    """
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1:] = end - starts[-1:]
+    return lengths
 
 
 def ragged_ranges(starts: Indices, lengths: Indices) -> Indices:  # (runs,), (runs,) -> (lengths.sum(),)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.pretokenize import SPACE, character_classes
-from minigpt2.vectorized.arrays import Bytes, Indices, Mask, ragged_ranges
+from minigpt2.vectorized.arrays import Bytes, Indices, Mask, indices_where, lengths_between, ragged_ranges
 from minigpt2.vectorized.keys import LONGEST
 
 #: UTF-8 or code points.
@@ -42,11 +42,11 @@ def split_into_pieces(text: str, data: bytes, joinable: Mask) -> tuple[Indices, 
     utf8 = np.frombuffer(data, np.uint8)
     beyond_ascii = len(data) - len(text)
     if not beyond_ascii:  # pretokens stay whole: in ASCII, few are long enough to cut
-        starts = np.flatnonzero(_pretoken_starts(utf8, _ascii_classes(data)))
-        return starts, _lengths(starts, len(data))
+        starts = indices_where(_pretoken_starts(utf8, _ascii_classes(data)))
+        return starts, lengths_between(starts, len(data))
     if beyond_ascii * 8 < len(text):
         return _cut_long(_starts_by_byte(data), None, utf8, joinable)
-    return _cut_long(_starts_by_character(text), np.flatnonzero(_is_first_byte(utf8)), utf8, joinable)
+    return _cut_long(_starts_by_character(text), indices_where(_is_first_byte(utf8)), utf8, joinable)
 
 
 def part_starts(utf8: Bytes, starts: Indices, joinable: Mask) -> Indices:  # (bytes,), (pieces,), (65536,) -> (parts,)
@@ -59,10 +59,10 @@ def part_starts(utf8: Bytes, starts: Indices, joinable: Mask) -> Indices:  # (by
     """
     is_start = np.ones(len(utf8), np.bool_)
     is_start[starts] = False
-    within = np.flatnonzero(is_start)
+    within = indices_where(is_start)
     is_start[within] = _may_be_cut(utf8, within, joinable)
     is_start[starts] = True
-    return np.flatnonzero(is_start)
+    return indices_where(is_start)
 
 
 def _is_first_byte(utf8: Bytes) -> Mask:  # (bytes,) -> (bytes,)
@@ -84,18 +84,18 @@ def _ascii_classes(data: bytes) -> Bytes:  # -> (bytes,)
 def _starts_by_byte(data: bytes) -> Mask:  # -> (bytes,)
     """Which bytes start a pretoken, in a text that is almost all ASCII: each byte has the class of its character."""
     utf8, classes = np.frombuffer(data, np.uint8), _ascii_classes(data)
-    first_bytes = np.flatnonzero(utf8 >= 0xC0)  # of the characters beyond ASCII, as are the next three arrays
+    first_bytes = indices_where(utf8 >= 0xC0)  # of the characters beyond ASCII, as are the next three arrays
     characters = np.frombuffer(data.translate(None, _ASCII).decode("utf-8").encode("utf-32-le"), "<u4")
     class_of = character_classes().take(characters)
     widths = 2 + (characters >= 0x800).astype(np.intp) + (characters >= 0x10000)
     for offset in range(4):
-        wide = np.flatnonzero(widths > offset)
+        wide = indices_where(widths > offset)
         classes[first_bytes.take(wide) + offset] = class_of.take(wide)
     starts = _pretoken_starts(utf8, classes)
     # Rule 3 marked the last byte of a whitespace character; its pretoken starts with the first.
-    spaces = np.flatnonzero(class_of == SPACE)
+    spaces = indices_where(class_of == SPACE)
     last_bytes = first_bytes.take(spaces) + widths.take(spaces) - 1
-    apart = np.flatnonzero(starts.take(last_bytes))
+    apart = indices_where(starts.take(last_bytes))
     starts[last_bytes.take(apart)] = False
     starts[first_bytes.take(spaces.take(apart))] = True
     return starts
@@ -109,27 +109,19 @@ def _cut_long(
     `is_start` is over bytes, or over characters, whose first bytes are then at the offsets `first_bytes`.
     """
     starts, offsets, lengths = _offsets(is_start, first_bytes, len(utf8))
-    long = np.flatnonzero(lengths > LONGEST)
+    long = indices_where(lengths > LONGEST)
     if not len(long):
         return offsets, lengths
-    within = ragged_ranges(starts.take(long) + 1, _lengths(starts, len(is_start)).take(long) - 1)
+    within = ragged_ranges(starts.take(long) + 1, lengths_between(starts, len(is_start)).take(long) - 1)
     is_start[within] = _may_be_cut(utf8, within if first_bytes is None else first_bytes.take(within), joinable)
     return _offsets(is_start, first_bytes, len(utf8))[1:]
 
 
 def _offsets(is_start: Mask, first_bytes: Indices | None, end: int) -> tuple[Indices, Indices, Indices]:
     """The indices, byte offsets and byte lengths of what starts where a mask says so, each (starts,)."""
-    starts = np.flatnonzero(is_start)
+    starts = indices_where(is_start)
     offsets = starts if first_bytes is None else first_bytes.take(starts)
-    return starts, offsets, _lengths(offsets, end)
-
-
-def _lengths(starts: Indices, end: int) -> Indices:  # (pieces,) -> (pieces,)
-    """The distance from each start to the next, and from the last to the end."""
-    lengths = np.empty_like(starts)
-    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
-    lengths[-1:] = end - starts[-1:]
-    return lengths
+    return starts, offsets, lengths_between(offsets, end)
 
 
 def _may_be_cut(utf8: Bytes, offsets: Indices, joinable: Mask) -> Mask:  # (bytes,), (n,), (65536,) -> (n,)
@@ -161,7 +153,7 @@ def _pretoken_starts(characters: Characters, classes: Bytes) -> Mask:  # (n,), (
 
 def _end_contractions(starts: Mask, characters: Characters) -> None:  # (n,), (n,)
     """Apply the fourth rule in place. The starts it adds are not at apostrophes, so contractions are independent."""
-    marks = np.flatnonzero(characters[:-1] == _APOSTROPHE)
+    marks = indices_where(characters[:-1] == _APOSTROPHE)
     marks = marks[starts.take(marks)]
     if not len(marks):
         return

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2.vectorized.arrays import Indices, Symbols, starts_of
+from minigpt2.vectorized.arrays import Indices, Symbols, indices_where, lengths_between, starts_of
 from minigpt2.vectorized.boundaries import split_into_pieces
 from minigpt2.vectorized.growing import GrowingIds
 from minigpt2.vectorized.memory import Found, Memory
@@ -141,9 +141,9 @@ class Engine:
         is_start = np.zeros(len(data), np.bool_)
         for offsets in (split_into_pieces(text, data, self._tables.joinable)[0], ends - sizes, ends - 1):
             is_start[offsets] = True
-        starts = np.flatnonzero(is_start)
+        starts = indices_where(is_start)
         memory = self._current_memory()
-        ((symbols, first),) = memory.symbols_of([memory.find(data, starts, np.diff(starts, append=len(data)))])
+        ((symbols, first),) = memory.symbols_of([memory.find(data, starts, lengths_between(starts, len(data)))])
         newlines = first.take(np.searchsorted(starts, ends - 1))
         kept = np.ones(len(symbols), np.bool_)
         kept[newlines] = False
@@ -221,7 +221,7 @@ def _sewn(left: _Row, right: _Row) -> _Row:
     """
     nearest = np.minimum(np.searchsorted(right.starts, left.starts), len(right.starts) - 1)  # in right, (left,)
     same = (right.starts.take(nearest) == left.starts) & (right.symbols.take(nearest) == left.symbols)
-    seams = np.flatnonzero(same)
+    seams = indices_where(same)
     if not len(seams):
         raise _TornError
     end, begin = seams[0], nearest[seams[0]]
@@ -235,12 +235,12 @@ def _settled(row: _Row, data: bytes) -> tuple[_Row, int, _Row]:
     A window starts with the first byte of a character, and not with what would be a contraction at a pretoken's start.
     """
     utf8 = np.frombuffer(data + b" ", np.uint8)
-    characters = np.flatnonzero(utf8 & 0xC0 != 0x80)  # the first bytes of all characters
+    characters = indices_where(utf8 & 0xC0 != 0x80)  # the first bytes of all characters
     begins = characters.take(np.searchsorted(characters, row.starts, side="right") - 1)  # of each token's, (tokens,)
     first, second = utf8.take(begins), utf8.take(begins + 1)
     fits = (begins > 0) & (row.starts <= len(data) - min(_UNSETTLED, len(data) // 2))
     fits &= ~((first == _APOSTROPHE) & np.isin(second, _SUFFIX_STARTS))
-    candidates = np.flatnonzero(fits)
+    candidates = indices_where(fits)
     if not len(candidates):
         raise _TornError
     last = candidates[-1]

@@ -9,7 +9,7 @@ that finds them all taken is not stored.
 
 import numpy as np
 
-from minigpt2.vectorized.arrays import Indices, as_indices
+from minigpt2.vectorized.arrays import Indices, as_indices, indices_where
 from minigpt2.vectorized.keys import Keys, hashes_of
 
 PROBES = 16
@@ -35,7 +35,7 @@ class HashTable:
     def grown(self, bits: int) -> "HashTable":
         """A larger table with the same content; a key that finds no slot is left out."""
         larger = HashTable(bits)
-        keys = self._rows.take(np.flatnonzero(self._rows[:, 2]), axis=0)
+        keys = self._rows.take(indices_where(self._rows[:, 2]), axis=0)
         values = keys[:, 3].astype(np.intp)
         keys[:, 3] = hashes_of(keys)
         larger.add(keys, values)
@@ -61,25 +61,25 @@ class HashTable:
         rows = self._rows.take(slots, axis=0)
         values: Indices = rows[:, 3].astype(np.intp)
         rows ^= keys
-        missed = np.flatnonzero(rows[:, 0] | rows[:, 1] | rows[:, 2])
+        missed = indices_where(rows[:, 0] | rows[:, 1] | rows[:, 2])
         values[missed] = ABSENT
         is_taken = rows[:, 2].take(missed) != keys[:, 2].take(missed)  # an empty slot, 0, leaves the key's own word
-        return values, missed.take(np.flatnonzero(is_taken))
+        return values, missed.take(indices_where(is_taken))
 
     def add(self, keys: Keys, values: Indices) -> None:  # (n, 4), (n,)
         """Store distinct absent keys with distinct values, except those that find `PROBES` slots taken."""
         slots = _first_slots(keys, self.bits)
         *columns, of_values = self._rows.T
         for _ in range(PROBES):
-            free = np.flatnonzero(columns[-1][slots] == 0)
+            free = indices_where(columns[-1][slots] == 0)
             of_values[slots.take(free)] = values.take(free)  # of several keys for one slot, one keeps its value there
-            won = free.take(np.flatnonzero(of_values[slots.take(free)].astype(np.intp) == values.take(free)))
+            won = free.take(indices_where(of_values[slots.take(free)].astype(np.intp) == values.take(free)))
             for column, own in zip(columns, keys.T, strict=False):
                 column[slots.take(won)] = own[won]
             self.held += len(won)
             lost = np.ones(len(slots), np.bool_)
             lost[won] = False
-            more = np.flatnonzero(lost)
+            more = indices_where(lost)
             if not len(more):
                 break
             keys, values = keys.take(more, axis=0), values.take(more)
@@ -96,7 +96,7 @@ def distinct(keys: Keys) -> tuple[Keys, Indices]:  # (n, 4) -> (few, 4), (n,)
     (2, True)
     """
     owner = _owners(keys)
-    first = np.flatnonzero(owner == np.arange(len(owner)))
+    first = indices_where(owner == np.arange(len(owner)))
     order = np.empty(len(owner), np.intp)
     order[first] = np.arange(len(first))
     return keys.take(first, axis=0), order.take(owner)
@@ -117,7 +117,7 @@ def _owners(keys: Keys) -> Indices:  # (n, 4) -> (n,)
         owner = claims.take(slots)
         others = keys.take(owner, axis=0)
         others ^= left
-        more = np.flatnonzero(others[:, 0] | others[:, 1] | others[:, 2])
+        more = indices_where(others[:, 0] | others[:, 1] | others[:, 2])
         owner[more] = waiting.take(more)
         found[waiting] = owner
         if not len(more):

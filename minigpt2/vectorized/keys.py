@@ -9,7 +9,7 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.arrays import Bytes, Indices, Words, as_indices, as_words
+from minigpt2.vectorized.arrays import Bytes, Indices, Words, as_indices, as_words, indices_where
 
 #: Shape (pieces, 4).
 Keys = NDArray[np.uint64]
@@ -83,4 +83,4 @@ def bytes_of(keys: Keys) -> tuple[Bytes, Indices]:  # (n, 4) -> (lengths.sum(),)
 
 def beyond_ascii(keys: Keys) -> Indices:  # (n, 4) -> (found,)
     """The indices of the pieces with a character beyond ASCII. (A length has no high bit.)"""
-    return np.flatnonzero((keys[:, 0] | keys[:, 1] | keys[:, 2]) & _HIGH_BITS)
+    return indices_where((keys[:, 0] | keys[:, 1] | keys[:, 2]) & _HIGH_BITS)

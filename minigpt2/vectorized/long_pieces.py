@@ -12,7 +12,7 @@ row's tokens from it on fit together. Rows that agree nowhere in their overlap a
 import numpy as np
 
 from minigpt2.vectorized import merging
-from minigpt2.vectorized.arrays import Bytes, Indices, Mask, ragged_ranges, starts_of
+from minigpt2.vectorized.arrays import Bytes, Indices, Mask, indices_where, lengths_between, ragged_ranges, starts_of
 from minigpt2.vectorized.merge_tables import MergeTables
 from minigpt2.vectorized.merging import Merged
 
@@ -66,20 +66,20 @@ class _Seams:
         """Merge the rows, and join those that do not agree until all do."""
         stale = self.starts_row.copy()
         while stale.any():
-            self._merge_rows(np.flatnonzero(stale))
+            self._merge_rows(indices_where(stale))
             torn = self._agreement().max(axis=1) == 0
             torn &= self.starts_row & ~self.starts_piece
-            rows = np.flatnonzero(self.starts_row)
+            rows = indices_where(self.starts_row)
             self.starts_row[torn] = False
-            kept = np.flatnonzero(self.starts_row)
-            grown = np.diff(np.searchsorted(rows, kept), append=len(rows)) > 1
+            kept = indices_where(self.starts_row)
+            grown = lengths_between(np.searchsorted(rows, kept), len(rows)) > 1
             stale = np.zeros_like(stale)
             stale[kept[grown]] = True
         return self._tokens()
 
     def _merge_rows(self, first_blocks: Indices) -> None:  # (rows,)
         """Merge the rows that start with the given blocks, and write their tokens to `within` and `ahead`."""
-        row_starts = np.flatnonzero(self.starts_row)
+        row_starts = indices_where(self.starts_row)
         next_row = np.append(row_starts, len(self.starts_row))[np.searchsorted(row_starts, first_blocks) + 1]
         begin, own_end = first_blocks * OVERLAP, next_row * OVERLAP
         end = np.minimum(own_end + OVERLAP, self.piece_ends.take(first_blocks))
@@ -88,7 +88,7 @@ class _Seams:
         row = np.repeat(np.arange(len(begin)), merged.lengths)  # of each token, as are the next two arrays
         offset = starts_of(widths) + (begin - starts_of(end - begin)).take(row)
         is_ahead = offset >= own_end.take(row)
-        shares = np.flatnonzero(end > own_end)
+        shares = indices_where(end > own_end)
         self.within[ragged_ranges(begin, own_end - begin)] = -1
         self.ahead[ragged_ranges(own_end[shares], end[shares] - own_end[shares])] = -1
         self.within[offset[~is_ahead]] = merged.symbols[~is_ahead]

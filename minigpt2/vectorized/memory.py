@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.vectorized import keys as keys_
-from minigpt2.vectorized.arrays import Bytes, Indices, Mask, starts_of
+from minigpt2.vectorized.arrays import Bytes, Indices, Mask, indices_where, lengths_between, starts_of
 from minigpt2.vectorized.boundaries import part_starts
 from minigpt2.vectorized.hash_table import ABSENT, HashTable, distinct
 from minigpt2.vectorized.keys import Keys
@@ -152,7 +152,7 @@ class Memory:
         with _LEARNING:
             if not is_sure or version != self._version:
                 entries = self._table.find(keys)
-            new = np.flatnonzero(entries == ABSENT)
+            new = indices_where(entries == ABSENT)
             if len(new):
                 self._version += 1
                 try:
@@ -175,13 +175,13 @@ class Memory:
         is_cut, counts, found = self._cut(keys)
         if not len(counts):
             return self._learn_uncut(keys, overflow)
-        cut, whole = np.flatnonzero(is_cut), np.flatnonzero(~is_cut)
+        cut, whole = indices_where(is_cut), indices_where(~is_cut)
         uncut, which = distinct(np.concatenate([keys.take(whole, axis=0), found.keys]))
         learned = self._learn_uncut(uncut, overflow).take(which)
         entries = np.empty(len(keys), np.intp)
         entries[whole], found.entries[found.others] = np.split(learned, [len(whole)])
         symbols, starts = self._store.symbols_of(found.entries, overflow)
-        lengths = np.diff(starts.take(starts_of(counts)), append=len(symbols))
+        lengths = lengths_between(starts.take(starts_of(counts)), len(symbols))
         entries[cut] = self._store.add(Merged(symbols, lengths), overflow)
         self._keep(keys.take(cut, axis=0), entries.take(cut))
         return entries
@@ -195,20 +195,20 @@ class Memory:
         data, lengths = keys_.bytes_of(keys.take(pieces, axis=0))
         starts = starts_of(lengths)
         parts = part_starts(data, starts, self._tables.joinable)
-        counts = np.diff(np.searchsorted(parts, starts), append=len(parts))
+        counts = lengths_between(np.searchsorted(parts, starts), len(parts))
         is_cut = np.zeros(len(keys), np.bool_)
         is_cut[pieces] = counts > 1
         of_cut = np.repeat(counts > 1, counts)
-        found = self.find(data.tobytes(), parts[of_cut], np.diff(parts, append=len(data))[of_cut])
+        found = self.find(data.tobytes(), parts[of_cut], lengths_between(parts, len(data))[of_cut])
         found.entries[found.others] = entries = self._table.find(found.keys)
-        new = np.flatnonzero(entries == ABSENT)
+        new = indices_where(entries == ABSENT)
         unknown = found._replace(others=found.others.take(new), keys=found.keys.take(new, axis=0))
         return is_cut, counts[counts > 1], unknown
 
     def _learn_uncut(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
         """The entries of distinct absent pieces: the vocabulary's own, or else they are merged."""
         entries = self._tables.table.find(keys)
-        new = np.flatnonzero(entries == ABSENT)
+        new = indices_where(entries == ABSENT)
         entries[new] = self._merge(*keys_.bytes_of(keys.take(new, axis=0)), overflow)
         self._keep(keys, entries)
         return entries
@@ -220,7 +220,7 @@ class Memory:
 
     def _keep(self, keys: Keys, entries: Indices) -> None:  # (n, 4), (n,)
         """Remember the entries of absent pieces, except those that end with the call."""
-        kept = np.flatnonzero(entries < self._store.limit)
+        kept = indices_where(entries < self._store.limit)
         keys, entries = keys.take(kept, axis=0), entries.take(kept)
         held = self._table.held + len(kept)
         if 3 * held > 1 << self._table.bits and self._table.bits < MOST_BITS:
@@ -237,7 +237,7 @@ def _joined(pieces: list[bytes]) -> tuple[Bytes, Indices]:  # -> (lengths.sum(),
 def _groups(data: Bytes, lengths: Indices) -> Iterator[tuple[Bytes, Indices]]:  # (lengths.sum(),), (pieces,)
     """Consecutive pieces, together of about `BYTES_AT_ONCE` bytes."""
     ends = np.cumsum(lengths)
-    first = np.flatnonzero(np.diff(ends // BYTES_AT_ONCE)) + 1  # the first piece of each group but the first
+    first = indices_where(np.diff(ends // BYTES_AT_ONCE)) + 1  # the first piece of each group but the first
     return zip(np.split(data, ends.take(first - 1)), np.split(lengths, first), strict=True)
 
 

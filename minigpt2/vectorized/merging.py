@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigpt2.vectorized.arrays import Bytes, Indices, Ranks, Symbols, ragged_ranges, starts_of
+from minigpt2.vectorized.arrays import Bytes, Indices, Ranks, Symbols, indices_where, ragged_ranges, starts_of
 from minigpt2.vectorized.merge_tables import MergeTables
 from minigpt2.vectorized.ranks import NO_RANK
 
 #: A round has a fixed price that many pieces must share. After so many rounds, or when so few symbols are left, the
 #: rest is merged piece by piece, in O(n log n).
 MOST_ROUNDS = 256
-FEW = 128
+FEW = 96
 
 
 class Merged(NamedTuple):
@@ -36,7 +36,7 @@ def merge(tables: MergeTables, data: Bytes, lengths: Indices) -> Merged:  # (byt
     """
     if not len(lengths):
         return Merged(np.empty(0, np.int32), lengths)
-    pairs, last = _byte_pairs(data), np.cumsum(lengths) - 1
+    pairs, last = _byte_pairs(data), lengths.cumsum() - 1
     ranks, lowest = tables.rank_of_byte_pair.take(pairs), tables.lowest_rank_between.take(pairs)
     ranks[last] = lowest[last] = NO_RANK
     state = _State(tables.symbol_of_byte.take(data), ranks, lengths, np.arange(len(lengths)))
@@ -49,8 +49,8 @@ def merge(tables: MergeTables, data: Bytes, lengths: Indices) -> Merged:  # (byt
         lowest = np.minimum.reduceat(state.ranks, state.ends - state.lengths)
         finished = lowest == NO_RANK
         if 2 * np.count_nonzero(finished) >= len(finished):  # setting finished rows aside only pays when they are many
-            done.append(state.rows(finished.nonzero()[0]))
-            (going,) = (~finished).nonzero()
+            done.append(state.rows(indices_where(finished)))
+            going = indices_where(~finished)
             if not len(going):
                 return _in_order_of_rows(done, len(lengths))
             state, lowest, finished = state.rows(going), lowest.take(going), finished.take(going)
@@ -77,7 +77,7 @@ def _unrivalled(ranks: Ranks, lowest: Ranks) -> Indices:  # (n,), (n,) -> (pairs
     alone = np.zeros(len(ranks), np.bool_)
     np.less(ranks[:-1], lowest[1:], out=alone[:-1])
     alone[1:] &= ranks[1:] < lowest[:-1]
-    return alone.nonzero()[0]
+    return indices_where(alone)
 
 
 class _State:
@@ -108,11 +108,11 @@ class _State:
         """Put each product in its pair's left symbol, and remove the right one."""
         keep = np.ones(len(self.symbols), np.bool_)
         keep[left + 1] = False
-        (kept,) = keep.nonzero()
+        kept = indices_where(keep)
         self.symbols[left] = products
         self.is_last[left] = self.is_last.take(left + 1)
         self.symbols, self.ranks, self.is_last = self.symbols.take(kept), self.ranks.take(kept), self.is_last.take(kept)
-        self.ends = self.is_last.nonzero()[0] + 1
+        self.ends = indices_where(self.is_last) + 1
         self.lengths = self.ends.copy()
         self.lengths[1:] -= self.ends[:-1]
 
@@ -123,7 +123,7 @@ def _chosen(state: _State, lowest: Ranks, in_order: bool) -> Indices:  # (rows,)
     A merge never makes a pair that ranks before it, so nothing can come between two occurrences of the lowest, and all
     are merged in one round. In a vocabulary where that does not hold, each round merges only the first of each row.
     """
-    chosen: Indices = (state.ranks == lowest.repeat(state.lengths)).nonzero()[0]
+    chosen = indices_where(state.ranks == lowest.repeat(state.lengths))
     apart = np.empty(len(chosen), np.bool_)
     apart[:1] = True
     if not in_order:
@@ -146,7 +146,7 @@ def _merge_pairs(tables: MergeTables, state: _State, left: Indices) -> None:  # 
     merged = left - np.arange(len(left))  # every pair before one has lost a symbol
     state.ranks[merged] = NO_RANK
     changed = np.concatenate([merged, merged[merged > 0] - 1])
-    changed = changed.take((~state.is_last.take(changed)).nonzero()[0])
+    changed = changed.take(indices_where(~state.is_last.take(changed)))
     symbols = state.symbols
     state.ranks[changed] = tables.ranks(symbols.take(changed), symbols.take(changed + 1))
 

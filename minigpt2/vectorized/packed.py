@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.arrays import Indices, Words, ragged_ranges, starts_of
+from minigpt2.vectorized.arrays import Indices, Words, indices_where, ragged_ranges, starts_of
 
 
 class Packed(NamedTuple):
@@ -86,7 +86,7 @@ class Packed(NamedTuple):
         lanes = 8 // self.dtype.itemsize
         # The same memory as unaligned words, one from each number on.
         words = np.ndarray((len(joined) - lanes + 1,), np.uint64, joined, strides=(self.dtype.itemsize,))
-        longer = np.flatnonzero(lengths > lanes)
+        longer = indices_where(lengths > lanes)
         widths = (lengths.take(longer) - 1) // lanes
         tail_starts = self.tail_starts.take(runs.take(longer)).astype(np.intp)
         tails = ragged_ranges(tail_starts, widths)

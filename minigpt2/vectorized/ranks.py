@@ -10,7 +10,7 @@ import os
 
 import numpy as np
 
-from minigpt2.vectorized.arrays import Indices, Mask, Ranks, Symbols, Words, as_indices
+from minigpt2.vectorized.arrays import Indices, Mask, Ranks, Symbols, Words, as_indices, indices_where
 
 #: A pair's word: 21 bits for each symbol, the left one inverted so that a word is never 0, and 22 bits for the rank.
 _SYMBOL_BITS = 21
@@ -53,7 +53,7 @@ class RankTable:
     def _fit(self, words: Words, ranks: Words, multiplier: Words) -> Mask:  # (pairs,), (pairs,), (1,) -> (pairs,)
         """Try a multiplier for the buckets that still lack one, and tell which of their pairs now have their slots."""
         buckets, slots = self._buckets(words), _top_bits(words * multiplier, self._bits)
-        free = np.flatnonzero(self._slots.take(slots) == _EMPTY)
+        free = indices_where(self._slots.take(slots) == _EMPTY)
         self._slots[slots.take(free)] = words.take(free)  # of several pairs for one slot, one stays
         fits = self._slots.take(slots) == words
         is_torn = np.zeros(len(self._multipliers), np.bool_)

@@ -10,7 +10,7 @@ Of pieces that share a slot, it holds the one that came last. Slots are read and
 
 import numpy as np
 
-from minigpt2.vectorized.arrays import Indices, Words, as_indices, as_words
+from minigpt2.vectorized.arrays import Indices, Words, as_indices, as_words, indices_where
 
 #: The length in bytes of the longest short piece.
 LONGEST = 7
@@ -50,11 +50,11 @@ class ShortPieces:
         products = _products(words, lengths)
         entries = self._slots.take(_slots_of(products))
         entries ^= products << _SLOT_WIDTH  # equal upper bits leave the entry alone; unequal ones, a larger number
-        return as_indices(entries), np.flatnonzero(entries >= _NOT_FOUND)
+        return as_indices(entries), indices_where(entries >= _NOT_FOUND)
 
     def put(self, words: Words, lengths: Indices, entries: Indices) -> None:  # (n,), (n,), (n,)
         """Store the pieces that are short; of those that share a slot, the first."""
-        short = np.flatnonzero((lengths <= LONGEST) & (entries < int(_NOT_FOUND)))[::-1]
+        short = indices_where((lengths <= LONGEST) & (entries < int(_NOT_FOUND)))[::-1]
         products = _products(words.take(short), lengths.take(short))
         self._slots[_slots_of(products)] = products << _SLOT_WIDTH | as_words(entries.take(short))
 

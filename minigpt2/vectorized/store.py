@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.vectorized.arrays import Indices
+from minigpt2.vectorized.arrays import Indices, indices_where
 from minigpt2.vectorized.merging import Merged
 from minigpt2.vectorized.packed import Packed
 
@@ -88,7 +88,7 @@ class Store:
         Returns: the symbols of all pieces, one piece after the other, (symbols,) uint16 or uint32; and the index at
         which each piece's start, (pieces,) intp.
         """
-        learned = np.flatnonzero(entries >= self._tokens)
+        learned = indices_where(entries >= self._tokens)
         runs = entries.take(learned) - self._tokens
         return self._with(overflow.packed).join_among(entries.astype(self._dtype), learned, runs)
 

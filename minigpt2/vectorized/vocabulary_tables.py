@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from minigpt2.vectorized import keys, long_pieces, merging
-from minigpt2.vectorized.arrays import Bytes, Indices, keep_freed_memory, starts_of
+from minigpt2.vectorized.arrays import Bytes, Indices, indices_where, keep_freed_memory, lengths_between, starts_of
 from minigpt2.vectorized.boundaries import part_starts
 from minigpt2.vectorized.hash_table import HashTable
 from minigpt2.vectorized.merge_tables import MergeTables
@@ -50,7 +50,7 @@ class VocabularyTables:
             return Merged(np.empty(0, np.int32), lengths)
         starts = starts_of(lengths)
         parts = part_starts(data, starts, self.joinable)
-        merged = long_pieces.merge(self.merges, data, np.diff(parts, append=len(data)))
+        merged = long_pieces.merge(self.merges, data, lengths_between(parts, len(data)))
         ends = np.cumsum(merged.lengths)
         last_parts = np.append(np.searchsorted(parts, starts[1:]), len(parts)) - 1
         return Merged(merged.symbols, np.diff(ends.take(last_parts), prepend=0))
@@ -67,10 +67,10 @@ def _tokens_that_merge_to_themselves(vocabulary: Vocabulary, tokens: list[bytes]
     is_short = (merges.token_lengths <= keys.LONGEST) & (merges.token_lengths > 0)
     if vocabulary is gpt2():
         is_short[np.searchsorted(merges.ids, list(vocabulary.added_tokens.values()))] = False
-        return np.flatnonzero(is_short)  # a test shows that all of these do
-    short = np.flatnonzero(is_short)
+        return indices_where(is_short)  # a test shows that all of these do
+    short = indices_where(is_short)
     data = np.frombuffer(b"".join(tokens[symbol] for symbol in short), np.uint8)
     merged = merging.merge(merges, data, merges.token_lengths.take(short))
-    alone = np.flatnonzero(merged.lengths == 1)
+    alone = indices_where(merged.lengths == 1)
     is_itself = merged.symbols.take(starts_of(merged.lengths).take(alone)) == short.take(alone)
-    return short.take(alone.take(np.flatnonzero(is_itself)))
+    return short.take(alone.take(indices_where(is_itself)))

@@ -14,23 +14,9 @@ SMALL = small_vocabulary(WORDS)
 
 
 def words(count: int, seed: int = 0) -> str:
-    """Words that no vocabulary has, each with others now and then."""
+    """Made-up words of 1 to 13 letters, which are not tokens of any vocabulary."""
     source = random.Random(seed)
     return " ".join("".join(source.choices("abehlnort日é", k=source.randrange(1, 14))) for _ in range(count))
-
-
-def small_vocabulary_of_many(words: str) -> Vocabulary:
-    """As `small_vocabulary`, but quick for many words."""
-    tokens = [bytes([byte]) for byte in ALPHABET_ORDER]
-    index_of = {data: index for index, data in enumerate(tokens)}
-    pairs = []
-    for word in words.encode().split(b"|"):
-        for end in range(2, len(word) + 1):
-            if word[:end] not in index_of:
-                pairs.append((index_of[word[: end - 1]], index_of[word[end - 1 : end]]))
-                index_of[word[:end]] = len(tokens)
-                tokens.append(word[:end])
-    return vocabulary_of(tokens, pairs, list(range(256, len(tokens))))
 
 
 def vocabulary_of(tokens: list[bytes], pairs: list[tuple[int, int]], products: list[int]) -> Vocabulary:

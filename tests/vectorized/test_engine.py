@@ -11,7 +11,7 @@ from minigpt2.vectorized.engine import Engine
 from minigpt2.vocabulary import Vocabulary, gpt2
 from tests.conftest import hurtful_texts
 from tests.readable import readable_ids, small_vocabulary
-from tests.vectorized.inputs import SMALL, WORDS, small_vocabulary_of_many, words
+from tests.vectorized.inputs import SMALL, WORDS, words
 
 
 @settings(max_examples=300)
@@ -63,7 +63,7 @@ def test_odd_vocabularies_are_encoded_as_well(vocabulary: Vocabulary) -> None:
 def test_a_vocabulary_of_more_tokens_than_16_bits_is_encoded_as_well() -> None:
     source = random.Random(1)
     many = "|".join({"".join(source.choices("abcdefgh", k=12)) for _ in range(8000)})
-    vocabulary = small_vocabulary_of_many(many)
+    vocabulary = small_vocabulary(many)
     assert len(vocabulary.token_bytes) > 1 << 16
     text = many.replace("|", " ")[:20_000]
     assert Engine(vocabulary).encode(text).tolist() == readable_ids(vocabulary, text)

@@ -5,20 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from minigpt2 import bpe
 from minigpt2.vectorized import hash_table, keys, memory, store
 from minigpt2.vectorized.arrays import Indices
 from minigpt2.vectorized.engine import Engine
 from minigpt2.vocabulary import gpt2
 from tests.readable import readable_ids, small_vocabulary
 from tests.vectorized.inputs import SMALL, WORDS, words
-
-
-def test_every_token_of_gpt2_merges_to_itself() -> None:
-    vocabulary = gpt2()
-    for token_id, data in vocabulary.token_bytes.items():
-        symbols = [vocabulary.byte_ids[byte] for byte in data]
-        assert bpe.merge(symbols, vocabulary.merges) == [token_id] or token_id in vocabulary.added_tokens.values()
 
 
 def test_the_second_time_is_as_the_first() -> None:

@@ -30,7 +30,7 @@ def test_long_texts_take_the_engine_and_agree_with_short_ones() -> None:
     assert tokenizer.decode(expected, skip_special_tokens=True) == "".join(lines)
 
 
-def test_long_texts_between_special_tokens_are_encoded_each_by_itself() -> None:
+def test_long_texts_between_special_tokens_are_encoded_separately() -> None:
     parts = [words(9000, seed) + " " * seed for seed in range(3)]
     expected = [token_id for part in parts for token_id in [*readable_ids(gpt2(), part), 50256]]
     assert Tokenizer().encode_to_numpy("<|endoftext|>".join([*parts, ""])).tolist() == expected
@@ -103,7 +103,7 @@ def test_large_batches_are_shared_among_threads() -> None:
 
 
 @pytest.mark.parametrize(("bad", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError), (True, TypeError)])
-def test_a_number_of_threads_that_is_none_is_refused(bad: object, error: type[Exception]) -> None:
+def test_a_wrong_number_of_threads_is_refused(bad: object, error: type[Exception]) -> None:
     with pytest.raises(error, match="num_threads"):
         Tokenizer().encode_batch(["x"], bad)  # type: ignore[arg-type]
 
@@ -125,6 +125,6 @@ def test_long_arrays_of_every_integer_type_decode(dtype: str) -> None:
 
 
 @pytest.mark.parametrize(("bad", "error"), [(True, TypeError), (1.0, TypeError), ("1", TypeError), (2**70, ValueError)])
-def test_what_is_no_id_is_refused_in_long_lists_too(bad: object, error: type[Exception]) -> None:
+def test_what_is_not_an_id_is_refused_in_long_lists_too(bad: object, error: type[Exception]) -> None:
     with pytest.raises(error, match=str(bad) if error is ValueError else "integer"):
         Tokenizer().decode([0] * 5000 + [bad])  # type: ignore[list-item]
