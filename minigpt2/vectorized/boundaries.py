@@ -4,7 +4,8 @@ The split pattern looks like a scan, but it is local. With the class of every ch
 
 1. a pretoken starts where the class changes,
 2. but not after a space (U+0020), which belongs to what follows it;
-3. the last whitespace character before something else starts a pretoken, alone unless it is a space;
+3. the last whitespace character before something else starts a pretoken, which is that character alone, unless it is
+   a space (rule 2);
 4. an apostrophe that starts a pretoken, followed by s, t, m, d, re, ve or ll, ends its pretoken after those letters.
 
 A *piece* is a pretoken, or a part of a long one, cut between two bytes that no merge joins.

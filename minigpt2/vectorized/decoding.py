@@ -24,10 +24,6 @@ class Decoder:
         self._tokens = Packed.pack(data, vocabulary.lengths, np.dtype(np.uint8))
 
     def decode(self, symbols: NDArray[np.integer]) -> bytes:  # (tokens,)
-        """The bytes of tokens, one after the other, given each as its index among the vocabulary's ascending ids.
-
-        Raises:
-            IndexError: an index is not one of the vocabulary's.
-        """
+        """The bytes of tokens, one after the other, given as valid indices among the vocabulary's ascending ids."""
         parts = (symbols[start : start + _AT_ONCE] for start in range(0, len(symbols), _AT_ONCE))
         return b"".join(self._tokens.join(part).tobytes() for part in parts)

@@ -133,10 +133,9 @@ class Memory:
             entry_of = dict(zip(brief, self._merge(*_joined(brief), overflow).tolist(), strict=True))
             self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
             if huge:
-                spilled = [self._store.pack(self._tables.merged(*group)) for group in _groups(*_joined(huge))]
-                entry_of |= zip(
-                    huge, np.concatenate([overflow.add(packed) for packed in spilled]).tolist(), strict=True
-                )
+                merged = (self._tables.merged(*group) for group in _groups(*_joined(huge)))
+                spilled = np.concatenate([overflow.add(self._store.pack(group)) for group in merged])
+                entry_of |= zip(huge, spilled.tolist(), strict=True)
         return ChainMap(entry_of, self._long)
 
     def _entries(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
