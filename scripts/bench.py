@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from scripts.benchmarks import corpus, encoding, processes
+from scripts.benchmarks import corpus, encoding, model, processes
 
 
 def sections(files: Sequence[Path]) -> dict[str, Callable[[], None]]:
@@ -35,6 +35,7 @@ def sections(files: Sequence[Path]) -> dict[str, Callable[[], None]]:
         "malloc": processes.bench_malloc,
         "corpus": corpus.bench_corpus,
         "weights": processes.bench_weights,
+        "model": model.bench_model,
     }
 
 

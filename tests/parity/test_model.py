@@ -1,6 +1,9 @@
 """The model, number by number that of transformers: as near to float64 as transformers is itself."""
 
 import copy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from minigpt2 import GPT2, Checkpoint
 from tests.random_gpt2 import random_config, random_model, saved_model
 
 SEEDS = range(24)
+STANDIN = Path(__file__).parents[2] / "scripts" / "standin.py"
 Array = NDArray[Any]
 
 
@@ -146,3 +150,20 @@ def test_logits_to_keep_means_the_same(tmp_path: Path, logits_to_keep: int) -> N
     some = np.array([0, 4, -1])
     expected = answers(trio.theirs, ids, logits_to_keep=torch.tensor(some)).logits
     np.testing.assert_allclose(trio.ours(ids, logits_to_keep=some).logits, expected, rtol=0, atol=1e-4)
+
+
+def test_the_published_layout_at_its_full_size_gives_transformers_logits(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, STANDIN, tmp_path], check=True)
+    ids = np.random.default_rng(0).integers(0, 50257, (2, 9))
+    ours = GPT2(Checkpoint.open(tmp_path))
+    model: Any = GPT2LMHeadModel.from_pretrained(tmp_path, attn_implementation="eager")
+    theirs = answers(model, ids).logits
+    greedy = model.generate(torch.tensor(ids), max_new_tokens=4, do_sample=False, pad_token_id=50256).tolist()
+    exact = answers(model.double(), ids).logits
+    shutil.rmtree(tmp_path)  # half a gigabyte, which pytest would keep for three runs
+    logits = ours(ids).logits
+    assert_as_near(logits, theirs, exact)
+    best, second = exact.topk(2).values.unbind(-1)
+    clear = (best - second).numpy() > 1e-5
+    assert (logits.argmax(-1) == exact.argmax(-1).numpy())[clear].all() and clear.mean() > 0.9
+    assert ours.generate(ids, 4).tolist() == greedy

@@ -19,10 +19,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from minigpt2 import Checkpoint
+from minigpt2 import GPT2, Checkpoint, Tokenizer
 from scripts.standin import LAYERS, byte_order, header, tensor_shapes
 from tests.command import command, one_line, run
 from tests.hub_server import Fault, File, Hub
+from tests.small_gpt2 import write_gpt2
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = "model.safetensors"
@@ -31,7 +32,7 @@ PROMPT = "The meaning of life is"
 # Loads every model as transformers loads it from the hub, and reads it from there by the byte range, in one process.
 JUDGE = """
 import json, sys, numpy, torch, transformers
-from minigpt2 import Checkpoint, Embeddings
+from minigpt2 import GPT2, Checkpoint, Embeddings
 for model in sys.argv[1:]:
     weights = Checkpoint.remote(model)  # first, so that nothing of it is cached
     half = {weights.info(name).dtype for name in weights} == {"F16"}
@@ -49,6 +50,9 @@ for model in sys.argv[1:]:
     assert rows.tobytes() == judge.transformer.wte(torch.tensor(ids)).detach().numpy().tobytes(), model
     hidden = judge(torch.tensor(ids), output_hidden_states=True).hidden_states[0]
     assert states.tobytes() == hidden.detach().numpy().tobytes(), model
+    logits = judge.float()(torch.tensor(ids)).logits.detach().numpy()
+    for gpt2 in (GPT2(weights), GPT2.from_pretrained(model)):
+        numpy.testing.assert_allclose(gpt2(ids).logits, logits, rtol=0, atol=1e-5)
     assert weights.fetched_bytes >= sum(array.nbytes for _, array in ours) / 2, model
     print(json.dumps([model, len(ours), weights.num_parameters()]))
 """
@@ -117,6 +121,19 @@ def test_what_transformers_loads_from_the_hub_is_what_is_read_there_by_the_range
     )
     assert judged.returncode == 0, judged.stderr
     assert [json.loads(line)[0] for line in judged.stdout.splitlines()] == [f"owner/{name}" for name in names]
+
+
+def test_the_model_is_computed_with_what_is_read_on_the_hub(hub: Hub, tmp_path: Path) -> None:
+    directory = tmp_path / "model"
+    directory.mkdir()
+    write_gpt2(directory, {"vocab_size": 50257})
+    Tokenizer().save_pretrained(directory)
+    publish(hub, directory, "owner/model")
+    env = environment(hub, tmp_path / "home")
+    done = run("next", PROMPT, "-k", "2", "--json", "--model", "owner/model", env=env)
+    assert "owner/model: read " in one_line(done.stderr)
+    expected = GPT2.from_pretrained(directory).next_tokens(PROMPT, k=2)
+    assert [entry["id"] for entry in json.loads(done.stdout)] == [token_id for token_id, _, _ in expected]
 
 
 # --- the published layout at its full size, of which next to nothing is read
@@ -199,7 +216,7 @@ def test_a_whole_tensor_shows_its_progress_on_a_terminal(hub: Hub, published: Pa
 
 READ = """
 import sys, numpy
-from minigpt2 import Checkpoint
+from minigpt2 import GPT2, Checkpoint, Tokenizer
 array = Checkpoint.remote("gpt2")["wpe.weight"]
 for row in numpy.random.default_rng(int(sys.argv[1])).permutation(1024)[:200]:
     numpy.save(sys.stdout.buffer, array[row])
