@@ -39,7 +39,7 @@ class Decoder:
             from minigpt2.vectorized.decoding import Decoder as Arrays
 
             self._arrays = Arrays(self._vocabulary)
-        return self._arrays.decode(self._vocabulary.places(np.asarray(ids)))
+        return self._arrays.decode(self._vocabulary.indices_of(np.asarray(ids)))
 
     def each(self, ids: list[int]) -> list[bytes]:
         """The bytes of each token id.

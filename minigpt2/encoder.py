@@ -131,7 +131,7 @@ class OrdinaryText:
             spans = self._offsets_pretoken_by_pretoken(prefixed)
             return [(max(0, start - added), max(1, end - added)) for start, end in spans]
         ids = np.fromiter(token_ids, np.int64, len(token_ids))
-        lengths = self._vocabulary.lengths.take(self._vocabulary.places(ids))  # (tokens,) int64
+        lengths = self._vocabulary.lengths.take(self._vocabulary.indices_of(ids))  # (tokens,) int64
         data = np.frombuffer(prefixed.encode("utf-8"), np.uint8)
         first_bytes = (data & 0xC0) != 0x80  # a byte 10xxxxxx continues a character
         character_of_byte = np.maximum(np.cumsum(first_bytes) - 1 - added, 0)  # (bytes,)

@@ -359,23 +359,7 @@ class Tokenizer(TokenNames):
             return batches.as_arrays(encoding)
         return Encoding({key: row[0] for key, row in encoding.items()}) if isinstance(text, str) else encoding
 
-<<<<<<< HEAD
-    def _offsets(self, text: str, token_ids: list[int]) -> list[tuple[int, int]]:
-        """Where in the text each token lies: its tokens' bytes, one after the other, are the text's own."""
-        indices = self._vocabulary.indices_of(np.fromiter(token_ids, np.int64, len(token_ids)))
-        lengths = self._vocabulary.lengths.take(indices)
-        for token, token_id in self._vocabulary.added_tokens.items():  # they stand in the text as they are written
-            lengths[indices == self._vocabulary.indices_of(np.array([token_id]))] = len(token.encode("utf-8"))
-        data = np.frombuffer(text.encode("utf-8"), np.uint8)
-        character_of_byte = np.cumsum((data & 0xC0) != 0x80) - 1  # a character's first byte is no 10xxxxxx
-        ends = np.cumsum(lengths)
-        first, last = character_of_byte[ends - lengths], character_of_byte[ends - 1]
-        return list(zip(first.tolist(), (last + 1).tolist(), strict=True))
-
-    def _dtype_of_ids(self, dtype: DTypeLike) -> np.dtype[Any]:
-=======
     def _checked_dtype(self, dtype: DTypeLike) -> np.dtype[Any]:
->>>>>>> 3401e47 (Tokenizer files open as in transformers 5.23 or are refused by key; added tokens, roles, post-processing, decoding as ids come)
         kind = np.dtype(dtype)
         if kind.kind not in "iu":
             raise TypeError(f"token ids are integers: dtype {kind} holds none")
@@ -455,45 +439,9 @@ class Tokenizer(TokenNames):
     def decode_stream(self, skip_special_tokens: bool = False, errors: str = "replace") -> DecodeStream:
         """An object that takes token ids one by one and gives their text as soon as it is whole characters.
 
-<<<<<<< HEAD
-            self._decoder = Decoder(self._vocabulary)
-        return self._decoder.decode(self._vocabulary.indices_of(np.asarray(ids)))
-
-    def _tokens_bytes(self, ids: list[int]) -> list[bytes]:
-        try:
-            return list(map(self._vocabulary.token_bytes.__getitem__, ids))
-        except KeyError as error:
-            self._vocabulary.refuse(error.args[0])
-
-    def _without_special(self, ids: list[int] | NDArray[Any]) -> list[int] | NDArray[Any]:
-        skipped = {self._vocabulary.added_tokens[token] for token in self._vocabulary.special_tokens}
-        if isinstance(ids, np.ndarray):
-            return ids[~np.isin(ids, list(skipped))]
-        return [token_id for token_id in ids if token_id not in skipped]
-
-    def _checked(self, ids: Ids | SupportsIndex) -> list[int] | NDArray[Any]:
-        """Token ids as a list of Python integers or an array; whether the vocabulary has them is for others to say."""
-        if isinstance(ids, np.ndarray):
-            return _checked_array(ids)
-        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-            return [_id(ids)]
-        token_ids = ids if isinstance(ids, list) else list(ids)
-        if len(token_ids) >= _ARRAYS_FROM:
-            return _as_array(token_ids)
-        return token_ids if set(map(type, token_ids)) <= {int} else [_id(i) for i in token_ids]
-
-    # ---- tokens as GPT-2 writes them
-
-    def convert_ids_to_tokens(self, ids: Ids | SupportsIndex) -> str | list[str]:
-        """The tokens of ids, or the token of one, as GPT-2 writes them.
-
-        >>> Tokenizer().convert_ids_to_tokens([3616, 198]), Tokenizer().convert_ids_to_tokens(0)
-        (['Ġmeaning', 'Ċ'], '!')
-=======
         >>> stream = Tokenizer().decode_stream()
         >>> stream.step(30325) + stream.step(222)
         ' 😀'
->>>>>>> 3401e47 (Tokenizer files open as in transformers 5.23 or are refused by key; added tokens, roles, post-processing, decoding as ids come)
         """
         return DecodeStream(self._state.decoder, skip_special_tokens, errors)
 

@@ -6,19 +6,10 @@ Both published files follow from the pairs byte for byte, which a test checks by
 """
 
 import json
-<<<<<<< HEAD
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar
-=======
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property
-from threading import Lock
-from typing import Any, NoReturn
->>>>>>> 3401e47 (Tokenizer files open as in transformers 5.23 or are refused by key; added tokens, roles, post-processing, decoding as ids come)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +22,7 @@ END_OF_TEXT = "<|endoftext|>"
 Value = TypeVar("Value")
 
 
-class _ComputedOnce(Generic[Value]):
+class ComputedOnce(Generic[Value]):
     """`functools.cached_property` without the lock that it has in Python 3.11: a forked child may inherit it locked."""
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
@@ -81,24 +72,24 @@ class Vocabulary:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    @_ComputedOnce
+    @ComputedOnce
     def merges(self) -> Merges:
         """The merges as the loops of `bpe` look them up."""
         left, right = self.pairs.T.tolist()
         ranks = {pair: rank for rank, pair in enumerate(zip(left, right, strict=True))}
         return Merges(ranks, self.products.tolist())
 
-    @_ComputedOnce
+    @ComputedOnce
     def id_of_bytes(self) -> dict[bytes, int]:
         """The token id of a token's bytes, for tokens written in the byte alphabet."""
         return {token: token_id for token_id, token in self.token_bytes.items() if token_id not in self.verbatim}
 
-    @_ComputedOnce
+    @ComputedOnce
     def ids(self) -> NDArray[np.int64]:
         """Every token id, ascending, shape (tokens,)."""
         return np.fromiter(self.token_bytes, np.int64)
 
-    @_ComputedOnce
+    @ComputedOnce
     def lengths(self) -> NDArray[np.intp]:
         """The number of bytes of each token, ids ascending, shape (tokens,)."""
         return np.fromiter(map(len, self.token_bytes.values()), np.intp)
@@ -126,7 +117,7 @@ class Vocabulary:
         """Raise the `ValueError` for an id that the vocabulary does not have."""
         raise ValueError(f"token id {token_id} is not in the vocabulary, whose ids are {self.ids[0]} to {self.ids[-1]}")
 
-    @cached_property
+    @ComputedOnce
     def is_complete(self) -> bool:
         """Whether merges alone decide the ids of any text: each byte has an id, and no token goes before the merges."""
         return -1 not in self.byte_ids and not self.ignores_merges
@@ -193,7 +184,7 @@ class Vocabulary:
         except ValueError:
             return self._id_of_verbatim.get(token)
 
-    @_ComputedOnce
+    @ComputedOnce
     def _id_of_verbatim(self) -> dict[str, int]:
         return {token: token_id for token_id, token in self.verbatim.items()}
 
@@ -212,8 +203,6 @@ class Vocabulary:
         return "\n".join(["#version: 0.2", *lines, ""])
 
 
-<<<<<<< HEAD
-=======
 def bytes_of(token: str) -> tuple[bytes, bool]:
     """The bytes of a token as GPT-2's files write it, and whether these are its UTF-8.
 
@@ -228,23 +217,6 @@ def bytes_of(token: str) -> tuple[bytes, bool]:
         return token.encode("utf-8", "surrogatepass"), True
 
 
-_COLLECTING = Lock()
-
-
-@contextmanager
-def _without_collecting_garbage() -> Iterator[None]:
-    """For making many small tuples, of which none is garbage: looking through them again and again takes longer."""
-    with _COLLECTING:  # or two threads could leave it disabled
-        was_enabled = gc.isenabled()
-        gc.disable()
-        try:
-            yield
-        finally:
-            if was_enabled:
-                gc.enable()
-
-
->>>>>>> 3401e47 (Tokenizer files open as in transformers 5.23 or are refused by key; added tokens, roles, post-processing, decoding as ids come)
 @cache
 def gpt2() -> Vocabulary:
     """GPT-2's own vocabulary, built from the pairs that the package carries, without other files or a network."""

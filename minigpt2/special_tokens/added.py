@@ -7,11 +7,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from minigpt2 import data
 from minigpt2.special_tokens.search import Search
+from minigpt2.vocabulary import ComputedOnce
 
 Selection = Literal["all"] | Collection[str]
 
@@ -131,7 +132,7 @@ class AddedTokens:
                 parts = self._flagged(text, 0, spans)
         return parts
 
-    @cached_property
+    @ComputedOnce
     def _searches(self) -> tuple[Search, ...]:
         """What is looked for over the whole text, and what in the rest."""
         passes = ([token for token in self.ids if self.tokens[token].is_second is second] for second in (False, True))

@@ -1,5 +1,6 @@
 """The attributes of a tokenizer that name its special tokens, as people type them, and the methods that add tokens."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,8 +11,17 @@ from minigpt2.settings import ROLES, Settings
 from minigpt2.special_tokens.added import AddedToken
 from minigpt2.vocabulary import END_OF_TEXT, Vocabulary
 
-# One lock for all tokenizers: a tokenizer that is pickled or forked need not carry one.
+# One lock for all tokenizers, so that a tokenizer can be pickled; a forked child gets a fresh one.
 _CHANGING = RLock()
+
+
+def _renew_lock() -> None:
+    global _CHANGING  # noqa: PLW0603
+    _CHANGING = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Role:

@@ -10,7 +10,8 @@ Source: Aho and Corasick, "Efficient string matching: an aid to bibliographic se
 import re
 from collections import deque
 from collections.abc import Collection
-from functools import cached_property
+
+from minigpt2.vocabulary import ComputedOnce
 
 # Up to here a regular expression, which tries all strings at each character, is quicker.
 _FEW_STRINGS = 8
@@ -37,12 +38,12 @@ class Search:
                 return [match.span() for match in self._pattern.finditer(text)]
         return []
 
-    @cached_property
+    @ComputedOnce
     def _pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.strings, key=lambda string: (-len(string), string))
         return re.compile("|".join(map(re.escape, longest_first)))
 
-    @cached_property
+    @ComputedOnce
     def _automaton(self) -> "_Automaton":
         return _Automaton(self.strings)
 
