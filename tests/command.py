@@ -22,9 +22,13 @@ ROOT = Path(__file__).parents[1]
 SIZES = {"n_layer": 2, "n_embd": 8, "n_positions": 16, "vocab_size": 50257}
 
 
+# Variables that change what the command does or how wide it writes.
+_CHANGING = ("HF_", "PYTHON", "LC_", "LANG", "COLUMNS")
+
+
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would change the command's ways, its hub out of reach."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHON", "LC_", "LANG"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_CHANGING)}
     return kept | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"} | changes
 
 

@@ -81,6 +81,12 @@ def _run(argv: Sequence[str] | None) -> int:
     return 0
 
 
+def run_command(argv: Sequence[str]) -> None:
+    """Run a command within another, whose errors and notes they are."""
+    options = _parser().parse_args(argv)
+    options.run(options)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line, as every other error is reported."""
 

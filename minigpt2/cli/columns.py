@@ -4,7 +4,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from minigpt2.cli.fitting import fitted
 from minigpt2.cli.streams import escaped
+from minigpt2.cli.terminal import terminal_width
 from minigpt2.explain.characters import display_width
 
 if TYPE_CHECKING:
@@ -18,14 +20,18 @@ Row = Sequence[str]
 def print_table(header: Row, rows: Iterable[Row], indent: str = "") -> None:
     """Print rows under a header; a column whose heading begins with `>` is aligned right.
 
-    What cannot be printed, such as an escape in a tensor's name, is shown escaped.
+    On a terminal the table fits its width (`fitted`), elsewhere it is whole. What cannot be printed, such as an escape
+    in a tensor's name, is shown escaped.
 
     >>> print_table([">id", "token"], [["464", "The"], ["0", "!"]])
      id  token
     464  The
       0  !
     """
-    lines = [[escaped(cell) for cell in row] for row in ([heading.removeprefix(">") for heading in header], *rows)]
+    lines = [[escaped(cell) for cell in row] for row in (header, *rows)]
+    if (width := terminal_width()) is not None:
+        lines = fitted(lines, width - len(indent))
+    header, lines[0] = lines[0], [heading.removeprefix(">") for heading in lines[0]]
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = zip(line, widths, header, strict=True)

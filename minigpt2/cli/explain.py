@@ -1,9 +1,10 @@
-"""What happens to a text: its pretokens, every merge, its tokens, and their rows.
+"""What happens to a text: its pretokens, every merge, its tokens, their rows, and the next word.
 
 In the terminal each pretoken's merges are a tree, bytes at the top and tokens at the bottom, the ranks on the way;
---steps lists them with the pairs that each was chosen from. With -o or --open it is a page to play with. The rows are
-GPT-2's, from the cache of downloads or from the hub if it answers soon, or else those of the bundled model. Output of
---json has rows only of GPT-2 or of the model that --model names.
+--steps lists them with the pairs that each was chosen from. Then come the rows of the tokens, the attention of one
+head, what each layer would say next, and the next tokens; --part shows one of these alone. With -o or --open it is a
+page to play with. The weights are GPT-2's, from the cache of downloads (or its rows alone from the hub, if it answers
+soon), or else those of the bundled model. Output of --json has no numbers of the bundled model unless --model names it.
 
   minigpt2 explain "The meaning of life is"
   minigpt2 explain "Your own sentence" --open
@@ -11,8 +12,6 @@ GPT-2's, from the cache of downloads or from the hub if it answers soon, or else
 """
 
 import argparse
-import os
-import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
-from minigpt2.cli.model_option import SOON, add_model, open_both, open_or_bundled
+from minigpt2.cli.model_option import SOON, add_model, open_both, open_or_bundled, open_tokenizer
+from minigpt2.cli.terminal import has_colours, terminal_width
 from minigpt2.cli.text import add_text, read_text
+from minigpt2.explain import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a page, one HTML file, instead")
     form.add_argument("--json", action="store_true", help="print the whole trace as a JSON object")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
+    parser.add_argument("--part", choices=PARTS, help="show this part alone, in the terminal")
+    parser.add_argument(
+        "--head", type=_head, default=(0, 0), metavar="LAYER.HEAD", help="whose attention is shown (default: 0.0)"
+    )
     add_model(parser, default=None)
 
 
@@ -51,7 +56,10 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--open opens the page, which goes neither with --json nor with --steps")
     text = read_text(options)
     trace_of = partial(explain, text=text, allowed_special=() if options.ordinary else "all")
-    if options.json and options.model is None:
+    if options.part in ("tokens", "merges"):
+        options.model = options.model or "gpt2"
+        trace = trace_of(open_tokenizer(options))
+    elif options.json and options.model is None:
         trace = _trace_without_bundled_rows(options, trace_of)
     else:
         tokenizer, weights = open_or_bundled(options, lambda tokenizer, weights: trace_of(tokenizer, weights=weights))
@@ -61,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
     elif options.output or options.open:
         _write_page(page(trace), options)
     else:
-        _show(trace, options.steps)
+        _show(trace, options)
 
 
 def _trace_without_bundled_rows(options: argparse.Namespace, trace_of: "Callable[..., Trace]") -> "Trace":
@@ -77,17 +85,19 @@ def _trace_without_bundled_rows(options: argparse.Namespace, trace_of: "Callable
         return trace_of(Tokenizer())
 
 
-def _show(trace: "Trace", steps: bool) -> None:
+def _show(trace: "Trace", options: argparse.Namespace) -> None:
     from minigpt2.explain.terminal import render
 
-    width = shutil.get_terminal_size(fallback=(100, 24)).columns
-    for line in render(trace, width=max(width, 20), colour=_has_colours(), steps=steps):
+    shown = {"steps": options.steps, "part": options.part, "head": options.head}
+    for line in render(trace, width=terminal_width() or 100, colour=has_colours(), **shown):
         print(line)
 
 
-def _has_colours() -> bool:
-    """Whether output goes to a terminal that has colours and whose user wants them (https://no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def _head(text: str) -> tuple[int, int]:
+    layer, _, head = text.partition(".")
+    if layer.isdecimal() and head.isdecimal():
+        return int(layer), int(head)
+    raise argparse.ArgumentTypeError(f"expected LAYER.HEAD, such as 0.0, not {text!r}")
 
 
 def _write_page(html: str, options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
+from minigpt2.cli.terminal import say
 from minigpt2.hub.answers import ANSWER_SECONDS
 
 if TYPE_CHECKING:
@@ -132,4 +133,4 @@ def print_label(weights: "Checkpoint") -> None:
     from minigpt2.weights.bundled import LABEL, is_bundled
 
     if is_bundled(weights):
-        print(LABEL)
+        say(LABEL)

@@ -16,6 +16,7 @@ from minigpt2.cli.columns import print_table
 from minigpt2.cli.model_option import add_model, open_weights, print_label
 from minigpt2.cli.parameter_tree import HEADER as TREE_HEADER
 from minigpt2.cli.parameter_tree import tree_rows
+from minigpt2.cli.terminal import say
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
@@ -46,10 +47,10 @@ def run(options: argparse.Namespace) -> None:
     else:
         print_table(HEADER, parameter_rows(weights, names))
     print()
-    print(total(weights, names))
+    say(total(weights, names))
     if options.pattern == "*":
         for remark in remarks(weights):
-            print(remark)
+            say(remark)
 
 
 def parameter_rows(weights: "Checkpoint", names: list[str]) -> list[list[str]]:

@@ -8,8 +8,8 @@ GPT-2's where its weights are in the cache of downloads, or else those of the bu
 
 import argparse
 
+from minigpt2.cli.lesson import PROMPT
 from minigpt2.cli.model_option import add_model, open_or_bundled
-from minigpt2.cli.tour import PROMPT
 
 PORT = 8765
 

@@ -9,7 +9,6 @@ and Ġlife find the same.
 """
 
 import argparse
-import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table, quoted
 from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.numbers import positive
+from minigpt2.cli.terminal import say
 from minigpt2.cli.text import argument
 from minigpt2.explain.characters import text_of
 
@@ -111,7 +111,7 @@ def _print_odd(tokenizer: "Tokenizer", as_json: bool) -> None:
         return
     for place, kind in enumerate(kinds):
         print("\n" * (place > 0) + f"{kind.name}: {len(kind.ids)} tokens")
-        print(textwrap.fill(f"Rule: {kind.rule}. {kind.reason}", 100))
+        say(f"Rule: {kind.rule}. {kind.reason}")
         print_table(HEADER, token_rows(tokenizer, kind.ids[:MOST_ODD]), "  ")
         if len(kind.ids) > MOST_ODD:
             print(f"  … and {len(kind.ids) - MOST_ODD} more: --json lists all")
@@ -123,10 +123,10 @@ def _print_summary(tokenizer: "Tokenizer", as_json: bool) -> None:
     counts = {
         "tokens": len(ids),
         "single bytes": sum(len(each) == 1 for each in data),
-        "of several bytes": sum(len(each) > 1 for each in data),
-        "special tokens among them": len(tokenizer.all_special_tokens),
+        "made by merges": sum(len(each) > 1 for each in data) - len(tokenizer.all_special_tokens),
+        "special tokens": len(tokenizer.all_special_tokens),
         "begin with a space": sum(each.startswith(b" ") for each in data),
-        "no whole characters": sum(text_of(each) is None for each in data),
+        "part of a character": sum(text_of(each) is None for each in data),
         "bytes of the longest": max(map(len, data)),
     }
     if as_json:

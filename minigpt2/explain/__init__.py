@@ -1,6 +1,6 @@
-"""What happened on the way from a text to its rows, for people: as data, in the terminal, as a page, in a notebook.
+"""What happens on the way from a text to the next word: as data, in the terminal, as a page, in a notebook.
 
-`trace` has the data and the function `explain`; everything that is shown draws from it.
+`trace` has the data and the function `explain`; everything that is shown is drawn from it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Trace", "explain"]
 
+#: The parts of a trace that the terminal can show alone.
+PARTS = ("tokens", "merges", "rows", "attention", "lens", "next")
 
-# Late, as in `minigpt2` itself: the command's tables use this room's `characters` and need no numpy for it.
+
+# Late, as in `minigpt2` itself: the command's tables use `characters` from here, and need no numpy for it.
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'minigpt2.explain' has no attribute {name!r}")

@@ -97,8 +97,8 @@ class LayerReader:
 def log_sum_exp(values: NDArray[Any]) -> float:
     """The log of the sum of exp(values), computed so that no exp overflows.
 
-    >>> log_sum_exp(np.array([1000.0, 1000.0])) - 1000.0  # log 2
-    0.6931471805599...
+    >>> round(log_sum_exp(np.array([1000.0, 1000.0])), 4)  # 1000 + log 2
+    1000.6931
     """
     values = values.astype(np.float64)
     largest = values.max()

@@ -176,7 +176,7 @@ def principal_components(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64]
     The sign of a component is free: here its largest entry is positive, so that a text has one picture.
 
     >>> coordinates, shares = principal_components(np.array([[0.0, 1.0, 5.0], [2.0, 1.0, 5.0], [1.0, 1.0, 5.0]]))
-    >>> places.round(3).tolist(), shares
+    >>> coordinates.round(3).tolist(), shares
     ([[-1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], (1.0, 0.0))
     """
     coordinates = np.zeros((len(rows), 2))

@@ -1,79 +1,186 @@
-"""`minigpt2 tour`: the five steps on any prompt, on GPT-2's weights where they are, else on labelled random ones."""
+"""`minigpt2 tour`: every command in it gives what is shown, on any text and any model, and it fits the terminal."""
 
+import os
+import pty
 import re
 import shlex
 import socket
+import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.byte_alphabet import ALPHABET_ORDER, to_characters
-from minigpt2.cli import main
-from minigpt2.cli.lesson import COMPOUND, SAMPLES, SPELLINGS, longest_first
-from minigpt2.explain import explain
-from minigpt2.explain.oddities import oddities
-from minigpt2.explain.tree import draw
+from minigpt2.cli.tour import MOST_TOKENS, beginning
+from minigpt2.explain.characters import display_width
 from minigpt2.weights.bundled import LABEL
-from tests.command import environment, one_line, run, write_small_gpt2
+from tests.command import Capture, answer, command, complaint, environment, one_line, run, write_small_gpt2
 from tests.hub_server import Hub
-from tests.parity.references import transformers_tokenizer
 
 pytestmark = pytest.mark.usefixtures("offline")
+
+HURTFUL = "-x $HOME `a` \"b\" 'c' \\d !\n😀"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("gpt2")
     write_small_gpt2(directory)
+    Tokenizer().save_pretrained(directory)
     return directory
 
 
-def tour(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(["tour", *arguments]) == 0
-    return capsys.readouterr().out
+def steps_of(output: str) -> list[str]:
+    """The steps of a tour, each from its title to the next."""
+    return re.split(r"^(?=\d+\. )", output.partition("WHAT TO TRY NEXT")[0], flags=re.M)[1:]
 
 
-def test_it_takes_the_articles_prompt_through_five_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    output = tour(capsys)
-    assert re.findall(r"^(\d)\. ", output, re.M) == ["1", "2", "3", "4", "5"]
-    assert "as a list:   [464, 3616, 286, 1204, 318]" in output
-    assert "as an array: [[464, 3616, 286, 1204, 318]], int64, shape (1, 5)" in output
-    assert "WHAT TO TRY NEXT" in output
+def commands_in(output: str) -> list[tuple[str, str]]:
+    """Each command with what is shown under it."""
+    found = []
+    for step in steps_of(output):
+        for part in re.split(r"^\$ (?=minigpt2 |echo )", step, flags=re.M)[1:]:
+            # A text with line ends in it continues the line of the command.
+            line, _, shown = part.partition("\n")
+            while _open_quote(line):
+                more, _, shown = shown.partition("\n")
+                line += f"\n{more}"
+            found.append((line, shown))
+    return found
 
 
-def test_the_weights_of_a_model_are_shown_without_the_label(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tour(capsys, "--model", str(model))
-    assert LABEL not in output
-    assert "as published" not in output
-    assert "minigpt2 download" not in output
-    assert str(model) in output
+def _open_quote(line: str) -> bool:
+    try:
+        shlex.split(line)
+    except ValueError:
+        return True
+    return False
 
 
-def test_what_it_says_of_the_first_tokens_and_of_the_space_is_so(capsys: pytest.CaptureFixture[str]) -> None:
-    output = " ".join(tour(capsys).split())
-    assert """They are punctuation: ! " # $ %.""" in output
-    assert "so the 68 bytes with no printable character of their own" in output
-    assert "byte 0x20, is the 33rd of them, so it is written U+0120, 256 further up" in output
-    moved = [byte for byte in ALPHABET_ORDER if ord(to_characters(bytes([byte]))) >= 0x100]
-    assert (len(moved), moved.index(0x20) + 1, ord(to_characters(b" "))) == (68, 33, 0x120) == (68, 33, 0x20 + 256)
+def in_a_shell(line: str, **changes: str) -> str:
+    """What a line gives that is typed into a shell, where `minigpt2` is this package's command."""
+    function = f'minigpt2() {{ {shlex.join(map(str, command()))} "$@"; }}\n'
+    finished = subprocess.run(
+        ["bash", "-c", function + line], capture_output=True, env=environment(**changes), check=True
+    )
+    assert finished.stderr == b""
+    return finished.stdout.decode()
 
 
-def test_an_empty_prompt_has_no_tokens_and_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    output = tour(capsys, "")
-    assert "The prompt is empty, and so is its list of tokens." in output
-    assert "as an array: [[]], int64, shape (1, 0)" in output
-    assert "No ids, no rows: an array of shape (0, 8)." in output
+@pytest.mark.parametrize(("prompt", "width"), [("The meaning of life is", ""), ("I'm naïve", "60"), (HURTFUL, "")])
+def test_every_line_typed_as_it_stands_gives_what_is_shown(prompt: str, width: str) -> None:
+    output = run("tour", "--no-pause", "--", prompt, env=environment(COLUMNS=width)).stdout.decode()
+    commands = commands_in(output)
+    assert len(commands) == 14
+    for line, shown in commands:
+        assert shown.startswith(f"{in_a_shell(line, COLUMNS=width)}\n"), line
 
 
-def test_a_prompt_longer_than_the_model_takes_is_shown_by_its_ends(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = " ".join(tour(capsys, " life" * 100, "--model", str(model)).split())
-    assert "This prompt has 100 tokens and the model 16 positions" in output
-    assert " 99 1204 Ġlife" in output
-    assert " 50 1204 Ġlife" not in output
+def test_the_lines_name_a_model_that_was_asked_for(model: Path, capsys: Capture) -> None:
+    commands = commands_in(answer(capsys, "tour", "--no-pause", "--model", model))
+    assert sum(f"--model {model}" in line for line, _ in commands) == 13
+    for line, shown in commands:
+        assert shown.startswith(f"{in_a_shell(line)}\n"), line
+
+
+def test_the_order_is_from_the_sentence_to_the_next_word_and_the_file_last(capsys: Capture) -> None:
+    titles = [step.partition("\n")[0] for step in steps_of(answer(capsys, "tour", "--no-pause"))]
+    assert titles == [
+        "1. Your sentence in tokens",
+        "2. Text is bytes",
+        "3. Bytes are merged into tokens",
+        "4. Where merges come from",
+        "5. Why there are 50,257 tokens",
+        "6. Each id is a row of numbers",
+        "7. Tokens that are used alike have rows that are alike",
+        "8. The position is added",
+        "9. Layers mix the rows: attention",
+        "10. What each layer would say next",
+        "11. The next word",
+        "12. And the word after that",
+        "13. The file that all numbers come from",
+    ]
+
+
+EXPLANATIONS = {
+    "tokens": "tokens: pieces of text",
+    "vocabulary": "its vocabulary",
+    "id": "number, its id",
+    "pretokens": "splits the text into pretokens",
+    "BPE": "byte pair encoding, BPE",
+    "merges": "merges says which two neighbours",
+    "rank": "is its rank",
+    "vector": "is called a vector",
+    "embedding": "or an embedding",
+    "wte": "wte, word token embeddings",
+    "cosine": "cosine of two rows says",
+    "wpe": "wpe, word position embeddings",
+    "attention": "In attention a token takes in",
+    "MLP": "the MLP, a small network",
+    "logit lens": "is called the logit lens",
+    "logit": "Each product is a logit",
+    "temperature": "divided by a temperature first",
+}
+
+
+@pytest.mark.parametrize("word", EXPLANATIONS)
+def test_a_word_is_explained_in_the_step_that_first_says_it(word: str, capsys: Capture) -> None:
+    steps = steps_of(answer(capsys, "tour", "--no-pause"))
+    said = [" ".join(re.sub(r"^\$ .*$", "", step.partition("\n")[2], flags=re.M).split()) for step in steps]
+    first = next(
+        text
+        for text in said
+        if re.search(rf"\b{word}\b", text.replace("logit lens", "" if word == "logit" else "logit lens"))
+    )
+    assert EXPLANATIONS[word] in first
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_it_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    output = answer(capsys, "tour", "--no-pause")
+    too_wide = [line for line in output.splitlines() if display_width(line) > width]
+    assert [line for line in too_wide if not line.startswith(("$ ", "    minigpt2 ", "The meaning of life is"))] == []
+
+
+def test_a_step_takes_a_screen_at_most(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for step in steps_of(answer(capsys, "tour", "--no-pause")):
+        assert sum(1 + max(0, display_width(line) - 1) // 80 for line in step.rstrip().splitlines()) <= 24, step
+
+
+def test_a_longer_text_is_taken_by_its_beginning(tokenizer: Tokenizer, capsys: Capture) -> None:
+    text = "It is a truth universally acknowledged, that a single man must be in want of a wife."
+    start = beginning(tokenizer, text)
+    assert text.startswith(start)
+    assert tokenizer.encode(text)[: len(tokenizer.encode(start))] == tokenizer.encode(start)
+    assert len(tokenizer.encode(start)) <= MOST_TOKENS
+    assert f"The sentence: {start!r}, the beginning of yours" in " ".join(
+        answer(capsys, "tour", "--no-pause", text).split()
+    )
+
+
+def test_an_empty_text_is_the_usual_one(capsys: Capture) -> None:
+    assert answer(capsys, "tour", "--no-pause", "") == answer(capsys, "tour", "--no-pause")
+
+
+# ---- on which weights
+
+
+def test_the_bundled_model_is_named_wherever_it_is_used(capsys: Capture) -> None:
+    output = answer(capsys, "tour", "--no-pause")
+    for line, shown in commands_in(output):
+        assert ("--model bundled" in line) == (LABEL in shown)
+    assert output.count(LABEL) == 1 + 9
+
+
+def test_a_model_without_layers_has_its_rows_shown_and_the_bundled_models_layers(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes())  # no config, no heads
+    finished = run("tour", "--no-pause", "--model", str(tmp_path))
+    assert finished.returncode == 0
+    commands = [line for line, _ in commands_in(finished.stdout.decode())]
+    assert sum(f"--model {tmp_path}" in line for line in commands) == 4
+    assert sum("--model bundled" in line for line in commands) == 5
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for_long() -> None:
@@ -93,24 +200,18 @@ def test_offline_it_asks_nobody_for_anything() -> None:
             hub.accept()
 
 
-def test_where_gpt2s_weights_are_not_cached_it_reads_the_rows_that_it_shows_on_the_hub(
-    model: Path, tmp_path: Path
-) -> None:
+def test_where_gpt2s_weights_are_not_cached_its_rows_are_read_on_the_hub(model: Path, tmp_path: Path) -> None:
     with Hub() as hub:
         hub.publish("gpt2", {path.name: path.read_bytes() for path in model.iterdir()})
         online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
         finished = run("tour", env=online)
-        asked = len(hub.requests)
-        assert run("tour", env=environment(HF_HOME=str(tmp_path))).stdout == finished.stdout, "offline, the second time"
-        assert hub.sent_bytes < 40_000 and len(hub.requests) == asked
-        other = run("tour", "something else", env=environment(HF_HOME=str(tmp_path)))
-    assert LABEL not in finished.stdout.decode()
-    assert str(write_small_gpt2(tmp_path / "again")["wte.weight"][464, 0]) in finished.stdout.decode()
+    output = finished.stdout.decode()
+    assert str(write_small_gpt2(tmp_path / "again")["wte.weight"][464, 0]) in output
+    assert sum("--model bundled" in line for line, _ in commands_in(output)) == 5
     assert re.search(r"gpt2: read [\d,]+ bytes from the hub instead of [\d,]+", one_line(finished.stderr))
-    assert LABEL in other.stdout.decode(), "rows that are not here, and nobody to ask"
 
 
-def test_gpt2s_weights_are_shown_once_they_are_cached(model: Path, tmp_path: Path) -> None:
+def test_gpt2s_weights_are_used_once_they_are_cached(model: Path, tmp_path: Path) -> None:
     with Hub() as hub:
         hub.publish("gpt2", {path.name: path.read_bytes() for path in model.iterdir()})
         online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
@@ -118,100 +219,47 @@ def test_gpt2s_weights_are_shown_once_they_are_cached(model: Path, tmp_path: Pat
         asked = len(hub.requests)
         output = run("tour", env=online).stdout.decode()
         assert len(hub.requests) == asked
-    wte = write_small_gpt2(tmp_path / "again")["wte.weight"]
     assert LABEL not in output
-    assert str(np.float32(wte[464, 0])) in output
+    assert "--model" not in output
 
 
-def test_a_model_that_is_asked_for_and_not_cached_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tour", "--model", "gpt2"]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("minigpt2: gpt2: ")
-    assert "HF_HUB_OFFLINE is set" in error
-    assert error.count("\n") == 1
+def test_a_model_that_is_asked_for_and_not_cached_is_an_error(capsys: Capture) -> None:
+    assert "HF_HUB_OFFLINE is set" in complaint(capsys, "tour", "--model", "gpt2")
 
 
-# ---- the lesson within the fourth step
+# ---- on a terminal
 
 
-def lesson(capsys: pytest.CaptureFixture[str]) -> str:
-    return tour(capsys).partition("\n4. ")[2].partition("\n5. ")[0]
+def _on_a_terminal(typed: bytes, *arguments: str) -> bytes:
+    """What a terminal shows of a tour while these bytes are typed."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        command("tour", *arguments), stdin=follower, stdout=follower, env=environment(TERM="xterm", NO_COLOR="")
+    ) as process:
+        os.close(follower)
+        os.write(leader, typed)
+        shown = b""
+        try:
+            while part := os.read(leader, 65536):
+                shown += part
+        except OSError:  # the terminal is gone when the command is
+            pass
+        assert process.wait(timeout=60) == 0
+    os.close(leader)
+    return shown
 
 
-def table_under(title: str, text: str) -> list[list[str]]:
-    """The rows of the table under a question, each in its cells."""
-    table = text.partition(f"* {title}")[2].split("\n\n")[1]
-    return [re.split(r"  +", row.strip()) for row in table.splitlines()[1:]]
+def test_on_a_terminal_it_stops_after_each_step_and_has_colours() -> None:
+    shown = _on_a_terminal(b"\n" * 14)
+    assert shown.count(b"(Enter)") == 14
+    assert b"\x1b[1m1. Your sentence in tokens\x1b[0m" in shown
 
 
-def test_each_question_has_a_command_to_try(capsys: pytest.CaptureFixture[str]) -> None:
-    assert re.findall(r"^\* (.+)\n  \$ (.+)$", lesson(capsys), re.M) == [
-        ("Why bytes, and not characters or words?", 'minigpt2 tokens "é ж 生 😀"'),
-        ("Why are pairs merged in the order of their ranks?", 'minigpt2 explain " lifelike" --steps'),
-        ("Why does the space before a word matter?", 'minigpt2 tokens " life"'),
-        ("What odd tokens are there?", "minigpt2 vocab --odd"),
-    ]
+def test_no_pause_does_not_stop() -> None:
+    assert b"(Enter)" not in _on_a_terminal(b"", "--no-pause")
 
 
-def test_the_bytes_and_tokens_of_a_character_are_transformers_own(capsys: pytest.CaptureFixture[str]) -> None:
-    reference = transformers_tokenizer()
-    rows = table_under("Why bytes", lesson(capsys))
-    assert [row[0] for row in rows] == list(SAMPLES)
-    for text, data, tokens, ids in rows:
-        assert bytes.fromhex(data) == text.encode()
-        assert tokens.split() == reference.tokenize(text)
-        assert [int(i) for i in ids.split()] == reference.encode(text)
-
-
-def test_the_tokens_with_and_without_spaces_are_transformers_own(capsys: pytest.CaptureFixture[str]) -> None:
-    reference = transformers_tokenizer()
-    rows = table_under("Why does the space", lesson(capsys))
-    assert len(rows) == len(SPELLINGS)
-    for text, (*_, tokens, ids) in zip(SPELLINGS, rows, strict=True):
-        assert tokens.split() == reference.tokenize(text)
-        assert [int(i) for i in ids.split()] == reference.encode(text)
-
-
-def test_merging_is_not_cutting_off_the_longest_token(capsys: pytest.CaptureFixture[str]) -> None:
-    reference = transformers_tokenizer()
-    printed = " ".join(lesson(capsys).split())
-    merged = reference.tokenize(COMPOUND)
-    assert f"would make Ġlife like of {COMPOUND!r}. Merging by rank makes {' '.join(merged)}:" in printed
-    assert reference.convert_tokens_to_ids(["Ġlife", "like"]) == longest_first(Tokenizer(), COMPOUND)
-    vocabulary = reference.get_vocab()
-    assert not any(f"Ġlife{'like'[:more]}" in vocabulary for more in range(1, 5))
-
-
-def test_the_tree_in_the_lesson_is_the_one_of_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = draw(explain(Tokenizer(), COMPOUND).pretokens[0], 98)
-    assert lines is not None
-    assert "\n".join(f"  {line}" for line in lines) in lesson(capsys)
-
-
-def test_the_odd_tokens_in_the_lesson_are_those_of_vocab(capsys: pytest.CaptureFixture[str]) -> None:
-    tokenizer = Tokenizer()
-    rows = table_under("What odd tokens", lesson(capsys))
-    for kind, (name, count, longest, *_) in zip(oddities(tokenizer), rows, strict=True):
-        assert (name, int(count)) == (kind.name, len(kind.ids))
-        sizes = {i: len(tokenizer.decode_bytes([i])) for i in kind.ids}
-        assert sizes[int(longest)] == max(sizes.values())
-
-
-def test_every_command_that_the_tour_names_works(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("webbrowser.open", lambda address: True)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    Tokenizer().save_pretrained(model)
-    printed = tour(capsys)
-    named = set(re.findall(r"^ *\$ minigpt2 (.+)$", printed, re.M))
-    named |= set(re.findall(r"^  minigpt2 (.+?)   ", printed.partition("WHAT TO TRY NEXT")[2], re.M))
-    assert len(named) >= 14
-    for words in sorted(named):
-        name, *arguments = shlex.split(words)
-        if name in ("download", "serve"):  # tested where they belong: one needs a hub, the other does not end
-            continue
-        own = ["--model", str(model)] if name in ("params", "show", "embed", "nearest", "tour") else []
-        assert main([name, *arguments, *own]) == 0, words
-        assert capsys.readouterr().out
+def test_piped_it_does_not_stop_and_has_no_colours() -> None:
+    finished = run("tour")
+    assert b"(Enter)" not in finished.stdout
+    assert b"\x1b" not in finished.stdout

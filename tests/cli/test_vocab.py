@@ -45,10 +45,10 @@ def test_the_summary_counts_the_vocabulary(vocabulary: dict[int, bytes], capsys:
     assert counts == {
         "tokens": len(data),
         "single bytes": sum(len(each) == 1 for each in data),
-        "of several bytes": sum(len(each) > 1 for each in data),
-        "special tokens among them": 1,
+        "made by merges": 50_000,
+        "special tokens": 1,
         "begin with a space": sum(each[:1] == b" " for each in data),
-        "no whole characters": sum("\ufffd" in text_of(each) and "\ufffd".encode() not in each for each in data),
+        "part of a character": sum("\ufffd" in text_of(each) and "\ufffd".encode() not in each for each in data),
         "bytes of the longest": max(map(len, data)),
     }
     shown = dict(re.findall(r"^(.+?)  +([\d,]+)$", answer(capsys, "vocab"), re.M))

@@ -245,7 +245,7 @@ def test_a_name_sends_no_escape_and_no_new_line_to_a_terminal(
 # ---- models that cannot be had
 
 
-@pytest.mark.parametrize("arguments", [["params"], ["show", "wte.weight"], ["embed", "x"], ["nearest", "x"]])
+@pytest.mark.parametrize("arguments", [["params"], ["show", "wte.weight"], ["embed", "x"], ["nearest", "x", "--json"]])
 def test_without_weights_a_command_fails_in_one_line(arguments: list[str]) -> None:
     finished = run(*arguments)
     assert (finished.returncode, finished.stdout) == (1, b"")

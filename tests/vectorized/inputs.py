@@ -27,7 +27,8 @@ def vocabulary_of(tokens: list[bytes], pairs: list[tuple[int, int]], products: l
         pairs=np.array(pairs, np.int64).reshape(-1, 2),
         products=np.array(products, np.int64),
         added_tokens={},
-        beyond=(),
+        special_tokens=frozenset(),
+        beyond=frozenset(),
         verbatim={},
     )
 
