@@ -1,10 +1,12 @@
-"""Lists of token ids as a batch: truncated, padded, with masks, as arrays; what a tokenizer's call answers with."""
+"""Lists of token ids as a batch: cut, completed, padded, with masks, as arrays: the answer of a tokenizer's call."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from minigpt2.special_tokens.added import WHITESPACE
 
 Padding = bool | Literal["longest", "max_length", "do_not_pad"] | None
 Truncation = bool | Literal["longest_first", "only_first", "do_not_truncate"] | None
@@ -29,21 +31,56 @@ class Encoding(dict[str, Any]):
             raise AttributeError(f"this encoding has no {name!r}, but {', '.join(self)}") from None
 
 
+class Template(NamedTuple):
+    """The ids that a model wants before and after each text."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+class TrimOffsets(NamedTuple):
+    """Leave spaces at a token's ends out of its offsets, except, if so told, the first space of the first token."""
+
+    keeps_first_space: bool
+
+
+PostProcessing = Sequence[Template | TrimOffsets]
+
+
+class Row(NamedTuple):
+    """The tokens of one text: ids and, where offsets are asked for, where each lies and how it is written."""
+
+    ids: list[int]
+    offsets: Offsets | None = None
+    tokens: list[str] | None = None
+
+
 class Layout(NamedTuple):
-    """How the rows of a batch are to be cut and filled; `checked` makes one of a call's options."""
+    """How rows are cut, completed and padded; `checked` makes one of a call's options."""
 
     pad_to: int | Literal["longest"] | None
     cut_at: int | None
-    side: Side
-    pad_id: int
+    padding_side: Side
+    truncation_side: Side
+    pad_id: int | None
+    steps: PostProcessing
 
 
-def checked(padding: Padding, truncation: Truncation, max_length: int | None, side: Side, pad_id: int) -> Layout:
-    """Read the call's options.
+def checked(
+    padding: Padding,
+    truncation: Truncation,
+    max_length: int | None,
+    model_max_length: int | None,
+    padding_side: Side,
+    truncation_side: Side,
+    pad_id: int | None,
+    steps: PostProcessing,
+) -> Layout:
+    """Read the call's options; where no `max_length` is given, the model's counts.
 
     Raises:
-        TypeError: `max_length` is no integer.
-        ValueError: an option has a value that is none of its own, or does not fit the others.
+        TypeError: `max_length` is not an integer.
+        ValueError: an option has a value that is not one of its own, or does not fit the others.
     """
     longest, at_length, never = padding in (True, "longest"), padding == "max_length", padding in (False, None)
     if not (longest or at_length or never or padding == "do_not_pad"):
@@ -53,12 +90,16 @@ def checked(padding: Padding, truncation: Truncation, max_length: int | None, si
         raise ValueError(
             f"truncation={truncation!r} is none of True, 'longest_first', 'only_first', False, 'do_not_truncate'"
         )
-    if side not in ("right", "left"):
-        raise ValueError(f"padding_side={side!r} is neither 'right' nor 'left'")
+    for option, side in (("padding_side", padding_side), ("truncation_side", truncation_side)):
+        if side not in ("right", "left"):
+            raise ValueError(f"{option}={side!r} is neither 'right' nor 'left'")
+    if max_length is None and (cuts or at_length):
+        max_length = model_max_length
     _check_max_length(max_length, cuts, at_length)
-    return Layout(
-        max_length if at_length else "longest" if longest else None, max_length if cuts else None, side, pad_id
-    )
+    if (longest or at_length) and pad_id is None:
+        raise ValueError("this tokenizer has no token to pad with: set tokenizer.pad_token to one of its tokens")
+    pad_to: int | Literal["longest"] | None = max_length if at_length else "longest" if longest else None
+    return Layout(pad_to, max_length if cuts else None, padding_side, truncation_side, pad_id, steps)
 
 
 def _check_max_length(max_length: int | None, cuts: bool, at_length: bool) -> None:
@@ -78,18 +119,67 @@ def _check_max_length(max_length: int | None, cuts: bool, at_length: bool) -> No
         )
 
 
-def lay_out(rows: Sequence[list[int]], offsets: Sequence[Offsets] | None, layout: Layout) -> Encoding:
-    """Cut and fill rows of token ids, with their masks (1 a token, 0 padding) and, where given, their offsets."""
-    rows = [row[: layout.cut_at] for row in rows]
-    width = max(map(len, rows), default=0) if layout.pad_to == "longest" else layout.pad_to or 0
+def lay_out(rows: Sequence[Row], layout: Layout) -> Encoding:
+    """Cut, complete and pad rows, with their masks (1 a token, 0 padding) and, where given, their offsets.
+
+    Raises:
+        ValueError: the model's own tokens are more than `max_length`.
+    """
+    rows = [_completed(_cut(row, layout), layout.steps) for row in rows]
+    lengths = [len(row.ids) for row in rows]
+    width = max(lengths, default=0) if layout.pad_to == "longest" else layout.pad_to or 0
+    pad_id, side = layout.pad_id or 0, layout.padding_side
     encoding = Encoding(
-        input_ids=[_filled(row, layout.pad_id, width, layout.side) for row in rows],
-        attention_mask=[_filled([1] * len(row), 0, width, layout.side) for row in rows],
+        input_ids=[_filled(row.ids, pad_id, width, side) for row in rows],
+        attention_mask=[_filled([1] * length, 0, width, side) for length in lengths],
     )
-    if offsets is not None:
-        cut = [row[: layout.cut_at] for row in offsets]
-        encoding["offset_mapping"] = [_filled(row, (0, 0), width, layout.side) for row in cut]
+    offsets = [row.offsets for row in rows if row.offsets is not None]
+    if len(offsets) == len(rows) > 0:
+        encoding["offset_mapping"] = [_filled(each, (0, 0), width, side) for each in offsets]
     return encoding
+
+
+def _cut(row: Row, layout: Layout) -> Row:
+    """The row with as many tokens as `max_length` leaves for them beside the model's own."""
+    if layout.cut_at is None:
+        return row
+    own = sum(len(step.before) + len(step.after) for step in layout.steps if isinstance(step, Template))
+    left = layout.cut_at - own
+    if left < 0:
+        raise ValueError(f"max_length={layout.cut_at} is less than the {own} tokens that the model adds to each text")
+    kept = slice(left) if layout.truncation_side == "right" else slice(max(0, len(row.ids) - left), None)
+    return Row(row.ids[kept], row.offsets and row.offsets[kept], row.tokens and row.tokens[kept])
+
+
+def _completed(row: Row, steps: PostProcessing) -> Row:
+    for step in steps:
+        row = _inside(row, step) if isinstance(step, Template) else _trimmed(row, step.keeps_first_space)
+    return row
+
+
+def _inside(row: Row, template: Template) -> Row:
+    """The row between the ids of a template; these lie nowhere in the text."""
+    before, after = template
+    ids = [*before, *row.ids, *after]
+    if row.offsets is None or row.tokens is None:
+        return Row(ids)
+    offsets = [*[(0, 0)] * len(before), *row.offsets, *[(0, 0)] * len(after)]
+    return Row(ids, offsets, [*[""] * len(before), *row.tokens, *[""] * len(after)])
+
+
+def _trimmed(row: Row, keeps_first_space: bool) -> Row:
+    """The row without the spaces at its tokens' ends in its offsets, counted as `tokenizers` counts them."""
+    if row.offsets is None or row.tokens is None:
+        return row
+    offsets = []
+    for index, ((start, end), token) in enumerate(zip(row.offsets, row.tokens, strict=True)):
+        text = token.replace("Ġ", " ")
+        leading, trailing = len(text) - len(text.lstrip(WHITESPACE)), len(text) - len(text.rstrip(WHITESPACE))
+        if leading and keeps_first_space and (index == 0 or start == 0):
+            leading -= 1
+        first = min(start + leading, end)
+        offsets.append((first, max(end - trailing, first) if end >= trailing else end))
+    return Row(row.ids, offsets, row.tokens)
 
 
 def _filled(row: list[_T], fill: _T, width: int, side: Side) -> list[_T]:

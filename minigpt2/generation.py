@@ -330,11 +330,11 @@ def _written(model: "GPT2", token_id: int) -> str:
 
 def _prompt(model: "GPT2", ids: str | ArrayLike, attention_mask: ArrayLike | None) -> tuple[Ids, Mask]:
     """Ids and mask, both of shape (texts, tokens); a prompt without tokens starts from `<|endoftext|>`."""
-    given: Any = model.tokenizer.encode(ids) if isinstance(ids, str) else ids
-    if not np.size(given):
+    given = token_ids(model.tokenizer.encode(ids) if isinstance(ids, str) else ids, model.options.vocab_size)
+    if not given.size:
         if (start := model.options.bos_token_id) is None:
             raise ValueError("the prompt is empty, and the model has no bos_token_id to start from")
-        given, attention_mask = [start], None
+        given, attention_mask = np.full((*given.shape[:-1], 1), start), None
     prompt = batch_of_ids(given, model.options.vocab_size)
     return prompt, attention_mask_of(attention_mask, None, prompt.shape)
 

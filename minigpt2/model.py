@@ -180,9 +180,7 @@ def token_losses(logits: Array, labels: NDArray[np.int64]) -> Array:  # (N, V), 
 def mean_loss(logits: Array, labels: NDArray[np.int64]) -> float:  # (B, T, V), (B, T)
     """The mean of the losses of all labels, each compared with the logits before it; without any, not a number."""
     losses = []
-    for text_logits, text_labels in zip(
-        logits[:, :-1], labels[:, 1:], strict=True
-    ):  # a text at a time takes less memory
+    for text_logits, text_labels in zip(logits[:, :-1], labels[:, 1:], strict=True):  # one by one, to save memory
         wanted = text_labels != IGNORED_LABEL
         losses.append(token_losses(text_logits[wanted], text_labels[wanted]))
     every = np.concatenate(losses).astype(np.float64)
@@ -232,7 +230,9 @@ class GPT2:
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
         self._layers = [_parts(parameters, f"h.{index}.") for index in range(self.options.n_layer)]
-        self._find_tokenizer: Callable[[], Tokenizer | None] = lambda: tokenizer
+        self._find_tokenizer: Callable[[], Tokenizer | None] | None = None
+        if tokenizer is not None:
+            self.tokenizer = tokenizer
 
     @classmethod
     def from_pretrained(
@@ -268,7 +268,7 @@ class GPT2:
         Raises:
             ValueError: none was given, and the model has too few tokens for GPT-2's.
         """
-        if (own := self._find_tokenizer()) is not None:
+        if self._find_tokenizer is not None and (own := self._find_tokenizer()) is not None:
             return own
         tokenizer = Tokenizer()
         if len(tokenizer) > self.options.vocab_size:
@@ -359,6 +359,8 @@ class GPT2:
         states = self(ids, output_hidden_states=True, logits_to_keep=1).hidden_states
         assert states is not None
         count = ids.shape[1] - 1 if last is None else last
+        if not 0 <= count < ids.shape[1]:
+            raise ValueError(f"{ids.shape[1]} tokens have {ids.shape[1] - 1} losses, not {count}")
         x = states[-1][:, ids.shape[1] - 1 - count : -1].reshape(-1, self.options.n_embd)  # (B * count, E)
         labels = ids[:, ids.shape[1] - count :].reshape(-1)
         some = [slice(start, start + QUERIES) for start in range(0, len(x), QUERIES)]

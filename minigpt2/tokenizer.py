@@ -1,41 +1,50 @@
 """The tokenizer that people import: text to token ids and back, as GPT-2 does it.
 
-Here the steps meet: special tokens are found, the rest is split into pretokens, each pretoken's bytes are merged, and
-what was merged once is remembered. Short texts go this way, pretoken by pretoken; long ones through the numpy engine,
-which gives the same ids. The names are those of transformers and of tiktoken, with their meanings.
+Here the steps meet: `encoder` finds added tokens and encodes what is between them, `batches` completes, cuts and pads,
+`decoder` goes back. The names are those of transformers and of tiktoken, with their meanings.
 """
 
 import os
-from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
-from operator import index
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2 import batches
-from minigpt2.batches import Encoding, Padding, Side, Truncation
-from minigpt2.encoder import Encoder, excerpt
+from minigpt2 import batches, settings
+from minigpt2 import decoder as decoding
+from minigpt2.batches import Encoding, Padding, Row, Side, Template, Truncation
+from minigpt2.decoder import Decoder, DecodeStream, Ids
+from minigpt2.encoder import Encoder, OrdinaryText
+from minigpt2.settings import NO_LIMIT, Settings
 from minigpt2.special_tokens import Selection
-from minigpt2.vocabulary import END_OF_TEXT, Vocabulary, gpt2
+from minigpt2.token_names import TokenNames, require_texts
+from minigpt2.vocabulary import Vocabulary, gpt2
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from minigpt2.vectorized.decoding import Decoder
-
-# From how many ids on arrays are quicker to decode.
-_ARRAYS_FROM = 1000
-
-Ids = Sequence[int] | NDArray[Any]
+    from minigpt2.special_tokens import Part
 
 
-class Tokenizer:
+class _State(NamedTuple):
+    """All that a tokenizer is made of. A change puts another in its place, so that a call never sees half of one."""
+
+    vocabulary: Vocabulary
+    settings: Settings
+    ordinary: OrdinaryText
+    encoder: Encoder
+    decoder: Decoder
+    before: list[int]  # what the model wants around each text
+    after: list[int]
+    adds: bool  # whether it wants anything
+
+
+class Tokenizer(TokenNames):
     """GPT-2's tokenizer, or that of another `vocabulary`; GPT-2's lies in the package: no file, no network.
 
-    Immutable in public; it can be pickled, and shared between threads.
+    Threads can share it, and it can be pickled.
 
     >>> tokenizer = Tokenizer()
     >>> tokenizer.encode("The meaning of life is")
@@ -44,16 +53,31 @@ class Tokenizer:
     'The meaning of life is'
     """
 
-    __slots__ = ("_decoder", "_encoder", "_vocabulary")
+    __slots__ = ("_state",)
 
-    def __init__(self, vocabulary: Vocabulary | None = None) -> None:
+    is_fast = True
+
+    def __init__(self, vocabulary: Vocabulary | None = None, more: Settings | None = None) -> None:
         if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
-            raise TypeError(
-                f"a vocabulary is no {type(vocabulary).__name__}: try Tokenizer.from_pretrained({vocabulary!r})"
-            )
-        self._vocabulary = vocabulary or gpt2()
-        self._encoder = Encoder(self._vocabulary)
-        self._decoder: Decoder | None = None
+            way = f"try Tokenizer.from_pretrained({vocabulary!r})"
+            raise TypeError(f"vocabulary must be a Vocabulary, not {type(vocabulary).__name__}: {way}")
+        vocabulary = vocabulary or gpt2()
+        more = more or settings.of(vocabulary)
+        self._state = _state(vocabulary, more, OrdinaryText(vocabulary, more.add_prefix_space))
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Every token's bytes, and the merges that lead to them."""
+        return self._state.vocabulary
+
+    @property
+    def settings(self) -> Settings:
+        """What the tokenizer does beside merging."""
+        return self._state.settings
+
+    def _change(self, vocabulary: Vocabulary, more: Settings) -> None:
+        # Added tokens change no merge, so what was merged is remembered.
+        self._state = _state(vocabulary, more, self._state.ordinary)
 
     # ---- where vocabularies come from and go to
 
@@ -63,11 +87,11 @@ class Tokenizer:
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: a file is malformed, or lacks a byte or a merge's token.
+            ValueError: a file is malformed, or lacks a merge's token.
         """
-        from minigpt2 import tokenizer_files
+        from minigpt2.tokenizer_files import opening
 
-        return cls(tokenizer_files.read(vocab_file, merges_file))
+        return cls(*opening.open_vocab_and_merges(vocab_file, merges_file))
 
     @classmethod
     def from_pretrained(
@@ -80,31 +104,33 @@ class Tokenizer:
     ) -> "Tokenizer":
         """A model's tokenizer: of a directory, or of a model on the hub.
 
-        gpt2, gpt2-medium, gpt2-large, gpt2-xl and distilgpt2 share the vocabulary that the package carries and are
-        answered without a request. Of any other, `vocab.json` and `merges.txt` are read, or else `tokenizer.json`.
+        It answers as transformers' `AutoTokenizer` does. gpt2, gpt2-medium, gpt2-large, gpt2-xl and distilgpt2 share
+        the vocabulary that the package carries and are answered without a request.
 
         Raises:
             FileNotFoundError: the directory has no vocabulary.
             HubError: the hub does not answer, or the model has no vocabulary there.
-            ValueError: the vocabulary is malformed or not of GPT-2's kind.
+            ValueError: a file is malformed, or says something that this package does not do.
         """
-        from minigpt2 import tokenizer_files
         from minigpt2.hub.names import GPT2_MODELS
+        from minigpt2.tokenizer_files import opening
 
-        if os.path.isdir(model):  # noqa: PTH112 - importing pathlib would take longer than all else here
-            return cls(tokenizer_files.read_directory(model))
-        if os.fspath(model) in GPT2_MODELS:
+        is_gpt2 = os.fspath(model) in GPT2_MODELS
+        if os.path.isdir(model) and not (is_gpt2 and not opening.has_tokenizer(model)):  # noqa: PTH112 - pathlib is slow
+            return cls(*opening.open_directory(model))
+        if is_gpt2:
             return cls()
-        return cls(tokenizer_files.read_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
+        return cls(*opening.open_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> "list[Path]":
-        """Write `vocab.json` and `merges.txt`, for GPT-2 byte for byte the published files, and return their paths.
+        """Write the tokenizer's files, for this package and for transformers, and return their paths.
 
-        Tokens that were added beyond `vocab.json` go to `added_tokens.json`.
+        `vocab.json` and `merges.txt` are, for GPT-2, byte for byte the published files. `tokenizer_config.json` has the
+        added tokens and their roles; what that cannot say goes to `tokenizer.json`.
         """
-        from minigpt2 import tokenizer_files
+        from minigpt2.tokenizer_files import saving
 
-        return tokenizer_files.write(self._vocabulary, directory)
+        return saving.write(self.vocabulary, self.settings, directory)
 
     # ---- text to token ids
 
@@ -113,6 +139,7 @@ class Tokenizer:
         self,
         text: str,
         *,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
         return_tensors: None = None,
@@ -122,6 +149,7 @@ class Tokenizer:
         self,
         text: str,
         *,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
         return_tensors: Literal["np"],
@@ -130,6 +158,7 @@ class Tokenizer:
         self,
         text: str,
         *,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
         return_tensors: Literal["np"] | None = None,
@@ -137,56 +166,72 @@ class Tokenizer:
         """The token ids of a text: a list, or with `return_tensors="np"` an int64 array of shape (1, tokens).
 
         Special tokens in `allowed_special` become their ids, others stay plain text; one in `disallowed_special`
-        is refused. Each is "all" or a collection of special tokens.
+        is refused. Each is "all" or a collection of special tokens. `add_special_tokens=False` leaves out what the
+        model wants around a text; GPT-2 wants nothing.
 
         Raises:
-            TypeError: the text is no string.
+            TypeError: the text is not a string.
             ValueError: the text contains a disallowed special token, or a lone surrogate.
 
         >>> Tokenizer().encode("The meaning of life is", return_tensors="np")
         array([[ 464, 3616,  286, 1204,  318]])
         """
-        batches.require_known_tensors(return_tensors)
-        if return_tensors is None:
-            return self._encoder.ids(text, allowed_special, disallowed_special)
-        return self._encoder.array(text, np.dtype(np.int64), allowed_special, disallowed_special)[None]
+        if return_tensors is not None:
+            batches.require_known_tensors(return_tensors)
+            return self._array(text, np.dtype(np.int64), add_special_tokens, allowed_special, disallowed_special)[None]
+        state = self._state
+        ids = state.encoder.ids(text, allowed_special, disallowed_special)
+        return [*state.before, *ids, *state.after] if add_special_tokens and state.adds else ids
 
     def encode_ordinary(self, text: str) -> list[int]:
         """The token ids of a text in which special tokens are plain text.
 
         Raises:
-            TypeError: the text is no string.
+            TypeError: the text is not a string.
             ValueError: the text contains a lone surrogate.
 
         >>> Tokenizer().encode_ordinary("<|endoftext|>")
         [27, 91, 437, 1659, 5239, 91, 29]
         """
-        return self._encoder.ids(text, (), ())
+        return self._state.encoder.ids(text, (), ())
 
     def encode_to_numpy(
         self,
         text: str,
         dtype: DTypeLike = np.uint32,
         *,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
     ) -> NDArray[Any]:
         """The same token ids as `encode` gives, as an array of shape (tokens,).
 
         Raises:
-            TypeError: the text is no string, or `dtype` no integer type.
+            TypeError: the text is not a string, or `dtype` not an integer type.
             ValueError: `dtype` cannot hold every id of the vocabulary, or as `encode` does.
 
         >>> Tokenizer().encode_to_numpy("The meaning of life is", dtype="uint16")
         array([ 464, 3616,  286, 1204,  318], dtype=uint16)
         """
-        return self._encoder.array(text, self._dtype_of_ids(dtype), allowed_special, disallowed_special)
+        return self._array(text, self._checked_dtype(dtype), add_special_tokens, allowed_special, disallowed_special)
+
+    def _array(
+        self, text: str, dtype: np.dtype[Any], adds: bool, allowed: Selection, disallowed: Selection
+    ) -> NDArray[Any]:
+        state = self._state
+        ids = state.encoder.array(text, dtype, allowed, disallowed)
+        return (
+            np.concatenate([np.array(state.before, dtype), ids, np.array(state.after, dtype)])
+            if adds and state.adds
+            else ids
+        )
 
     def encode_batch(
         self,
         texts: Iterable[str],
         num_threads: int | None = None,
         *,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
     ) -> list[list[int]]:
@@ -198,9 +243,24 @@ class Tokenizer:
         >>> Tokenizer().encode_batch(["Hello", " world"])
         [[15496], [995]]
         """
-        ids, offsets = self._encode_batch(texts, num_threads, np.int64, allowed_special, disallowed_special)
+        ids, offsets = self.encode_batch_to_numpy(
+            texts,
+            num_threads,
+            np.int64,
+            add_special_tokens=add_special_tokens,
+            allowed_special=allowed_special,
+            disallowed_special=disallowed_special,
+        )
         every, bounds = ids.tolist(), offsets.tolist()
         return [every[start:end] for start, end in pairwise(bounds)]
+
+    def encode_ordinary_batch(self, texts: Iterable[str], num_threads: int | None = None) -> list[list[int]]:
+        """`encode_batch` for texts in which special tokens are plain text.
+
+        >>> Tokenizer().encode_ordinary_batch(["Hello", "<|"])
+        [[15496], [27, 91]]
+        """
+        return self.encode_batch(texts, num_threads, add_special_tokens=False, allowed_special=())
 
     def encode_batch_to_numpy(
         self,
@@ -208,6 +268,7 @@ class Tokenizer:
         num_threads: int | None = None,
         dtype: DTypeLike = np.uint32,
         *,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -220,31 +281,33 @@ class Tokenizer:
         >>> ids.tolist(), offsets.tolist()
         ([15496, 995, 0], [0, 1, 1, 3])
         """
-        return self._encode_batch(texts, num_threads, dtype, allowed_special, disallowed_special)
-
-    def _encode_batch(
-        self,
-        texts: Iterable[str],
-        num_threads: int | None,
-        dtype: DTypeLike,
-        allowed: Selection,
-        disallowed: Selection,
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        if num_threads is not None and _id(num_threads, "num_threads") < 1:
+        if num_threads is not None and decoding.checked_id(num_threads, "num_threads") < 1:
             raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None to leave it open")
-        return self._encoder.batch(_require_texts(texts), num_threads, self._dtype_of_ids(dtype), allowed, disallowed)
+        state, kind = self._state, self._checked_dtype(dtype)
+        ids, offsets = state.encoder.batch(require_texts(texts), num_threads, kind, allowed_special, disallowed_special)
+        return _around(ids, offsets, state.before, state.after) if add_special_tokens and state.adds else (ids, offsets)
 
     def tokenize(
         self, text: str, *, allowed_special: Selection = "all", disallowed_special: Selection = ()
     ) -> list[str]:
-        """The tokens of a text, as GPT-2 writes them.
+        """The tokens of a text, as GPT-2 writes them; an added token as it stands in the text.
 
         >>> Tokenizer().tokenize("The meaning of life")
         ['The', 'Ġmeaning', 'Ġof', 'Ġlife']
         """
-        token_ids = self._encoder.ids(text, allowed_special, disallowed_special)
-        written = {token_id: self._vocabulary.written(token_id) for token_id in set(token_ids)}
-        return [written[token_id] for token_id in token_ids]
+        return self._state.encoder.located(text, allowed_special, disallowed_special).tokens
+
+    def parts(self, text: str, *, allowed_special: Selection = "all") -> "list[Part]":
+        """The added tokens in a text, and the ordinary text between them, each with where it starts and ends.
+
+        >>> Tokenizer().parts("Hi<|endoftext|>")
+        [Part(start=0, end=2, token=None), Part(start=2, end=15, token='<|endoftext|>')]
+        """
+        return self._state.encoder.parts(text, allowed_special)
+
+    def prefixed(self, text: str) -> str:
+        """Ordinary text as it is split: with a space before it, where the model wants one and there is none."""
+        return self._state.ordinary.prefixed(text)
 
     def __call__(
         self,
@@ -253,17 +316,19 @@ class Tokenizer:
         padding: Padding = False,
         truncation: Truncation = False,
         max_length: int | None = None,
-        padding_side: Side = "right",
+        padding_side: Side | None = None,
         return_tensors: Literal["np"] | None = None,
         return_offsets_mapping: bool = False,
+        add_special_tokens: bool = True,
         allowed_special: Selection = "all",
         disallowed_special: Selection = (),
     ) -> Encoding:
         """The token ids and attention mask of a text or of several, cut and padded as asked.
 
-        Padding is `<|endoftext|>` with mask 0. Offsets are half-open, in characters, and do not leave out a token's
-        leading space; tokens that share a character overlap on it. With `return_tensors="np"`, ids and mask are int64
-        arrays of shape (texts, tokens), offsets of shape (texts, tokens, 2).
+        Padding is the model's `pad_token`, or else `<|endoftext|>`, with mask 0. Truncation cuts at `max_length`, or
+        else at `model_max_length`. Offsets are half-open, in characters, and do not leave out a token's leading space;
+        tokens that share a character overlap on it. With `return_tensors="np"`, ids and mask are int64 arrays of shape
+        (texts, tokens), offsets of shape (texts, tokens, 2).
 
         Raises:
             TypeError: the text is neither a string nor a sequence of strings.
@@ -273,53 +338,57 @@ class Tokenizer:
         [[15496, 50256], [15496, 995]]
         """
         batches.require_known_tensors(return_tensors)
-        layout = batches.checked(padding, truncation, max_length, padding_side, self.pad_token_id)
-        texts = [text] if isinstance(text, str) else _require_texts(text)
-        rows = [self._encoder.ids(each, allowed_special, disallowed_special) for each in texts]
-        offsets = [self._offsets(*pair) for pair in zip(texts, rows, strict=True)] if return_offsets_mapping else None
-        encoding = batches.lay_out(rows, offsets, layout)
+        state = self._state
+        layout = batches.checked(
+            padding,
+            truncation,
+            max_length,
+            None if state.settings.model_max_length >= NO_LIMIT else state.settings.model_max_length,
+            padding_side or state.settings.padding_side,
+            state.settings.truncation_side,
+            self.pad_token_id,
+            [step for step in state.settings.post_processing if add_special_tokens or not isinstance(step, Template)],
+        )
+        texts = [text] if isinstance(text, str) else require_texts(text)
+        if return_offsets_mapping:
+            rows = [Row(*state.encoder.located(each, allowed_special, disallowed_special)) for each in texts]
+        else:
+            rows = [Row(state.encoder.ids(each, allowed_special, disallowed_special)) for each in texts]
+        encoding = batches.lay_out(rows, layout)
         if return_tensors == "np":
             return batches.as_arrays(encoding)
-        return _only_row(encoding) if isinstance(text, str) else encoding
+        return Encoding({key: row[0] for key, row in encoding.items()}) if isinstance(text, str) else encoding
 
-    def _offsets(self, text: str, token_ids: list[int]) -> list[tuple[int, int]]:
-        """Where in the text each token lies: its tokens' bytes, one after the other, are the text's own."""
-        indices = self._vocabulary.indices_of(np.fromiter(token_ids, np.int64, len(token_ids)))
-        lengths = self._vocabulary.lengths.take(indices)
-        for token, token_id in self._vocabulary.added_tokens.items():  # they stand in the text as they are written
-            lengths[indices == self._vocabulary.indices_of(np.array([token_id]))] = len(token.encode("utf-8"))
-        data = np.frombuffer(text.encode("utf-8"), np.uint8)
-        character_of_byte = np.cumsum((data & 0xC0) != 0x80) - 1  # a character's first byte is no 10xxxxxx
-        ends = np.cumsum(lengths)
-        first, last = character_of_byte[ends - lengths], character_of_byte[ends - 1]
-        return list(zip(first.tolist(), (last + 1).tolist(), strict=True))
-
-    def _dtype_of_ids(self, dtype: DTypeLike) -> np.dtype[Any]:
+    def _checked_dtype(self, dtype: DTypeLike) -> np.dtype[Any]:
         kind = np.dtype(dtype)
         if kind.kind not in "iu":
             raise TypeError(f"token ids are integers: dtype {kind} holds none")
-        if np.iinfo(kind).max < self.n_vocab - 1:
-            raise ValueError(f"dtype {kind} cannot hold the token ids up to {self.n_vocab - 1}")
+        if np.iinfo(kind).max < self.max_token_value:
+            raise ValueError(f"dtype {kind} cannot hold the token ids up to {self.max_token_value}")
         return kind
 
     # ---- token ids to text
 
-    def decode(self, ids: Ids | SupportsIndex, skip_special_tokens: bool = False, errors: str = "replace") -> str:
+    def decode(
+        self,
+        ids: Ids | SupportsIndex,
+        skip_special_tokens: bool = False,
+        errors: str = "replace",
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
         """The text of token ids, a list or an array of shape (tokens,) of any integer type.
 
-        Bytes that are no UTF-8 are handled as `errors` says, in the words of `bytes.decode`.
+        Bytes that are not UTF-8 are handled as `errors` says, in the words of `bytes.decode`.
+        `clean_up_tokenization_spaces` changes nothing, as in transformers for BPE.
 
         Raises:
-            TypeError: an id is no integer.
+            TypeError: an id is not an integer.
             ValueError: an id is not in the vocabulary.
 
         >>> Tokenizer().decode([30325, 222, 50256]), Tokenizer().decode([30325, 50256], skip_special_tokens=True)
         (' 😀<|endoftext|>', ' �')
         """
-        token_ids = self._checked(ids)
-        if skip_special_tokens:
-            token_ids = self._without_special(token_ids)
-        return self._join(token_ids).decode("utf-8", errors)
+        return self._state.decoder.data(decoding.checked(ids), skip_special_tokens).decode("utf-8", errors)
 
     def decode_bytes(self, ids: Ids) -> bytes:
         """The bytes of token ids: what `decode` reads as UTF-8.
@@ -327,7 +396,7 @@ class Tokenizer:
         >>> Tokenizer().decode_bytes([30325, 222])
         b' \\xf0\\x9f\\x98\\x80'
         """
-        return self._join(self._checked(ids))
+        return self._state.decoder.data(decoding.checked(ids))
 
     def decode_tokens_bytes(self, ids: Ids) -> list[bytes]:
         """The bytes of each token id.
@@ -335,10 +404,14 @@ class Tokenizer:
         >>> Tokenizer().decode_tokens_bytes([30325, 222])
         [b' \\xf0\\x9f\\x98', b'\\x80']
         """
-        return self._tokens_bytes(_as_list(self._checked(ids)))
+        return self._state.decoder.each(decoding.as_list(decoding.checked(ids)))
 
     def batch_decode(
-        self, batch: Iterable[Ids], skip_special_tokens: bool = False, errors: str = "replace"
+        self,
+        batch: Iterable[Ids],
+        skip_special_tokens: bool = False,
+        errors: str = "replace",
+        clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
         """The texts of several lists of token ids, or of the rows of an array.
 
@@ -355,187 +428,48 @@ class Tokenizer:
         A token that starts within a character starts at that one, as in tiktoken.
 
         Raises:
-            ValueError: the bytes are no UTF-8 (a `UnicodeDecodeError`), or an id is not in the vocabulary.
+            ValueError: the bytes are not UTF-8 (a `UnicodeDecodeError`), or an id is not in the vocabulary.
 
         >>> Tokenizer().decode_with_offsets([40, 1101, 30325, 222, 12876])
         ("I'm 😀 ok", [0, 1, 3, 4, 5])
         """
-        token_ids = _as_list(self._checked(ids))
-        text = self._join(token_ids).decode("utf-8")
-        return text, [start for start, _ in self._offsets(text, token_ids)]
+        tokens = self.decode_tokens_bytes(ids)
+        return b"".join(tokens).decode("utf-8"), decoding.starts(tokens)
 
-    def _join(self, ids: list[int] | NDArray[Any]) -> bytes:
-        if len(ids) < _ARRAYS_FROM:
-            return b"".join(self._tokens_bytes(_as_list(ids)))
-        if self._decoder is None:
-            from minigpt2.vectorized.decoding import Decoder
+    def decode_stream(self, skip_special_tokens: bool = False, errors: str = "replace") -> DecodeStream:
+        """An object that takes token ids one by one and gives their text as soon as it is whole characters.
 
-            self._decoder = Decoder(self._vocabulary)
-        return self._decoder.decode(self._vocabulary.indices_of(np.asarray(ids)))
-
-    def _tokens_bytes(self, ids: list[int]) -> list[bytes]:
-        try:
-            return list(map(self._vocabulary.token_bytes.__getitem__, ids))
-        except KeyError as error:
-            self._vocabulary.refuse(error.args[0])
-
-    def _without_special(self, ids: list[int] | NDArray[Any]) -> list[int] | NDArray[Any]:
-        skipped = {self._vocabulary.added_tokens[token] for token in self._vocabulary.special_tokens}
-        if isinstance(ids, np.ndarray):
-            return ids[~np.isin(ids, list(skipped))]
-        return [token_id for token_id in ids if token_id not in skipped]
-
-    def _checked(self, ids: Ids | SupportsIndex) -> list[int] | NDArray[Any]:
-        """Token ids as a list of Python integers or an array; whether the vocabulary has them is for others to say."""
-        if isinstance(ids, np.ndarray):
-            return _checked_array(ids)
-        if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
-            return [_id(ids)]
-        token_ids = ids if isinstance(ids, list) else list(ids)
-        if len(token_ids) >= _ARRAYS_FROM:
-            return _as_array(token_ids)
-        return token_ids if set(map(type, token_ids)) <= {int} else [_id(i) for i in token_ids]
-
-    # ---- tokens as GPT-2 writes them
-
-    def convert_ids_to_tokens(self, ids: Ids | SupportsIndex) -> str | list[str]:
-        """The tokens of ids, or the token of one, as GPT-2 writes them.
-
-        >>> Tokenizer().convert_ids_to_tokens([3616, 198]), Tokenizer().convert_ids_to_tokens(0)
-        (['Ġmeaning', 'Ċ'], '!')
+        >>> stream = Tokenizer().decode_stream()
+        >>> stream.step(30325) + stream.step(222)
+        ' 😀'
         """
-        try:
-            tokens = [self._vocabulary.written(i) for i in _as_list(self._checked(ids))]
-        except KeyError as error:
-            self._vocabulary.refuse(error.args[0])
-        return tokens if isinstance(ids, Iterable) else tokens[0]
+        return DecodeStream(self._state.decoder, skip_special_tokens, errors)
 
-    @overload
-    def convert_tokens_to_ids(self, tokens: str) -> int: ...
-    @overload
-    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
-    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
-        """The ids of tokens, or the id of one, as GPT-2 writes them.
-
-        Raises:
-            ValueError: a token is not in the vocabulary.
-
-        >>> Tokenizer().convert_tokens_to_ids(["Ġmeaning", "Ċ"]), Tokenizer().convert_tokens_to_ids("!")
-        ([3616, 198], 0)
-        """
-        if not isinstance(tokens, str):
-            return [self.convert_tokens_to_ids(token) for token in _require_texts(tokens)]
-        token_id = self._vocabulary.id_of(tokens)
-        if token_id is None:
-            raise ValueError(f"{tokens!r} is no token of this vocabulary (GPT-2 writes a leading space as 'Ġ')")
-        return token_id
-
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """The text of tokens as GPT-2 writes them.
-
-        >>> Tokenizer().convert_tokens_to_string(["The", "Ġmeaning"])
-        'The meaning'
-        """
-        return self.decode(self.convert_tokens_to_ids(_require_texts(tokens)))
-
-    def get_vocab(self) -> dict[str, int]:
-        """Every token as GPT-2 writes it, with its id."""
-        return self._vocabulary.token_ids()
-
-    # ---- sizes and special tokens
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Every token's bytes, and the merges that lead to them."""
-        return self._vocabulary
-
-    def __len__(self) -> int:
-        """The number of tokens, added ones included."""
-        return len(self._vocabulary.token_bytes)
-
-    @property
-    def vocab_size(self) -> int:
-        """The number of tokens in `vocab.json`: 50257 for GPT-2; tokens added beyond it do not count."""
-        return len(self) - len(self._vocabulary.beyond)
-
-    @property
-    def n_vocab(self) -> int:
-        """One more than the largest token id: 50257 for GPT-2."""
-        return next(reversed(self._vocabulary.token_bytes)) + 1  # ids ascend
-
-    @property
-    def eos_token_id(self) -> int:
-        """The id of `<|endoftext|>`: 50256 for GPT-2."""
-        return self._vocabulary.added_tokens[END_OF_TEXT]
-
-    @property
-    def bos_token_id(self) -> int:
-        """GPT-2 begins a text with the token that ends one."""
-        return self.eos_token_id
-
-    @property
-    def pad_token_id(self) -> int:
-        """GPT-2 has no token for padding; its users pad with `<|endoftext|>` under a mask of 0."""
-        return self.eos_token_id
-
-    @property
-    def eot_token(self) -> int:
-        """tiktoken's name for the id of `<|endoftext|>`."""
-        return self.eos_token_id
-
-    @property
-    def all_special_tokens(self) -> list[str]:
-        """The special tokens, in the order of their ids."""
-        return sorted(self._vocabulary.special_tokens, key=self._vocabulary.added_tokens.__getitem__)
+    # ---- what a good object does
 
     def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, special_tokens={self.all_special_tokens})"
 
-    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Vocabulary, ...]]:
-        return (Tokenizer, () if self._vocabulary is gpt2() else (self._vocabulary,))
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Vocabulary | Settings, ...]]:
+        vocabulary, more = self.vocabulary, self.settings
+        return (Tokenizer, () if vocabulary is gpt2() and more is settings.of(vocabulary) else (vocabulary, more))
 
 
-def _require_texts(texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise TypeError(f"expected a sequence of strings, not {type(texts).__name__}: {excerpt(texts)}")
-    found = list(texts)
-    for place, text in enumerate(found):
-        if not isinstance(text, str):
-            raise TypeError(f"item {place} is no str but {type(text).__name__}: {excerpt(text)}")
-    return found
+def _state(vocabulary: Vocabulary, more: Settings, ordinary: OrdinaryText) -> _State:
+    templates = [step for step in more.post_processing if isinstance(step, Template)]
+    before = [token_id for template in reversed(templates) for token_id in template.before]
+    after = [token_id for template in templates for token_id in template.after]
+    encoder = Encoder(more.added, ordinary, vocabulary)
+    skipped = frozenset(more.added.ids[token] for token in more.added.special)
+    decoder = Decoder(vocabulary, skipped)
+    return _State(vocabulary, more, ordinary, encoder, decoder, before, after, bool(before or after))
 
 
-def _only_row(encoding: Encoding) -> Encoding:
-    return Encoding({key: rows[0] for key, rows in encoding.items()})
-
-
-def _checked_array(ids: NDArray[Any]) -> NDArray[Any]:
-    if ids.size and ids.dtype.kind not in "iu":
-        raise TypeError(f"token ids are integers, not {ids.dtype}")
-    if ids.ndim > 1:
-        raise ValueError(f"expected token ids of shape (tokens,), not {ids.shape}: batch_decode takes rows of them")
-    return ids.reshape(-1)
-
-
-def _as_list(ids: list[int] | NDArray[Any]) -> list[int]:
-    return ids if isinstance(ids, list) else ids.tolist()
-
-
-def _as_array(ids: list[int]) -> NDArray[np.int64]:
-    """A list of integers as an array, quicker than by looking at each one's type: only a bool passes for 0 or 1."""
-    try:
-        found = np.frombuffer(array("q", ids), np.int64)
-    except (TypeError, OverflowError):
-        found = np.array([_id(token_id) for token_id in ids], object)
-        huge = found[(found < -(2**63)) | (found >= 2**63)]
-        raise ValueError(f"token id {huge[0]} is in no vocabulary") from None
-    suspects = [ids[place] for place in np.flatnonzero((found == 0) | (found == 1)).tolist()]
-    if bool in set(map(type, suspects)):
-        raise TypeError("a token id is an integer, not bool")
-    return found
-
-
-def _id(value: Any, name: str = "a token id") -> int:
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} is an integer, not {type(value).__name__}: {excerpt(value)}")
-    return index(value)
+def _around(
+    ids: NDArray[Any], offsets: NDArray[np.int64], before: list[int], after: list[int]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The ids (tokens,) and offsets (texts + 1,) of a batch, with what the model wants around each text."""
+    starts, ends = offsets[:-1, None], offsets[1:, None]
+    where = np.concatenate([starts.repeat(len(before), 1), ends.repeat(len(after), 1)], 1)  # (texts, own tokens)
+    ids = np.insert(ids, where.ravel(), np.tile([*before, *after], len(where)))
+    return ids, offsets + np.arange(len(offsets)) * (len(before) + len(after))

@@ -7,7 +7,7 @@ Both published files follow from the pairs byte for byte, which a test checks by
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -22,7 +22,7 @@ END_OF_TEXT = "<|endoftext|>"
 Value = TypeVar("Value")
 
 
-class _ComputedOnce(Generic[Value]):
+class ComputedOnce(Generic[Value]):
     """`functools.cached_property` without the lock that it has in Python 3.11: a forked child may inherit it locked."""
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
@@ -40,13 +40,15 @@ class Vocabulary:
 
     Attributes:
         token_bytes: the bytes of each token by its id, ids ascending.
-        byte_ids: the token id of each of the 256 bytes: the symbols that merging starts from.
+        byte_ids: the token id of each of the 256 bytes, or -1: the symbols that merging starts from.
         pairs: the two token ids that each merge joins, by rank, shape (merges, 2) int64.
         products: the token id that each merge makes, by rank, shape (merges,) int64.
         added_tokens: tokens found in a text as they stand, before it is split, with their ids.
-        special_tokens: those of the added tokens that stand for no text, such as `<|endoftext|>`.
         beyond: those of the added tokens that `vocab.json` does not list.
         verbatim: the few tokens that are not written in the byte alphabet, by id.
+        unknown: the token id that stands for a byte without one; None drops such bytes, as in transformers.
+        fuses_unknown: whether bytes without an id that stand side by side become one unknown token.
+        ignores_merges: whether a pretoken that is a token is not merged, even where merges would not lead there.
 
     >>> vocabulary = gpt2()
     >>> len(vocabulary.token_bytes), vocabulary.token_bytes[464], vocabulary.written(3616)
@@ -58,9 +60,11 @@ class Vocabulary:
     pairs: NDArray[np.int64]
     products: NDArray[np.int64]
     added_tokens: Mapping[str, int]
-    special_tokens: frozenset[str]
-    beyond: frozenset[str]
+    beyond: tuple[str, ...]
     verbatim: Mapping[int, str]
+    unknown: int | None = None
+    fuses_unknown: bool = False
+    ignores_merges: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -68,24 +72,24 @@ class Vocabulary:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    @_ComputedOnce
+    @ComputedOnce
     def merges(self) -> Merges:
         """The merges as the loops of `bpe` look them up."""
         left, right = self.pairs.T.tolist()
         ranks = {pair: rank for rank, pair in enumerate(zip(left, right, strict=True))}
         return Merges(ranks, self.products.tolist())
 
-    @_ComputedOnce
+    @ComputedOnce
     def id_of_bytes(self) -> dict[bytes, int]:
         """The token id of a token's bytes, for tokens written in the byte alphabet."""
         return {token: token_id for token_id, token in self.token_bytes.items() if token_id not in self.verbatim}
 
-    @_ComputedOnce
+    @ComputedOnce
     def ids(self) -> NDArray[np.int64]:
         """Every token id, ascending, shape (tokens,)."""
         return np.fromiter(self.token_bytes, np.int64)
 
-    @_ComputedOnce
+    @ComputedOnce
     def lengths(self) -> NDArray[np.intp]:
         """The number of bytes of each token, ids ascending, shape (tokens,)."""
         return np.fromiter(map(len, self.token_bytes.values()), np.intp)
@@ -113,6 +117,60 @@ class Vocabulary:
         """Raise the `ValueError` for an id that the vocabulary does not have."""
         raise ValueError(f"token id {token_id} is not in the vocabulary, whose ids are {self.ids[0]} to {self.ids[-1]}")
 
+    @ComputedOnce
+    def is_complete(self) -> bool:
+        """Whether merges alone decide the ids of any text: each byte has an id, and no token goes before the merges."""
+        return -1 not in self.byte_ids and not self.ignores_merges
+
+    def symbols(self, pretoken: bytes) -> list[int]:
+        """What merging a pretoken starts from: the ids of its bytes, of those at least that have one.
+
+        >>> gpt2().symbols(b" life")
+        [220, 75, 72, 69, 68]
+        """
+        if self.is_complete:
+            return [self.byte_ids[byte] for byte in pretoken]
+        return [symbol for symbol, _ in self.symbols_with_bytes(pretoken)]
+
+    def symbols_with_bytes(self, pretoken: bytes) -> list[tuple[int, bytes]]:
+        """As `symbols`, each with the bytes that it stands for: several, where unknown bytes become one token."""
+        symbols: list[tuple[int, bytes]] = []
+        follows_unknown = False
+        for byte, symbol in zip(pretoken, map(self.byte_ids.__getitem__, pretoken), strict=True):
+            is_unknown = symbol < 0
+            if not is_unknown:
+                symbols.append((symbol, bytes([byte])))
+            elif self.unknown is not None and self.fuses_unknown and follows_unknown:
+                symbols[-1] = self.unknown, symbols[-1][1] + bytes([byte])
+            elif self.unknown is not None:
+                symbols.append((self.unknown, bytes([byte])))
+            follows_unknown = is_unknown
+        return symbols
+
+    def and_also(self, added: Mapping[str, int]) -> "Vocabulary":
+        """This vocabulary with these added tokens, by their ids, in place of its own.
+
+        Raises:
+            ValueError: an id belongs to another token.
+        """
+        token_bytes, verbatim = dict(self.token_bytes), dict(self.verbatim)
+        beyond = dict.fromkeys(self.beyond)
+        for token, token_id in added.items():
+            if token_id not in self.token_bytes:
+                beyond[token] = None
+                token_bytes[token_id], is_verbatim = bytes_of(token)
+                if is_verbatim:
+                    verbatim[token_id] = token
+            elif self.written(token_id) != token:
+                owner = self.written(token_id)
+                raise ValueError(f"the added token {token!r} gets the id {token_id}, which is {owner!r}'s already")
+        in_order = dict(sorted(token_bytes.items()))
+        vocabulary = replace(self, token_bytes=in_order, added_tokens=added, beyond=tuple(beyond), verbatim=verbatim)
+        for name in ("merges", "id_of_bytes"):  # what added tokens do not change need not be made again
+            if name in self.__dict__:
+                vocabulary.__dict__[name] = self.__dict__[name]
+        return vocabulary
+
     def written(self, token_id: int) -> str:
         """A token as GPT-2's files write it, bytes as characters: `Ġmeaning`."""
         return self.verbatim.get(token_id) or byte_alphabet.to_characters(self.token_bytes[token_id])
@@ -126,7 +184,7 @@ class Vocabulary:
         except ValueError:
             return self._id_of_verbatim.get(token)
 
-    @_ComputedOnce
+    @ComputedOnce
     def _id_of_verbatim(self) -> dict[str, int]:
         return {token: token_id for token_id, token in self.verbatim.items()}
 
@@ -143,6 +201,20 @@ class Vocabulary:
         written = {token_id: self.written(token_id) for token_id in self.token_bytes}
         lines = [f"{written[left]} {written[right]}" for left, right in self.pairs.tolist()]
         return "\n".join(["#version: 0.2", *lines, ""])
+
+
+def bytes_of(token: str) -> tuple[bytes, bool]:
+    """The bytes of a token as GPT-2's files write it, and whether these are its UTF-8.
+
+    They are where a character is not in the byte alphabet.
+
+    >>> bytes_of("Ġlife"), bytes_of("日")
+    ((b' life', False), (b'\\xe6\\x97\\xa5', True))
+    """
+    try:
+        return byte_alphabet.to_bytes(token), False
+    except ValueError:
+        return token.encode("utf-8", "surrogatepass"), True
 
 
 @cache
@@ -169,7 +241,6 @@ def from_pairs(pairs: NDArray[np.int64]) -> Vocabulary:
         pairs=pairs,
         products=products,
         added_tokens={END_OF_TEXT: end_of_text},
-        special_tokens=frozenset({END_OF_TEXT}),
-        beyond=frozenset(),
+        beyond=(),
         verbatim={},
     )

@@ -37,7 +37,6 @@ def small_vocabulary(words: str, step: int = 1, first: int = 0, out_of_order: bo
         pairs=first + step * np.array(pairs)[order],
         products=first + step * products[order],
         added_tokens={END_OF_TEXT: first + step * (len(tokens) - 1)},
-        special_tokens=frozenset({END_OF_TEXT}),
-        beyond=frozenset(),
+        beyond=(),
         verbatim={},
     )

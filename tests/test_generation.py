@@ -103,6 +103,7 @@ def test_text_and_ids_are_the_same_prompt(model: GPT2) -> None:
 
 def test_an_empty_prompt_starts_from_end_of_text(model: GPT2) -> None:
     assert model.generate("", 3)[0].tolist() == [50256, *model.stream([], 3)]
+    assert model.generate([[], []], 3).tolist() == 2 * model.generate("", 3).tolist()
     assert model.next_tokens("") == model.next_tokens([50256])
 
 
@@ -200,6 +201,8 @@ def test_a_stream_and_what_comes_next_are_of_one_text(model: GPT2) -> None:
     for method in (model.stream, model.next_tokens, model.logit_lens):
         with pytest.raises(ValueError, match="give one text, not 2"):
             method([[1], [2]])
+    with pytest.raises(ValueError, match="nested lists of token ids must all have the same length: pad them"):
+        model.generate([[1], [1, 2]])
     with pytest.raises(ValueError, match="k must be at least 1, not 0"):
         model.next_tokens(PROMPT, k=0)
 

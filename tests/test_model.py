@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError
 from minigpt2.inference.cache import Cache
@@ -192,6 +193,16 @@ def test_a_hook_may_change_the_array_in_its_place(model: GPT2) -> None:
 def test_the_parameters_are_aligned_copies(directory: Path, model: GPT2) -> None:
     assert model.wte.flags.aligned and model.wte.flags.owndata and model.lm_head is model.wte
     np.testing.assert_array_equal(model.wte, Checkpoint.open(directory)["wte.weight"])
+
+
+def test_parameters_that_are_not_floating_point_numbers_are_refused(tmp_path: Path) -> None:
+    write_gpt2(tmp_path)
+    tensors = dict(Checkpoint.open(tmp_path))
+    tensors["h.1.mlp.c_fc.weight"] = tensors["h.1.mlp.c_fc.weight"].astype(np.int8)
+    save_file(tensors, tmp_path / "quantized.safetensors")
+    (tmp_path / "quantized.safetensors").replace(tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"'transformer\.h\.1\.mlp\.c_fc\.weight' is I8, and parameters are"):
+        GPT2(Checkpoint.open(tmp_path))
 
 
 def test_weights_that_change_while_they_are_loaded_are_refused(tmp_path: Path) -> None:

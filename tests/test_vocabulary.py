@@ -41,7 +41,7 @@ def test_the_packaged_array_is_200_000_bytes() -> None:
 
 def test_both_published_files_come_out_byte_for_byte(tmp_path: Path) -> None:
     Tokenizer().save_pretrained(tmp_path)
-    assert {path.name: sha256(path) for path in tmp_path.iterdir()} == PUBLISHED
+    assert {name: sha256(tmp_path / name) for name in PUBLISHED} == PUBLISHED
 
 
 def test_every_token_as_a_pretoken_merges_to_itself() -> None:
@@ -85,7 +85,7 @@ def test_other_vocabularies_come_back_from_what_was_saved(tmp_path: Path) -> Non
     tokenizer.save_pretrained(tmp_path / "saved")
     again = Tokenizer.from_pretrained(tmp_path / "saved")
     assert again.get_vocab() == tokenizer.get_vocab()
-    assert (again.vocab_size, len(again)) == (len(vocab), len(vocab) + 1)
+    assert len(again) == len(vocab) + 1
 
 
 def test_a_token_that_is_not_written_in_the_byte_alphabet_keeps_its_form(tmp_path: Path) -> None:
@@ -93,10 +93,6 @@ def test_a_token_that_is_not_written_in_the_byte_alphabet_keeps_its_form(tmp_pat
     vocab["two words"] = 500
     tokenizer = Tokenizer.from_files(*write_vocabulary(tmp_path, vocab, merges))
     assert (tokenizer.convert_tokens_to_ids("two words"), tokenizer.decode([500])) == (500, "two words")
-
-
-def spoil_byte(vocab: dict[str, Any], merges: list[str]) -> None:
-    del vocab["Ċ"]
 
 
 def spoil_product(vocab: dict[str, Any], merges: list[str]) -> None:
@@ -126,8 +122,7 @@ def spoil_type(vocab: dict[str, Any], merges: list[str]) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_byte, r"vocab\.json: the byte 0x0A, written 'Ċ', is missing"),
-        (spoil_product, r"token 'te' of merge 3 in .*merges\.txt is missing"),
+        (spoil_product, r"vocab\.json: token 'te' of merge 3 is missing"),
         (spoil_part, r"token 'xyz' of merge 3"),
         (spoil_merge, r"merges\.txt: merge \d is 't h e', expected two tokens"),
         (spoil_id, r"'th' has the id -1"),
@@ -153,7 +148,7 @@ def test_a_file_that_is_no_vocabulary_is_named(content: bytes, tmp_path: Path) -
 def test_a_missing_file_is_a_file_not_found_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Tokenizer.from_files(tmp_path / "nowhere.json", tmp_path / "merges.txt")
-    with pytest.raises(FileNotFoundError, match=r"expected vocab\.json and merges\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"expected tokenizer\.json, or vocab\.json and merges\.txt"):
         Tokenizer.from_pretrained(tmp_path)
 
 
@@ -169,15 +164,18 @@ def test_nothing_half_written_stays_when_saving_fails(tmp_path: Path) -> None:
     [
         ({"normalizer": {"type": "NFC"}}, "normalizer is"),
         ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer is"),
-        ({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": True}}, "add_prefix_space is True"),
-        ({"model": {"type": "WordPiece"}}, "not a BPE tokenizer"),
-        ({"added_tokens": [{"id": 999, "content": "<x>", "lstrip": True}]}, "'<x>' asks for lstrip"),
+        ({"model": {"type": "WordPiece"}}, "model is not a BPE model"),
+        ({"added_tokens": [{"id": 999, "content": "<x>", "bold": True}]}, "added_tokens: bold is true"),
+        ({"decoder": {"type": "Metaspace"}}, "decoder is"),
+        ({"version": "1.0", "shape": 1}, "shape is 1"),
     ],
 )
 def test_a_tokenizer_json_that_works_otherwise_is_refused(change: Any, message: str, tmp_path: Path) -> None:
     vocab, merges = small_vocabulary()
     content = {
+        "added_tokens": [],
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
+        "decoder": {"type": "ByteLevel"},
         "model": {"type": "BPE", "vocab": vocab, "merges": merges},
     }
     (tmp_path / "tokenizer.json").write_text(json.dumps(content | change))

@@ -139,12 +139,13 @@ def require_row(options: argparse.Namespace, tokenizer: "Tokenizer") -> None:
     config = (path.parent if path.is_file() else path) / "config.json"
     try:
         rows = json.loads(config.read_bytes())["vocab_size"]
-        is_missing = tokenizer.eos_token_id >= int(rows)
+        end = tokenizer.eos_token_id
+        is_missing = end is not None and end >= int(rows)
     except (OSError, ValueError, LookupError, TypeError):
         return  # there is no such file, or it does not say
     if is_missing:
         raise ValueError(
-            f"the end of text of {options.model} is id {tokenizer.eos_token_id}, and {config} says that the model has "
+            f"the end of text of {options.model} is id {end}, and {config} says that the model has "
             f"only {rows} rows: add it to the model first"
         )
 

@@ -83,7 +83,7 @@ class CorpusEncoder:
             texts.extend(self.reader.texts(chunk))
             firsts.append(len(texts))
         ids, starts = self.tokenizer.encode_batch_to_numpy(
-            [text.text for text in texts], 1, self.dtype, allowed_special=()
+            [text.text for text in texts], 1, self.dtype, add_special_tokens=False, allowed_special=()
         )  # (tokens,), (texts + 1,)
         documents = np.cumsum([0, *(text.is_end for text in texts)])  # that end before each text, shape (texts + 1,)
         if self.end is not None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from minigpt2 import bpe, byte_alphabet, special_tokens
+from minigpt2 import bpe, byte_alphabet
 from minigpt2.bpe import Candidate
 from minigpt2.explain.layers import LayerReader, Layers
 from minigpt2.explain.rows import RowReader, Rows
 from minigpt2.pretokenize import pretokenize_by_branch
-from minigpt2.special_tokens import Selection
+from minigpt2.special_tokens import Part, Selection
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import Vocabulary
 from minigpt2.weights.checkpoint import Checkpoint
@@ -153,11 +153,9 @@ def trace_text(
     """As `explain`, with a reader that was made before."""
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, not {type(text).__name__}")
-    vocabulary = tokenizer.vocabulary
-    encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special)
-    special = special_tokens.choose(vocabulary.added_tokens, allowed_special, ()).found_in(text)
-    pretokens = tuple(_pretokens(text, special, _Recorder(vocabulary)))
-    tokens = tuple(_tokens(vocabulary, pretokens, encoding["offset_mapping"]))
+    encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special, add_special_tokens=False)
+    pretokens = tuple(_pretokens(text, tokenizer, tokenizer.parts(text, allowed_special=allowed_special)))
+    tokens = tuple(_tokens(tokenizer.vocabulary, pretokens, encoding["offset_mapping"]))
     ids = [token.id for token in tokens]
     rows = None if reader is None else reader.rows.read(ids)
     layers = None if reader is None else reader.layers.read(ids)
@@ -180,14 +178,18 @@ def replay(
     return states
 
 
-def _pretokens(text: str, special: frozenset[str], recorder: "_Recorder") -> Iterator[Pretoken]:
-    start = 0
-    for piece, is_special in special_tokens.split(text, special):
-        for part, branch in [(piece, SPECIAL_TOKEN)] if is_special else pretokenize_by_branch(piece):
-            end = start + len(part)
-            merging = recorder.special_token(part) if is_special else recorder.merging(part)
-            yield Pretoken(part, start, end, branch, *merging)
-            start = end
+def _pretokens(text: str, tokenizer: Tokenizer, parts: Iterable[Part]) -> Iterator[Pretoken]:
+    recorder = _Recorder(tokenizer.vocabulary)
+    for start, end, token in parts:
+        if token is not None:
+            yield Pretoken(text[start:end], start, end, SPECIAL_TOKEN, *recorder.special_token(token))
+            continue
+        ordinary = tokenizer.prefixed(text[start:end])
+        begin = end - len(ordinary)  # one character too early, where a space was put before the part
+        for pretoken, branch in pretokenize_by_branch(ordinary):
+            stop = begin + len(pretoken)
+            yield Pretoken(pretoken, max(start, begin), max(start, stop), branch, *recorder.merging(pretoken))
+            begin = stop
 
 
 def _tokens(
@@ -217,7 +219,7 @@ class _Recorder:
     def merging(self, pretoken: str) -> _Merging:
         if pretoken not in self._mergings:
             data = pretoken.encode("utf-8")
-            symbols = tuple(self._vocabulary.byte_ids[byte] for byte in data)
+            symbols = tuple(self._vocabulary.symbols(data))
             merges, ids = self._merged(symbols)
             self._mergings[pretoken] = data, byte_alphabet.to_characters(data), symbols, merges, ids
         return self._mergings[pretoken]

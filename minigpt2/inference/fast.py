@@ -6,17 +6,19 @@ None of it changes an equation. `model` would compute the same without this file
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2 import Checkpoint
+from minigpt2 import Checkpoint, CheckpointError
+from minigpt2.weights.safetensors_file import FLOATS
 
 Float32 = NDArray[np.float32]
 
 FEW_ROWS: Final = 6  # from 7 rows on one matrix product is quicker than a product a row
-IN_CACHE: Final = 1 << 20  # bytes of a matrix that stay in a processor's cache while each row is multiplied
+IN_CACHE: Final = 1 << 21  # bytes of a matrix that stay in a processor's cache while each row is multiplied
 QUERIES: Final = 128  # queries whose attention is computed at a time
 
 
@@ -27,11 +29,14 @@ def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
     is unaligned: numpy would copy its matrices again for every product.
 
     Raises:
-        CheckpointError: the weights have changed since they were opened.
+        CheckpointError: the weights have changed since they were opened, or are not floating-point numbers.
         HubError: a remote checkpoint cannot be read.
         MemoryError: there is too little memory.
     """
     names = weights.parameter_names()
+    for name in names:
+        if (dtype := weights.info(name).dtype) not in FLOATS:
+            raise CheckpointError(f"{weights.path}: {name!r} is {dtype}, and parameters are {', '.join(FLOATS)}")
     weights.fetch(names)
     try:
         arrays = {name: np.empty(weights.info(name).shape, np.float32) for name in names}
@@ -39,8 +44,10 @@ def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
         gigabytes = 4 * weights.num_parameters() / 1e9
         raise MemoryError(f"{weights.path}: its parameters need {gigabytes:.1f} GB of memory") from None
     largest_first = sorted(names, key=lambda name: -arrays[name].size)  # so that the threads end together
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(lambda name: weights.read_into(name, arrays[name]), largest_first))
+    threads = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:  # WebAssembly has no threads
+        read = map if pool is None else pool.map
+        list(read(lambda name: weights.read_into(name, arrays[name]), largest_first))
     return {name.removeprefix("transformer."): array for name, array in arrays.items()}
 
 
@@ -85,7 +92,7 @@ def by_rows(function: Callable[[Float32], Float32], x: Float32) -> Float32:  # (
     """A function of each number by itself, for some rows at a time: what it computes in between stays in the cache."""
     rows = x.reshape(-1, x.shape[-1])
     result = np.empty_like(rows)
-    for some in _parts(rows, IN_CACHE // 4):  # a function has up to four arrays at hand
+    for some in _parts(rows, IN_CACHE // 8):  # a function has several such arrays at hand
         result[some] = function(rows[some])
     return result.reshape(x.shape)
 

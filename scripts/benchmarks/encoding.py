@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 
 from minigpt2 import Tokenizer
-from minigpt2.encoder import Encoder
+from minigpt2.encoder import OrdinaryText
 from minigpt2.vectorized.engine import Engine
 from minigpt2.vocabulary import gpt2
 from scripts.benchmarks.rivals import SLOW, Encode, ours, rivals
@@ -145,7 +145,7 @@ def bench_batch() -> None:
 def bench_crossover() -> None:
     """From which length on the numpy engine is quicker than the readable one with its dict."""
     for name, text in (("ASCII", python_texts()["Python documentation"]), ("others", "Привет, мир! 日本語 " * 9000)):
-        engine, encoder = Engine(gpt2()), Encoder(gpt2())
+        engine, encoder = Engine(gpt2()), OrdinaryText(gpt2())
         engine.encode(text)
         for size in (250, 500, 1000, 2000, 3000, 4000, 8000):
             parts = [text[start : start + size] for start in range(0, 100_000 - size, size)]

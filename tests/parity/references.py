@@ -48,3 +48,11 @@ def texts_of_every_character(size: int = 20_000) -> Iterator[str]:
     for start in range(0, len(SCALAR_VALUES), size):
         characters = [chr(code_point) for code_point in SCALAR_VALUES[start : start + size]]
         yield "\n".join(context.format(character) for character in characters for context in CONTEXTS)
+
+
+def auto_tokenizer(directory: Path) -> Any:
+    """What transformers opens a directory as, or None where it cannot."""
+    try:
+        return transformers.AutoTokenizer.from_pretrained(str(directory))
+    except Exception:  # it raises whatever its parts raise
+        return None

@@ -27,8 +27,7 @@ def vocabulary_of(tokens: list[bytes], pairs: list[tuple[int, int]], products: l
         pairs=np.array(pairs, np.int64).reshape(-1, 2),
         products=np.array(products, np.int64),
         added_tokens={},
-        special_tokens=frozenset(),
-        beyond=frozenset(),
+        beyond=(),
         verbatim={},
     )
 

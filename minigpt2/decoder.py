@@ -1,0 +1,165 @@
+"""Token ids to bytes and text: all at once, or as they come."""
+
+import codecs
+from array import array
+from collections.abc import Iterable, Sequence
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from minigpt2.encoder import excerpt
+from minigpt2.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from minigpt2.vectorized.decoding import Decoder as Arrays
+
+Ids = Sequence[int] | NDArray[Any]
+
+# Number of ids from which arrays are quicker.
+_ARRAYS_FROM = 1000
+
+
+class Decoder:
+    """A vocabulary's way from ids to bytes; threads may share it."""
+
+    def __init__(self, vocabulary: Vocabulary, skipped: frozenset[int]) -> None:
+        self._vocabulary = vocabulary
+        self._skipped = skipped
+        self._arrays: Arrays | None = None
+
+    def data(self, ids: list[int] | NDArray[Any], skip_special_tokens: bool = False) -> bytes:
+        """The bytes of token ids that were checked, one after the other."""
+        if skip_special_tokens:
+            ids = self._without_special(ids)
+        if len(ids) < _ARRAYS_FROM:
+            return b"".join(self.each(as_list(ids)))
+        if self._arrays is None:
+            from minigpt2.vectorized.decoding import Decoder as Arrays
+
+            self._arrays = Arrays(self._vocabulary)
+        return self._arrays.decode(self._vocabulary.indices_of(np.asarray(ids)))
+
+    def each(self, ids: list[int]) -> list[bytes]:
+        """The bytes of each token id.
+
+        Raises:
+            ValueError: an id is not in the vocabulary.
+        """
+        try:
+            return list(map(self._vocabulary.token_bytes.__getitem__, ids))
+        except KeyError as error:
+            self._vocabulary.refuse(error.args[0])
+
+    def skips(self, token_id: int) -> bool:
+        """Whether an id is a special token's, which stands for no text."""
+        return token_id in self._skipped
+
+    def _without_special(self, ids: list[int] | NDArray[Any]) -> list[int] | NDArray[Any]:
+        if isinstance(ids, np.ndarray):
+            return ids[~np.isin(ids, list(self._skipped))]
+        return [token_id for token_id in ids if token_id not in self._skipped]
+
+
+class DecodeStream:
+    """Gives the text of token ids that come one by one, each character as soon as it is whole.
+
+    >>> from minigpt2 import Tokenizer
+    >>> stream = Tokenizer().decode_stream()
+    >>> [stream.step(token_id) for token_id in (15496, 30325, 222)]
+    ['Hello', ' ', '😀']
+    >>> stream.step(30325), stream.end()
+    (' ', '�')
+    """
+
+    def __init__(self, decoder: Decoder, skip_special_tokens: bool = False, errors: str = "replace") -> None:
+        self._decoder = decoder
+        self._skips = skip_special_tokens
+        self._characters = codecs.getincrementaldecoder("utf-8")(errors)
+
+    def step(self, token_id: SupportsIndex) -> str:
+        """The characters that this id completes: the empty string, as long as there are none.
+
+        Raises:
+            TypeError: the id is not an integer.
+            ValueError: it is not in the vocabulary.
+        """
+        data = self._decoder.data([checked_id(token_id)], self._skips)
+        return self._characters.decode(data)
+
+    def end(self) -> str:
+        """What remains at the end: bytes that did not become a character, handled as `errors` says."""
+        rest = self._characters.decode(b"", final=True)
+        self._characters.reset()
+        return rest
+
+
+def starts(tokens: Sequence[bytes]) -> list[int]:
+    """At which character of their text each of some tokens starts; within a character, at that one, as in tiktoken.
+
+    >>> starts([b"I", b"'m", b" \\xf0\\x9f\\x98", b"\\x80", b" ok"])
+    [0, 1, 3, 4, 5]
+    """
+    found = []
+    characters = 0
+    for token in tokens:
+        continues = bool(token) and token[0] & 0xC0 == 0x80  # a byte 10xxxxxx continues a character
+        found.append(max(0, characters - continues))
+        characters += sum(byte & 0xC0 != 0x80 for byte in token)
+    return found
+
+
+def checked(ids: Ids | SupportsIndex) -> list[int] | NDArray[Any]:
+    """Token ids as a list of Python integers or an array; whether the vocabulary has them is not checked here.
+
+    Raises:
+        TypeError: an id is not an integer.
+        ValueError: the ids have more than one dimension.
+    """
+    if isinstance(ids, np.ndarray):
+        return _checked_array(ids)
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        return [checked_id(ids)]
+    token_ids = ids if isinstance(ids, list) else list(ids)
+    if len(token_ids) >= _ARRAYS_FROM:
+        return _as_array(token_ids)
+    return token_ids if set(map(type, token_ids)) <= {int} else [checked_id(i) for i in token_ids]
+
+
+def _checked_array(ids: NDArray[Any]) -> NDArray[Any]:
+    if ids.size and ids.dtype.kind not in "iu":
+        raise TypeError(f"token ids are integers, not {ids.dtype}")
+    if ids.ndim > 1:
+        raise ValueError(f"expected token ids of shape (tokens,), not {ids.shape}: batch_decode takes rows of them")
+    return ids.reshape(-1)
+
+
+def as_list(ids: list[int] | NDArray[Any]) -> list[int]:
+    """Ids as a list."""
+    return ids if isinstance(ids, list) else ids.tolist()
+
+
+def _as_array(ids: list[int]) -> NDArray[np.int64]:
+    """A list of integers as an array, quicker than by looking at each one's type: only a bool passes for 0 or 1."""
+    try:
+        found = np.frombuffer(array("q", ids), np.int64)
+    except (TypeError, OverflowError):
+        found = np.array([checked_id(token_id) for token_id in ids], object)
+        huge = found[(found < -(2**63)) | (found >= 2**63)]
+        raise ValueError(f"token id {huge[0]} is in no vocabulary") from None
+    suspects = [ids[position] for position in np.flatnonzero((found == 0) | (found == 1)).tolist()]
+    if bool in set(map(type, suspects)):
+        raise TypeError("a token id is an integer, not bool")
+    return found
+
+
+def checked_id(value: Any, name: str = "a token id") -> int:
+    """An integer as a Python integer.
+
+    Raises:
+        TypeError: it is something else, or a bool.
+    """
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} is an integer, not {type(value).__name__}: {excerpt(value)}")
+    return index(value)

@@ -1,0 +1,119 @@
+"""Where a tokenizer's files are, and how JSON and text are read from them."""
+
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PathLike = str | os.PathLike[str]
+
+#: Gives the path of a file by its name, or None where the model has no such file.
+Find = Callable[[str], Path | None]
+
+
+def in_directory(directory: PathLike) -> Find:
+    """Find files in a directory."""
+
+    def find(name: str) -> Path | None:
+        path = Path(directory) / name
+        return path if path.is_file() else None
+
+    return find
+
+
+def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:
+    """Find files of a model on the hub; offline, what the cache lacks counts as missing, as in transformers."""
+    from minigpt2 import hub
+
+    def find(name: str) -> Path | None:
+        try:
+            return hub.fetch(model, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        except hub.MissingFileError:
+            return None
+        except hub.HubError:
+            from huggingface_hub import constants
+
+            if local_files_only or constants.HF_HUB_OFFLINE:
+                return None
+            raise
+
+    return find
+
+
+def read_text(path: PathLike) -> str:
+    """The text of a file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{os.fspath(path)}: not UTF-8 text at byte {error.start}") from None
+
+
+def read_json(path: PathLike) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # not only JSONDecodeError: numbers may have too many digits
+        raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from None
+
+
+def read_object(path: PathLike) -> dict[str, Any]:
+    """The content of a JSON file that holds an object.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON, or something else than an object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"{os.fspath(path)}: expected an object, found {type(content).__name__}")
+    return content
+
+
+@contextmanager
+def named(path: PathLike) -> Iterator[None]:
+    """Put a file's name before the message of a `ValueError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+
+def refuse_other_keys(content: Mapping[str, Any], understood: Collection[str], where: str = "") -> None:
+    """Refuse a key that is not understood, whatever its value.
+
+    Raises:
+        ValueError: there is one; the message names it.
+    """
+    for key, value in content.items():
+        if key not in understood:
+            raise ValueError(f"{where}{key} is {excerpt(value)}, which this package does not understand")
+
+
+def expect(content: Mapping[str, Any], values: Mapping[str, Collection[Any]], where: str = "") -> None:
+    """Refuse a key whose value is not among those that are understood; a missing key counts as None.
+
+    Raises:
+        ValueError: there is one; the message names it.
+    """
+    for key, allowed in values.items():
+        value = content.get(key)
+        if not any(type(value) is type(each) and value == each for each in allowed):
+            raise ValueError(f"{where}{key} is {excerpt(value)}, which GPT-2's tokenizer does not have")
+
+
+def excerpt(value: Any) -> str:
+    """The start of a value's JSON, for messages."""
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."

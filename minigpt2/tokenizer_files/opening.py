@@ -1,0 +1,160 @@
+"""A directory, a model on the hub, or two files → a vocabulary and settings."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from minigpt2.batches import PostProcessing, Template
+from minigpt2.settings import ModelClass, Settings
+from minigpt2.special_tokens import AddedTokens
+from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, tokenizer_json
+from minigpt2.tokenizer_files.bpe_model import BpeModel
+from minigpt2.tokenizer_files.files import Find, PathLike, in_directory, named, on_hub, read_object
+from minigpt2.tokenizer_files.tokenizer_json import TokenizerJson
+from minigpt2.vocabulary import Vocabulary
+
+Opened = tuple[Vocabulary, Settings]
+
+# Tokens and merges, under the names that transformers gives them, and under OpenAI's.
+_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+# Files of other kinds of tokenizers, which transformers prefers to vocab.json.
+_OTHER_KINDS = ("tokenizer.model", "tekken.json", "tiktoken.model")
+
+
+def has_tokenizer(directory: PathLike) -> bool:
+    """Whether a directory has any of the files that tokens come from."""
+    find = in_directory(directory)
+    return any(map(find, ("tokenizer.json", *(name for pair in _PAIRS for name in pair))))
+
+
+def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened:
+    """What transformers' `GPT2Tokenizer(vocab_file, merges_file)` is.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is malformed, or the two do not belong together; the message names the file and the token.
+    """
+    model = bpe_model.read_vocab_and_merges(vocab_file, merges_file)
+    with named(vocab_file):
+        return _combine(model, None, None, {}, lambda name: None)
+
+
+def open_directory(directory: PathLike) -> Opened:
+    """The tokenizer in a directory.
+
+    Raises:
+        FileNotFoundError: the directory has no vocabulary.
+        ValueError: a file is malformed, or says something that this package does not do.
+    """
+    opened = _open(in_directory(directory), os.fspath(directory))
+    if opened is None:
+        raise FileNotFoundError(
+            f"no vocabulary in {os.fspath(directory)!r}: expected tokenizer.json, or vocab.json and merges.txt"
+        )
+    return opened
+
+
+def open_from_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Opened:
+    """The tokenizer of a model on the hub.
+
+    Raises:
+        HubError: the hub does not answer, or the model has no vocabulary there.
+        ValueError: a file is malformed, or says something that this package does not do.
+    """
+    from minigpt2 import hub
+
+    find = on_hub(model, revision, cache_dir, local_files_only)
+    opened = _open(find, model)
+    if opened is None:
+        for name in _PAIRS[0]:  # without a network, this raises the error that says so
+            hub.fetch(model, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        raise hub.MissingFileError(f"{model} has neither tokenizer.json nor vocab.json and merges.txt: is it a GPT-2?")
+    return opened
+
+
+def _open(find: Find, model: str) -> Opened | None:
+    config = configuration.read(find)
+    model_class = configuration.model_class(config, find, model)
+    if path := find("tokenizer.json"):
+        # transformers takes TokenizersBackend where no file decides.
+        model_class = model_class or "TokenizersBackend"
+        with named(path):
+            parsed = tokenizer_json.parse(read_object(path), model_class)
+            return _combine(parsed.model, parsed, model_class, config, find)
+    if any(map(find, _OTHER_KINDS)):
+        other = next(filter(None, map(find, _OTHER_KINDS)))
+        raise ValueError(f"{other}: transformers takes this file, which is not of GPT-2's kind, before vocab.json")
+    for vocab, merges in ((find(vocab), find(merges)) for vocab, merges in _PAIRS):
+        if vocab and merges:
+            return _open_pair(vocab, merges, model_class, config, find)
+    return None
+
+
+def _open_pair(
+    vocab: Path, merges: Path, model_class: ModelClass | None, config: dict[str, object], find: Find
+) -> Opened:
+    """Tokens and merges alone, as `GPT2Tokenizer` takes them; transformers asks for a file that names the class."""
+    if model_class == "TokenizersBackend":
+        raise ValueError(f"{vocab}: the tokenizer's class in transformers needs a tokenizer.json beside it")
+    model = bpe_model.read_vocab_and_merges(vocab, merges)
+    with named(vocab):
+        return _combine(model, None, model_class, config, find)
+
+
+def _combine(
+    model: BpeModel, parsed: TokenizerJson | None, chosen: ModelClass | None, config: dict[str, object], find: Find
+) -> Opened:
+    """The model with its added tokens, and everything else that the files say.
+
+    New ids begin where transformers begins, at the number of tokens, even where ids leave holes. It opens no files that
+    name no class: of these, new ids begin after the largest.
+    """
+    vocabulary = bpe_model.build(model)
+    model_class = chosen or "GPT2Tokenizer"
+    in_json = parsed.added if parsed else []
+    declared = declared_tokens.read(config, find, model_class, in_json, parsed.pad_token if parsed else None)
+    size = len(vocabulary.token_bytes) if chosen else int(vocabulary.ids[-1]) + 1
+    added = AddedTokens()
+    if model_class == "TokenizersBackend":
+        added = added.and_also([token for _, token in in_json], vocabulary.id_of, size)
+    added = added.and_also(declared.added, vocabulary.id_of, size)
+    vocabulary = vocabulary.and_also(added.ids)
+    settings = Settings(
+        added,
+        declared.roles,
+        tuple(declared.extra),
+        model_class,
+        parsed.add_prefix_space if parsed and model_class == "TokenizersBackend" else _adds_prefix_space(config),
+        parsed.post_processing if parsed else (),
+        configuration.max_length(config),
+        configuration.side(config, "padding_side", parsed.padding_side if parsed else "right"),
+        configuration.side(config, "truncation_side", parsed.truncation_side if parsed else "right"),
+    )
+    if parsed is None:
+        settings = replace(settings, post_processing=_begin_and_end(config, declared.roles, vocabulary))
+    _check_templates(settings.post_processing, vocabulary)
+    return vocabulary, settings
+
+
+def _adds_prefix_space(config: dict[str, object]) -> bool:
+    return bool(config.get("add_prefix_space", False))
+
+
+def _begin_and_end(config: dict[str, object], roles: dict[str, str], vocabulary: Vocabulary) -> PostProcessing:
+    """What `add_bos_token` and `add_eos_token` put around a text; where `tokenizer.json` exists, they count nothing."""
+    around: list[tuple[int, ...]] = []
+    for role in ("bos_token", "eos_token"):
+        token = roles.get(role) if config.get(f"add_{role}") else None
+        if token is not None and (set(" :") & set(token) or token.startswith("$")):
+            raise ValueError(f"add_{role}: transformers cannot put {token!r} around a text")
+        token_id = None if token is None else vocabulary.id_of(token)
+        around.append(() if token_id is None else (token_id,))
+    before, after = around
+    return (Template(before, after),) if before or after else ()
+
+
+def _check_templates(steps: PostProcessing, vocabulary: Vocabulary) -> None:
+    for step in steps:
+        for token_id in (*step.before, *step.after) if isinstance(step, Template) else ():
+            if token_id not in vocabulary.token_bytes:
+                raise ValueError(f"post_processor adds the id {token_id}, which no token has")

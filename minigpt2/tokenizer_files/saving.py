@@ -1,0 +1,134 @@
+"""A vocabulary and settings → files, from which this package and transformers open the same tokenizer again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from minigpt2.atomic_write import atomic_write
+from minigpt2.batches import PostProcessing, Template
+from minigpt2.settings import ROLES, Settings, of
+from minigpt2.special_tokens import AddedTokens
+from minigpt2.tokenizer_files.files import PathLike
+from minigpt2.vocabulary import Vocabulary
+
+# Files of another tokenizer that would count beside those written here.
+_STALE = ("tokenizer.json", "added_tokens.json", "special_tokens_map.json")
+
+
+def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> list[Path]:
+    """Write the files of a tokenizer, each whole or not at all; make the directory if need be. Returns the paths."""
+    target = Path(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    if not _ids_come_back(vocabulary, settings.added):
+        vocabulary = replace(vocabulary, beyond=())
+    texts = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
+    is_plain = settings is of(vocabulary)  # then what the class adds by itself is all there is
+    texts["tokenizer_config.json"] = json.dumps(config(settings, is_plain), indent=2) + "\n"
+    if settings.model_class == "TokenizersBackend" or settings.post_processing:
+        texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
+    for name in _STALE:
+        if name not in texts:
+            (target / name).unlink(missing_ok=True)
+    for name, text in texts.items():
+        with atomic_write(target / name) as file:
+            file.write(text.encode("utf-8"))
+    return [target / name for name in texts]
+
+
+def _ids_come_back(vocabulary: Vocabulary, added: AddedTokens) -> bool:
+    """Whether added tokens that only the added tokens list get the same ids when they are numbered again."""
+    beyond = {added.ids[token]: added.tokens[token] for token in vocabulary.beyond}
+    first = len(vocabulary.token_bytes) - len(beyond)
+    return sorted(beyond) == [*range(first, first + len(beyond))]
+
+
+def config(settings: Settings, is_plain: bool = False) -> dict[str, Any]:
+    """The content of `tokenizer_config.json`."""
+    content: dict[str, Any] = {"tokenizer_class": settings.model_class}
+    content["model_max_length"] = settings.model_max_length
+    # Roles that GPT2Tokenizer would fill by default are written even where there is none.
+    defaults = ("bos_token", "eos_token", "unk_token")
+    content |= {role: settings.roles.get(role) for role in ROLES if role in settings.roles or role in defaults}
+    if settings.extra_special_tokens:
+        content["extra_special_tokens"] = list(settings.extra_special_tokens)
+    if not is_plain:
+        content["added_tokens_decoder"] = {str(entry.pop("id")): entry for entry in _added(settings)}
+    content |= {"add_prefix_space": True} if settings.add_prefix_space else {}
+    for key, side in (("padding_side", settings.padding_side), ("truncation_side", settings.truncation_side)):
+        content |= {key: side} if side != "right" else {}
+    return content
+
+
+def _added(settings: Settings) -> list[dict[str, Any]]:
+    """The added tokens by their ids, with their flags."""
+    added = settings.added
+    special = set(added.special)
+    return [
+        {
+            "id": token_id,
+            "content": token,
+            "single_word": added.tokens[token].single_word,
+            "lstrip": added.tokens[token].lstrip,
+            "rstrip": added.tokens[token].rstrip,
+            "normalized": added.tokens[token].is_second,
+            "special": token in special,
+        }
+        for token, token_id in sorted(added.ids.items(), key=lambda item: item[1])
+    ]
+
+
+def tokenizer_json(vocabulary: Vocabulary, settings: Settings) -> Mapping[str, Any]:
+    """The content of `tokenizer.json`."""
+    byte_level = {"type": "ByteLevel", "trim_offsets": True, "use_regex": True}
+    written = {token_id: vocabulary.written(token_id) for token_id in vocabulary.token_bytes}
+    beyond = set(vocabulary.beyond)
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": _added(settings),
+        "normalizer": None,
+        "pre_tokenizer": byte_level | {"add_prefix_space": settings.add_prefix_space},
+        "post_processor": _post_processor(settings.post_processing, written),
+        "decoder": byte_level | {"add_prefix_space": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None if vocabulary.unknown is None else written[vocabulary.unknown],
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": vocabulary.fuses_unknown,
+            "byte_fallback": False,
+            "ignore_merges": vocabulary.ignores_merges,
+            "vocab": {token: token_id for token_id, token in written.items() if token not in beyond},
+            "merges": [[written[left], written[right]] for left, right in vocabulary.pairs.tolist()],
+        },
+    }
+
+
+def _post_processor(steps: PostProcessing, written: Mapping[int, str]) -> Mapping[str, Any] | None:
+    processors = [
+        _template(step, written)
+        if isinstance(step, Template)
+        else {"type": "ByteLevel", "add_prefix_space": step.keeps_first_space, "trim_offsets": True, "use_regex": True}
+        for step in steps
+    ]
+    return {"type": "Sequence", "processors": processors} if len(processors) > 1 else next(iter(processors), None)
+
+
+def _template(template: Template, written: Mapping[int, str]) -> dict[str, Any]:
+    text: list[dict[str, Any]] = [{"Sequence": {"id": "A", "type_id": 0}}]
+    before, after = ([_special_piece(written[i]) for i in ids] for ids in template)
+    ids = {written[token_id]: token_id for each in template for token_id in each}
+    return {
+        "type": "TemplateProcessing",
+        "single": [*before, *text, *after],
+        "pair": [*before, *text, {"Sequence": {"id": "B", "type_id": 1}}, *after],
+        "special_tokens": {token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in ids},
+    }
+
+
+def _special_piece(token: str) -> dict[str, Any]:
+    return {"SpecialToken": {"id": token, "type_id": 0}}
