@@ -10,19 +10,18 @@ Ctrl-C ends it earlier and keeps what came. Without TEXT the prompt is standard 
 """
 
 import argparse
-import codecs
 import re
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, fetch_all, open_or_bundled, print_label
 from minigpt2.cli.numbers import positive
 from minigpt2.cli.text import add_text, read_text, token_ids
-from minigpt2.cli.tokens import name
 
 if TYPE_CHECKING:
     from minigpt2 import GPT2, Tokenizer
@@ -61,13 +60,12 @@ def run(options: argparse.Namespace) -> None:
         streams.note("the prompt is empty: starting from <|endoftext|>")
     new = _new_tokens(GPT2(weights, tokenizer), prompt, options)
     if options.json:
-        ids, interrupted = _collected(new, lambda _: None)
-        added = tokenizer.decode(ids)
+        ids, added, interrupted = _collected(new, tokenizer, show=lambda _: None)
         streams.print_json({"model": options.model, "prompt": text, "text": added, "prompt_ids": prompt, "ids": ids})
     else:
         print_label(weights)
         _show(text)
-        _, interrupted = _collected(new, _shower(tokenizer))
+        _, _, interrupted = _collected(new, tokenizer, _show)
         print()
     if interrupted:
         streams.flush()
@@ -75,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _new_tokens(model: "GPT2", prompt: list[int], options: argparse.Namespace) -> Iterator[int]:
-    """The ids of the new tokens as they come, without the one that ends the text."""
+    """The ids of the new tokens as they come. Wrong options are refused now, before anything is printed."""
     sampling = {name: value for name in SAMPLING if (value := getattr(options, name)) is not None}
     stream = model.stream(
         prompt,
@@ -84,32 +82,36 @@ def _new_tokens(model: "GPT2", prompt: list[int], options: argparse.Namespace) -
         stop_strings=options.stop,
         **sampling,
     )
+    return _noted(token_id for token_id in stream if token_id not in model.options.eos_token_ids)
+
+
+def _noted(new: Iterator[int]) -> Iterator[int]:
+    """The same, with the warning that no position is left as a note."""
     with warnings.catch_warnings(action="always"):
-        warnings.showwarning = lambda message, *_, **__: streams.note(str(message))  # no position is left
-        yield from (token_id for token_id in stream if token_id not in model.options.eos_token_ids)
+        warnings.showwarning = lambda message, *_, **__: streams.note(str(message))
+        yield from new
 
 
-def _collected(new: Iterator[int], show: Callable[[int], None]) -> tuple[list[int], bool]:
-    """All new ids, each shown when it came, and whether Ctrl-C ended them; the speed is noted on a terminal."""
+def _collected(new: Iterator[int], tokenizer: "Tokenizer", show: Callable[[str], None]) -> tuple[list[int], str, bool]:
+    """All new ids, their text, which is shown as it comes, and whether Ctrl-C ended it. A terminal sees the speed."""
     ids: list[int] = []
-    interrupted, start = False, time.perf_counter()
+    pieces: list[str] = []
+    characters, interrupted, start = tokenizer.decode_stream(), False, time.perf_counter()
     try:
         for token_id in new:
             ids.append(token_id)
-            show(token_id)
+            with suppress(ValueError):  # a row of wte that the vocabulary has no token for
+                pieces.append(characters.step(token_id))
+                show(pieces[-1])
     except KeyboardInterrupt:
         interrupted = True
+    pieces.append(characters.end())
+    show(pieces[-1])
     if sys.stderr is not None and sys.stderr.isatty():
         seconds = time.perf_counter() - start
         print(file=sys.stderr)
         streams.note(f"{len(ids)} tokens in {seconds:.1f} s, {len(ids) / seconds:.1f} tokens a second")
-    return ids, interrupted
-
-
-def _shower(tokenizer: "Tokenizer") -> Callable[[int], None]:
-    """Shows the text of ids, one after the other: a character as soon as all its bytes came."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    return lambda token_id: _show(decoder.decode(name(tokenizer, token_id)[1]))
+    return ids, "".join(pieces), interrupted
 
 
 def _show(text: str) -> None:

@@ -77,6 +77,33 @@ def test_generate_ends_at_a_stop_string(capsys: Capture, directory: Path, model:
     assert printed["ids"] == [first, second]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature", "0"], "temperature must be above 0, not 0.0"),
+        (["--top-p", "2"], "top_p must be above 0 and at most 1, not 2.0"),
+        (["--stop", ""], "a stop string must not be empty"),
+    ],
+)
+def test_generate_refuses_options_before_it_prints_anything(
+    capsys: Capture, directory: Path, options: list[str], message: str
+) -> None:
+    assert message in complaint(capsys, "generate", PROMPT, *options, "--model", directory)
+
+
+def test_a_prompt_longer_than_the_model_has_positions_is_refused(capsys: Capture, directory: Path) -> None:
+    for name in ("generate", "next"):
+        said = complaint(capsys, name, "a" + " a" * 64, "--model", directory)
+        assert "65 tokens are more than the model's 64 positions: cut the text" in said
+
+
+def test_generate_ends_with_whole_characters(capsys: Capture, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GPT2, "stream", lambda *_, **__: iter([30325, 222, 30325]))  # " 😀", and half of another
+    assert answer(capsys, "generate", "a", "--model", directory) == "a 😀 \ufffd\n"
+    printed = json.loads(answer(capsys, "generate", "a", "--json", "--model", directory))
+    assert printed["text"] == " 😀 \ufffd"
+
+
 def test_an_empty_prompt_starts_from_end_of_text_and_says_so(directory: Path, model: GPT2) -> None:
     done = run("generate", "", "--model", str(directory), "--max-new-tokens", "2", "--json")
     assert one_line(done.stderr) == "minigpt2: the prompt is empty: starting from <|endoftext|>\n"
