@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from minigpt2 import Checkpoint, Embeddings, HubError, Tokenizer
+from minigpt2.cli import main
+from minigpt2.explain.server import ExplainServer
 from minigpt2.weights.bundled import LABEL, is_bundled
 from tests.command import Capture, answer, complaint, write_small_gpt2
 
@@ -16,8 +18,12 @@ FALL_BACK = (
     ["tour", "--no-pause"],
     ["explain", " life"],
     ["nearest", " life"],
+    ["next", " life"],
+    ["generate", " life", "--max-new-tokens", "1"],
 )
 DO_NOT = (
+    ["next", " life", "--json"],
+    ["generate", " life", "--json"],
     ["nearest", " life", "--json"],
     ["params"],
     ["show", "wte.weight"],
@@ -57,9 +63,16 @@ def test_the_page_may_fall_back_because_it_carries_the_label(tmp_path: Path, cap
     assert json.loads(data)["rows"]["label"] == LABEL
 
 
-def test_json_of_explain_has_no_rows_rather_than_the_bundled_ones(capsys: Capture) -> None:
-    from minigpt2.cli import main
+def test_the_live_page_may_fall_back_because_it_carries_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[str] = []
+    monkeypatch.setattr(ExplainServer, "serve_forever", lambda server: pages.append(server.page()))
+    assert main(["serve", "--port", "0"]) == 0
+    assert main(["serve", "--port", "0", "--model", "gpt2"]) == 1
+    assert len(pages) == 1
+    assert LABEL in pages[0]
 
+
+def test_json_of_explain_has_no_rows_rather_than_the_bundled_ones(capsys: Capture) -> None:
     assert main(["explain", " life", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["rows"] is None
@@ -75,6 +88,9 @@ def test_json_of_explain_has_no_rows_rather_than_the_bundled_ones(capsys: Captur
         ["stats", "wte.weight"],
         ["embed", " life"],
         ["nearest", " life"],
+        ["next", " life"],
+        ["next", " life", "--lens"],
+        ["generate", " life", "--max-new-tokens", "1"],
         ["explain", " life"],
         ["tour", "--no-pause"],
     ],

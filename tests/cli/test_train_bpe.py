@@ -35,7 +35,8 @@ def test_it_says_when_nothing_is_left_to_learn(tmp_path: Path, capsys: Capture) 
 def test_many_merges_are_shown_by_the_first_of_them_and_written_whole(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "text").write_text("".join(f"w{number} " for number in range(500)))
     lines = answer(capsys, "train-bpe", tmp_path / "text", "--merges", 50, "-o", tmp_path / "own").splitlines()
-    assert lines[21:] == ["… and 30 more merges", *(str(tmp_path / "own" / n) for n in ("vocab.json", "merges.txt"))]
+    assert lines[21] == "… and 30 more merges"
+    assert {str(tmp_path / "own" / name) for name in ("vocab.json", "merges.txt")} <= set(lines[22:])
     assert len(Tokenizer.from_pretrained(tmp_path / "own")) == 256 + 50 + 1
 
 

@@ -103,6 +103,30 @@ def test_a_paragraph_with_rows_of_768_is_under_400_kb(tokenizer: Tokenizer, tmp_
     assert len(page(trace).encode()) < 400_000
 
 
+@pytest.mark.parametrize(("tokens", "n_layer", "n_head"), [(20, 6, 8), (10, 12, 12)], ids=["bundled", "gpt2"])
+def test_a_page_with_layers_is_under_600_kb(
+    tokens: int, n_layer: int, n_head: int, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    sizes = {"n_layer": n_layer, "n_embd": 96, "n_positions": 64, "vocab_size": 50257}
+    random = np.random.default_rng(0)
+    tensors = {name: random.standard_normal(shape, np.float32) for name, shape in gpt2_shapes(**sizes).items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_head": n_head, **sizes}))
+    text = tokenizer.decode(tokenizer.encode(PARAGRAPH)[:tokens])
+    trace = explain(tokenizer, text, Checkpoint.open(tmp_path))
+    assert len(trace.tokens) == tokens
+    assert trace.layers is not None
+    assert len(page(trace).encode()) < 600_000
+
+
+def test_attention_travels_to_a_255th(tokenizer: Tokenizer, weights: Checkpoint) -> None:
+    trace = explain(tokenizer, "The meaning of life is", weights)
+    assert trace.layers is not None
+    sent = np.frombuffer(b64decode(data_of(page(trace))["layers"]["attentions"]), np.uint8) / 255
+    rows, columns = np.tril_indices(5)
+    np.testing.assert_allclose(sent, trace.layers.attentions[:, :, rows, columns].ravel(), atol=0.5 / 255 + 1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_values_travel_whole_in_every_dtype(dtype: Any, tokenizer: Tokenizer, tmp_path: Path) -> None:
     tensors = {name: tensor.astype(dtype) for name, tensor in write_small_gpt2(tmp_path).items()}
