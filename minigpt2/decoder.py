@@ -78,15 +78,14 @@ class DecodeStream:
         self._skips = skip_special_tokens
         self._characters = codecs.getincrementaldecoder("utf-8")(errors)
 
-    def step(self, token_id: SupportsIndex) -> str:
-        """The characters that this id completes: the empty string, as long as there are none.
+    def step(self, ids: SupportsIndex | Ids) -> str:
+        """The characters that the next id, or the next few, complete: an empty string as long as there are none.
 
         Raises:
-            TypeError: the id is not an integer.
-            ValueError: it is not in the vocabulary.
+            TypeError: an id is not an integer.
+            ValueError: an id is not in the vocabulary.
         """
-        data = self._decoder.data([checked_id(token_id)], self._skips)
-        return self._characters.decode(data)
+        return self._characters.decode(self._decoder.data(checked(ids), self._skips))
 
     def end(self) -> str:
         """What remains at the end: bytes that did not become a character, handled as `errors` says."""

@@ -1,4 +1,4 @@
-"""Token ids to text.
+"""Token ids to text, as they come.
 
 Writes exactly the bytes that the ids stand for, so that encode and decode give a file back byte for byte; on a
 terminal the line is ended. The ids are separated by spaces, line ends or commas, or are a JSON list.
@@ -10,10 +10,14 @@ terminal the line is ended. The ids are separated by spaces, line ends or commas
 import argparse
 import json
 import re
-from typing import Any
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_tokenizer
+
+_SEPARATORS = re.compile(r"[\s,]+")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,24 +27,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the bytes of token ids to standard output."""
-    written = " ".join(options.ids) if options.ids else streams.read_utf8()
-    streams.write_bytes(open_tokenizer(options).decode_bytes(_parse(written)))
+    """Write the bytes of token ids to standard output, each character as soon as it is whole."""
+    texts = [" ".join(options.ids)] if options.ids else streams.read_as_it_comes()
+    # Bytes that do not become a character pass through text as surrogates, one for each, and come out as they were.
+    stream = open_tokenizer(options).decode_stream(errors="surrogateescape")
+    for text in chain(map(stream.step, _ids(texts)), [""]):
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+    streams.write_bytes(stream.end().encode("utf-8", "surrogateescape"))
 
 
-def _parse(written: str) -> list[int]:
-    """The ids that are written, as a JSON list or with spaces and commas between.
+def _ids(texts: Iterable[str]) -> Iterator[list[int]]:
+    """The ids in a text that comes in parts: those of each part as soon as they are whole, or a JSON list at its end.
 
     Raises:
-        ValueError: something there is no integer.
+        ValueError: something there is not an integer.
     """
-    words: list[Any] = [word for word in re.split(r"[\s,]+", written) if word]
-    if written.lstrip().startswith("["):
-        try:
-            words = json.loads(written)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"the token ids start like a JSON list and are none: {error}") from None
-    return [_integer(word) for word in words]
+    waiting = ""
+    for text in texts:
+        waiting += text
+        if waiting.lstrip().startswith("["):
+            continue
+        *words, waiting = _SEPARATORS.split(waiting)  # the last word may go on in the next part
+        yield [_integer(word) for word in words if word]
+    if waiting.lstrip().startswith("["):
+        yield _json_list(waiting)
+    elif waiting:
+        yield [_integer(waiting)]
+
+
+def _json_list(text: str) -> list[int]:
+    try:
+        return [_integer(word) for word in json.loads(text)]
+    except _NotAnIdError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the token ids start like a JSON list and are not one: {error}") from None
+
+
+class _NotAnIdError(ValueError):
+    """A word is not a token id."""
 
 
 def _integer(word: object) -> int:
@@ -49,4 +75,4 @@ def _integer(word: object) -> int:
     if isinstance(word, str) and re.fullmatch(r"-?[0-9]{1,18}", word):
         return int(word)
     shown = repr(word)
-    raise ValueError(f"{shown if len(shown) <= 60 else shown[:57] + '...'} is no token id: ids are integers")
+    raise _NotAnIdError(f"{shown if len(shown) <= 60 else shown[:57] + '...'} is not a token id: ids are integers")

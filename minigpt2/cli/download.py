@@ -10,6 +10,8 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
+from minigpt2.cli import streams
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -19,17 +21,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Download a model, and say where it is."""
-    from minigpt2 import Checkpoint, Tokenizer, hub
+    from minigpt2 import Checkpoint
+    from minigpt2.hub.names import GPT2_MODELS
 
-    if Path(options.model).exists():
+    # A folder of a published model's name is a common sight, and does not stand for the model.
+    if options.model not in GPT2_MODELS and Path(options.model).exists():
         raise ValueError(f"{options.model!r} is a path on this machine: there is nothing to download")
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards and config, and a look inside
-    with suppress(hub.MissingFileError):
-        Tokenizer.from_pretrained(options.model, revision=commit)
     nbytes = sum(weights.info(name).nbytes for name in weights)
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
+    if line := _tokenizer(options.model, commit):
+        print(line)
     print(weights.path)
+
+
+def _tokenizer(model: str, commit: str | None) -> str:
+    """Fetch the model's tokenizer files; of a published GPT-2, say that they are the package's.
+
+    Raises:
+        ValueError: a published GPT-2 has another vocabulary than the package.
+    """
+    from minigpt2 import Tokenizer, hub
+    from minigpt2.hub.names import GPT2_MODELS
+    from minigpt2.tokenizer_files.files import NAMES
+
+    paths = {}
+    for name in NAMES:
+        with suppress(hub.MissingFileError):
+            paths[name] = hub.fetch(model, name, revision=commit)
+    if model not in GPT2_MODELS:
+        with suppress(hub.MissingFileError):
+            _note_what_is_refused(model, commit)
+    if model not in GPT2_MODELS or not {"vocab.json", "merges.txt"} <= paths.keys():
+        return ""
+    theirs, ours = Tokenizer.from_files(paths["vocab.json"], paths["merges.txt"]).vocabulary, Tokenizer().vocabulary
+    if theirs.token_ids() != ours.token_ids() or theirs.merges != ours.merges:
+        raise ValueError(f"{paths['vocab.json'].parent}: vocab.json and merges.txt are not GPT-2's")
+    return "tokenizer: vocab.json and merges.txt agree with the vocabulary in this package"
+
+
+def _note_what_is_refused(model: str, commit: str | None) -> None:
+    from minigpt2 import Tokenizer
+
+    try:
+        Tokenizer.from_pretrained(model, revision=commit)
+    except ValueError as error:
+        streams.note(f"the weights are there, but not a tokenizer that this package opens: {error}")
 
 
 def _newest_commit(model: str, revision: str | None) -> str | None:

@@ -1,12 +1,15 @@
 """The three standard streams: exact input, output that any terminal takes, errors in one line."""
 
+import codecs
 import errno
 import io
 import json
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 
 def prepare() -> None:
@@ -83,22 +86,68 @@ def read_utf8() -> str:
         ValueError: it is not UTF-8.
     """
     try:
-        if sys.stdin is None:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        if sys.stdin.isatty():
-            note("reading from the terminal until Ctrl-D")
-        return sys.stdin.buffer.read().decode("utf-8")
-    except OSError as error:
-        error.filename = "standard input"
-        raise
+        return next(_chunks(-1), b"").decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8("standard input", error)) from None
 
 
-def not_utf8(name: str, error: UnicodeDecodeError) -> str:
-    """The message that an input is not UTF-8: at which byte, and what to do."""
-    byte = error.object[error.start]
-    return f"{name} is not UTF-8: byte 0x{byte:02X} at byte offset {error.start}; convert it first (`iconv -t UTF-8`)"
+def read_as_it_comes() -> Iterator[str]:
+    """Standard input as text, in parts, each as soon as it is there.
+
+    It is UTF-8, or UTF-16 behind a byte order mark; PowerShell puts such marks before what it pipes.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is in another encoding.
+    """
+    beginning = b""
+    decoder: codecs.IncrementalDecoder | None = None
+    read = 0  # bytes that were decoded, or wait for the rest of their character
+    for chunk in chain(_chunks(1 << 16), [b""]):
+        data = beginning + chunk
+        if decoder is None and len(data) < 2 and chunk:
+            beginning = data
+            continue
+        if decoder is None:
+            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            decoder = codecs.getincrementaldecoder("utf-16" if is_utf16 else "utf-8-sig")()
+        beginning = b""
+        try:
+            yield decoder.decode(data, final=not chunk)
+        except UnicodeDecodeError as error:
+            before = read + len(data) - len(error.object)
+            raise ValueError(not_utf8("standard input", error, before)) from None
+        read += len(data)
+
+
+def _chunks(size: int) -> Iterator[bytes]:
+    """Standard input as it comes, at most `size` bytes at a time, or all at once (-1)."""
+    try:
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if sys.stdin.isatty():
+            note("reading from the terminal until Ctrl-D")
+        buffer = cast(io.BufferedReader, sys.stdin.buffer)
+        while chunk := buffer.read() if size < 0 else buffer.read1(size):
+            yield chunk
+    except OSError as error:
+        error.filename = "standard input"
+        raise
+
+
+def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0) -> str:
+    """The message that an input is not UTF-8: at which byte, and the command that converts it.
+
+    `offset` is where in the input the error's bytes begin.
+    """
+    data = error.object
+    encoding = "LATIN1"
+    if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "UTF-16"
+    elif b"\0" in data:  # half of every ASCII character
+        encoding = "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
+    wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
+    return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `iconv -f {encoding} -t UTF-8` converts it"
 
 
 def flush() -> None:

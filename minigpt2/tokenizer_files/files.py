@@ -9,6 +9,13 @@ from typing import Any
 
 PathLike = str | os.PathLike[str]
 
+#: Every file that can say something about a tokenizer of GPT-2's kind, beside the model's `config.json`.
+NAMES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt")
+NAMES += (
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+
 #: Gives the path of a file by its name, or None where the model has no such file.
 Find = Callable[[str], Path | None]
 

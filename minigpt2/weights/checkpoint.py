@@ -19,7 +19,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
-from minigpt2.weights.files import INDEX, WEIGHTS, Files, download_files, is_local, open_files, read_json_object
+from minigpt2.weights.files import (
+    INDEX,
+    WEIGHTS,
+    Files,
+    download_files,
+    has_weights,
+    is_local,
+    open_files,
+    read_json_object,
+)
 from minigpt2.weights.gpt2_layout import (
     LM_HEAD,
     PREFIX,
@@ -88,12 +97,15 @@ class Checkpoint(Mapping[str, Array]):
             HubError: the hub cannot be reached, or has no such model or revision.
             CheckpointError: the model has no safetensors weights, or they are damaged.
         """
-        if is_local(model):
+        from minigpt2.hub.names import GPT2_MODELS
+
+        name = os.fspath(model)
+        # A folder that is called gpt2 and holds no weights is a common sight: the name means GPT-2 then.
+        if is_local(model) and (name not in GPT2_MODELS or has_weights(model)):
             return cls.open(model)
         from minigpt2 import hub
         from minigpt2.weights import bundled
 
-        name = os.fspath(model)
         with bundled.named_as_a_way_out(name):
             path = download_files(name, revision, cache_dir, local_files_only)
         weights = cls.open(path)

@@ -108,6 +108,11 @@ def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None) -
         raise CheckpointError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub. {PICKLE_REASON}") from error
 
 
+def has_weights(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a file, or a directory with safetensors weights."""
+    return not Path(path).is_dir() or any(Path(path).glob("*.safetensors*"))
+
+
 def _weights_in(directory: Path) -> Path:
     """The weights in a directory: the file of transformers' name, or else the only index or the only file."""
     named = [directory / name for name in (WEIGHTS, INDEX) if (directory / name).exists()]

@@ -38,6 +38,14 @@ def search(number: int, examples: int) -> None:
 
 
 def check(files: MadeUp, some: list[str], length: int) -> None:
+    try:
+        compare(files, some, length)
+    except BaseException as error:
+        assume(type(error).__name__ != "PanicException")  # tokenizers breaks off where stripped spaces are tokens
+        raise
+
+
+def compare(files: MadeUp, some: list[str], length: int) -> None:
     with TemporaryDirectory() as name:
         directory = Path(name)
         files.write(directory)
