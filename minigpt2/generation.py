@@ -67,7 +67,7 @@ def keep_top_p(logits: Floats, p: float) -> Floats:
     return kept
 
 
-def draw(chances: NDArray[np.float64], random: np.random.Generator) -> Ids:
+def draw(chances: NDArray[np.float64], random: "np.random.Generator") -> Ids:  # quoted: numpy.random loads slowly
     """One token id for each text, shape (texts,), drawn with the probabilities `chances`."""
     cumulative = np.cumsum(chances, axis=-1)
     points = random.random(len(chances)) * cumulative[:, -1]

@@ -62,7 +62,8 @@ def relu(x: Array) -> Array:  # (...) -> (...)
 def softmax(scores: Array) -> Array:  # (..., S) -> (..., S)
     """Scores as probabilities: positive, and 1 together. Less the maximum, no exp is too large."""
     exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return exps / exps.sum(axis=-1, keepdims=True)
+    exps /= exps.sum(axis=-1, keepdims=True)
+    return exps
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, epsilon: float) -> Array:  # (..., E) -> (..., E)
