@@ -40,7 +40,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(books: Path, work: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
     """Run the script as the command line does, and return where the model goes."""
     sizes = [f"--{name.replace('_', '-')}={value}" for name, value in vars(TOY).items()]
-    schedule = [f"--tokens={TOKENS}", "--full=0.25", "--save-every=0"]
+    schedule = [f"--tokens={TOKENS}", "--full=0.25"]
     output = work / "trained"
     command = [
         "",
@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_numbers(
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Training, "step", until_power_goes_off)
-        run(books, tmp_path, patch)
+        run(books, tmp_path, patch, "--save-every=0")
     assert not (tmp_path / "trained").exists()
     assert contents(run(books, tmp_path, monkeypatch)) == contents(trained)
 
@@ -152,8 +152,8 @@ def test_the_loss_held_back_is_that_of_transformers(books: Path, trained: Path) 
 
 
 def test_training_lowers_the_loss(books: Path) -> None:
-    training = Training(read_texts(books, ["held"]), TOY)
-    schedule = Schedule(200 * TOY.batch * TOY.n_positions, decay=0.25, full=0.1)
+    training = Training(read_texts(books, ["held"]), Recipe(**{**vars(TOY), "lr": 0.02}))
+    schedule = Schedule(60 * TOY.batch * TOY.n_positions, decay=0.25, full=0.1)
     before = training.held_back_losses()["held"]
     while training.tokens < schedule.tokens:
         training.step(schedule)
