@@ -54,10 +54,10 @@ def take_page(browser: Browser) -> None:
     page.locator(".token", has_text="life").click()
     page.screenshot(path=DOCS / "page.png")
     page.set_viewport_size({"width": 700, "height": 800})
-    page.locator("#pick").select_option(index=1)
+    page.locator(".token", has_text="meaning").click()
     page.locator("#stage").focus()
-    for _ in range(2):
-        page.keyboard.press("ArrowLeft")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
     page.evaluate("document.activeElement.blur()")
     page.locator("#player").screenshot(path=DOCS / "merges.png")
 

@@ -1,7 +1,7 @@
-"""The vocabulary: what tokens there are, the longest, those that contain a text, the odd ones.
+"""The vocabulary: how many tokens there are, the longest, those that contain a text, the odd ones.
 
-Without an option it is summed up. TEXT is searched for as text and, with Ġ or Ċ in it, as GPT-2 writes tokens: " life"
-and Ġlife find the same.
+Without an option, counts are printed. TEXT is searched for as text and, with Ġ or Ċ in it, as GPT-2 writes tokens:
+" life" and Ġlife find the same.
 
   minigpt2 vocab --longest
   minigpt2 vocab --search magi
@@ -85,12 +85,12 @@ def _as_json(tokenizer: "Tokenizer", ids: Iterable[int]) -> list[dict[str, objec
 
 def _search(tokenizer: "Tokenizer", text: str, as_json: bool) -> None:
     vocabulary = tokenizer.get_vocab()
-    # Only where Ġ or Ċ shows that it is meant so: any other é in a token as written is a byte of something else.
+    # Only with Ġ or Ċ in it: in a token as written, another non-ASCII letter is a byte of something else.
     as_written = bool({"Ġ", "Ċ"} & set(text))
     tokens = zip(vocabulary.items(), tokenizer.decode_tokens_bytes(list(vocabulary.values())), strict=True)
     found = [i for (written, i), data in tokens if text.encode() in data or (as_written and text in written)]
     if not found and not as_json:
-        print(f"No token contains {text!r}; `minigpt2 tokens {text!r}` shows what it is made of.")
+        print(f"No token contains {text!r}; `minigpt2 tokens {text!r}` shows its tokens.")
         return
     _print_tokens(tokenizer, found, as_json)
     if not as_json:
@@ -109,8 +109,8 @@ def _print_odd(tokenizer: "Tokenizer", as_json: bool) -> None:
             ]
         )
         return
-    for place, kind in enumerate(kinds):
-        print("\n" * (place > 0) + f"{kind.name}: {len(kind.ids)} tokens")
+    for index, kind in enumerate(kinds):
+        print("\n" * (index > 0) + f"{kind.name}: {len(kind.ids)} tokens")
         say(f"Rule: {kind.rule}. {kind.reason}")
         print_table(HEADER, token_rows(tokenizer, kind.ids[:MOST_ODD]), "  ")
         if len(kind.ids) > MOST_ODD:

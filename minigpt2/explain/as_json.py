@@ -1,4 +1,4 @@
-"""A trace as JSON has it: dicts, lists, strings and numbers."""
+"""A trace in the values that JSON has: dicts, lists, strings and numbers."""
 
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def as_json(value: Any) -> Any:
-    """A dataclass as a dict, bytes in hexadecimal, tuples and arrays as lists, what is no number as None.
+    """A dataclass as a dict, bytes in hexadecimal, tuples and arrays as lists, NaN and infinities as None.
 
     >>> as_json((b" life", 0.5, float("nan")))
     ['206c696665', 0.5, None]
@@ -17,7 +17,7 @@ def as_json(value: Any) -> Any:
 
 
 def _converted(value: Any, known: dict[int, list[Any]]) -> Any:
-    """`known` has the list of each tuple so far by its identity: equal pretokens share their merges, and go on to."""
+    """Convert a value; `known` has the lists made so far by their tuple's identity: equal pretokens share merges."""
     if isinstance(value, tuple):
         if id(value) not in known:
             known[id(value)] = [_converted(item, known) for item in value]
@@ -34,7 +34,7 @@ def _converted(value: Any, known: dict[int, list[Any]]) -> Any:
 
 
 def _finite(value: float | NDArray[Any]) -> Any:
-    """Numbers as they are, and None for what JSON has no number for."""
+    """Numbers as they are, and None for those that JSON lacks."""
     numbers = np.asarray(value).astype(object)
     numbers[~np.isfinite(value)] = None
     return numbers.tolist()

@@ -1,12 +1,12 @@
-"""Text that can be seen: how wide a character is in a terminal, and what stands for one that has no shape."""
+"""Text in a form that can be seen: signs for what has no shape, and the width of characters in a terminal."""
 
 import re
 import unicodedata
 
-# The control characters have pictures from U+2400 on; these four have signs that are better known.
+# Unicode has pictures of control characters from U+2400 on; these four have better known signs.
 _SIGNS = {" ": "·", "\t": "→", "\n": "↵", "\x7f": "␡"}
 
-# Characters that print nothing although their category does not say so: fillers, selectors, the empty Braille cell.
+# Characters that print nothing, which their category does not tell: fillers, selectors, the empty Braille cell.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0]")
 _MARKS = ("Mn", "Me", "Mc")
 
@@ -27,7 +27,7 @@ def _character_width(character: str) -> int:
 
 
 def text_of(data: bytes) -> str | None:
-    """The text that bytes are, or None where they are no whole characters."""
+    """The text that bytes are, or None if they are not whole characters."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -35,10 +35,10 @@ def text_of(data: bytes) -> str | None:
 
 
 def segments(data: bytes) -> list[tuple[str, bool]]:
-    """The bytes of a text or token in a form that can be seen, in runs: what is shown, and whether it stands for it.
+    """The bytes of a text or token in a form that can be seen, in runs: what is shown, and whether it is a sign.
 
-    A space is shown as `·`, a line end as `↵`, any other character without a shape by its picture or its number, and
-    bytes that are no whole character in hexadecimal. Joined, the runs are one line.
+    A sign stands for something without a shape: `·` for a space, `↵` for a line end, a picture or the number for
+    another character, hexadecimal for bytes that are not a whole character. Joined, the runs are one line.
 
     >>> segments(b" life\\n")
     [('·', True), ('life', False), ('↵', True)]
@@ -46,7 +46,7 @@ def segments(data: bytes) -> list[tuple[str, bool]]:
     [('·⟨f0 9f 98⟩', True)]
     """
     runs: list[tuple[str, bool]] = []
-    # Under this error handler a byte that belongs to no character becomes U+DC00 + byte, which no text contains.
+    # This error handler turns a byte outside any character into U+DC00 + byte, which no text contains.
     for part in re.findall("[\udc80-\udcff]+|[^\udc80-\udcff]", data.decode("utf-8", "surrogateescape")):
         shown = _shown(part)
         if runs and runs[-1][1] == (shown != part):
@@ -66,7 +66,7 @@ def visible(data: bytes) -> str:
 
 
 def _shown(part: str) -> str:
-    """What is seen of a character, or of a run of bytes that are none."""
+    """What is shown of a character, or of a run of bytes outside any character."""
     if "\udc80" <= part[0] <= "\udcff":
         return f"⟨{part.encode('utf-8', 'surrogateescape').hex(' ')}⟩"
     if part in _SIGNS:
@@ -78,15 +78,15 @@ def _shown(part: str) -> str:
 
 def _has_no_shape(character: str) -> bool:
     code = ord(character)
-    no_character = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    not_a_character = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
     return (
         unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp", "Zs")
-        or no_character
+        or not_a_character
         or 0xE0100 <= code <= 0xE01EF
         or _BLANK.match(character) is not None
     )
 
 
 def _after_nothing(shown: str) -> str:
-    """A mark that has nothing to sit on gets a dotted circle; it would sit on whatever is printed before it."""
+    """Put a dotted circle before a combining mark; it would combine with whatever is printed before it."""
     return "◌" + shown if unicodedata.category(shown[0]) in _MARKS else shown

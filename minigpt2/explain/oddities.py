@@ -1,4 +1,4 @@
-"""The odd tokens of a vocabulary, found by rules: what text it was made from can be seen in what it holds."""
+"""The odd tokens of a vocabulary, found by rules. They show what text the vocabulary was made from."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from minigpt2.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """A kind of odd token: the rule that finds it, why there are such, and the ids of those found, ascending."""
+    """A kind of odd token: the rule that finds it, the reason for such tokens, and the ids found, ascending."""
 
     name: str
     rule: str
@@ -20,7 +20,7 @@ class Oddity:
 
 
 def oddities(tokenizer: Tokenizer) -> list[Oddity]:
-    """The kinds of odd tokens, each with those that the vocabulary has; special tokens are left out.
+    """Each kind of odd token with those that the vocabulary has; special tokens are left out.
 
     >>> {oddity.name: len(oddity.ids) for oddity in oddities(Tokenizer())}["bytes of no text"]
     13
@@ -46,40 +46,40 @@ def _is_invisible(data: bytes) -> bool:
 _KINDS: Final[tuple[tuple[str, str, str, Callable[[bytes], bool]], ...]] = (
     (
         "parts of characters",
-        "several bytes that are no whole characters",
-        "Merging counts bytes, not characters: rare characters stay in pieces, and a piece can take a space along.",
+        "several bytes that are not whole characters",
+        "Merges join bytes, not characters. Rare characters stay in pieces, and a piece can include a space.",
         lambda data: len(data) > 1 and text_of(data) is None,
     ),
     (
         "bytes of no text",
         "one of the bytes c0, c1 and f5 to ff",
-        "UTF-8 never uses them, so no text has these ids; the alphabet of bytes is whole all the same.",
+        "UTF-8 never uses them, so no text has these ids. They are there because every byte is a token.",
         lambda data: len(data) == 1 and (data in b"\xc0\xc1" or data[0] >= 0xF5),
     ),
     (
         "words run together",
         "letters with two capitals or more that follow small letters",
-        "Names of users, of things in games, of fields in web shops: the text that merges were counted on had them in"
-        " great number. What the model was trained on need not have had them, and then their rows have learnt little.",
+        "User names, things in games, fields of web shops: the text that merges were counted on had many of them. The"
+        " text that the model was trained on may have had few, and then training hardly changed their rows.",
         _matches("^ ?[A-Za-z]*[a-z][A-Z][A-Za-z]*[a-z][A-Z][A-Za-z]*$"),
     ),
     (
         "damaged text",
         "Â and Ã next to each other, or U+FFFD",
-        "UTF-8 that was read as Latin-1 and saved, again and again (Ã and Â are its bytes c3 and c2), or text whose"
-        " characters were already lost.",
+        "UTF-8 that was read as Latin-1 and saved, several times (Ã and Â are its bytes c3 and c2), or text whose"
+        " characters were lost before it was collected.",
         _matches("[ÂÃ]{2}|\ufffd"),
     ),
     (
         "long runs",
         "one character 16 times or more, after a space or not",
-        "Lines that divide a page: each length that was frequent got a token of its own.",
+        "Lines that divide a page. Each frequent length got a token of its own.",
         _matches(r"^ ?(.)\1{15,}$"),
     ),
     (
         "invisible",
-        "several bytes, and nothing in them has a shape",
-        "Indented code, empty lines, spaces that do not break, characters that only join or direct others.",
+        "several bytes, none of which has a shape",
+        "Indented code, empty lines, spaces that do not break, and characters that only join or direct others.",
         lambda data: len(data) > 1 and _is_invisible(data),
     ),
 )

@@ -5,7 +5,7 @@ import re
 import stat
 from base64 import b64decode, b64encode
 from hashlib import sha256
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
 from minigpt2.explain import explain
 from minigpt2.explain.page import page
+from minigpt2.explain.writing import shown_token
 from minigpt2.weights.bundled import LABEL
 from minigpt2.weights.gpt2_layout import gpt2_shapes
 from tests.command import Capture, answer, complaint, run, write_small_gpt2
@@ -237,6 +238,17 @@ def test_a_trace_shows_itself_in_a_notebook_as_text(tokenizer: Tokenizer) -> Non
     assert shown == ["<", "b", ">", "It", "'s", "</", "b", ">", "·⟨e7⟩", "⟨94⟩", "⟨9f⟩", "⟨e5 91⟩", "⟨bd⟩", "↵"]
     ids = [int(number) for number in re.findall(r"75%\">(\d+)<", html)]
     assert ids == tokenizer.encode("<b>It's</b> 生命\n")
+
+
+def test_a_trace_in_a_notebook_ends_with_the_next_tokens(
+    tokenizer: Tokenizer, weights: Checkpoint, small_bundled_model: Path
+) -> None:
+    trace = explain(tokenizer, "life", weights)
+    assert trace.layers is not None
+    shown = re.findall(r"<code>(.*?)</code>", trace._repr_html_())
+    assert shown == [escape(shown_token(guess.token)) for guess in trace.layers.next_tokens[:8]]
+    assert LABEL not in unescape(trace._repr_html_())
+    assert LABEL in unescape(explain(tokenizer, "life", Checkpoint.open(small_bundled_model))._repr_html_())
 
 
 def test_a_long_trace_shows_its_beginning_and_says_so(tokenizer: Tokenizer) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from minigpt2 import Checkpoint, Tokenizer
 from minigpt2.explain import explain
 from minigpt2.explain.characters import display_width, segments, visible
+from minigpt2.explain.merge_tree import draw
 from minigpt2.explain.terminal import MOST_PRETOKENS, MOST_TOKENS, render
-from minigpt2.explain.tree import draw
 from minigpt2.weights.bundled import LABEL
 from tests.command import Capture, answer, command, complaint, environment, one_line, run, write_small_gpt2
 from tests.conftest import hurtful_texts

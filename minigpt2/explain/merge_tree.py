@@ -10,7 +10,7 @@ from minigpt2.explain.trace import Pretoken
 class Node:
     """A symbol, bytes `[first, end)` of its pretoken: a byte, or the product of its parts, merged at `rank`.
 
-    `level` is how many merges lie between it and the farthest of its bytes.
+    `level` is the number of merges between it and the farthest of its bytes.
     """
 
     first: int
@@ -34,7 +34,7 @@ def trees(pretoken: Pretoken) -> list[Node]:
     >>> [(tree.first, tree.end, tree.level, tree.rank) for tree in trees(explain(Tokenizer(), "lifeless").pretokens[0])]
     [(0, 3, 2, 35939), (3, 8, 3, 5065)]
     """
-    roots = [Node(place, place + 1) for place in range(len(pretoken.data))]
+    roots = [Node(index, index + 1) for index in range(len(pretoken.data))]
     for merge in pretoken.merges or ():
         left, right = parts = roots[merge.position], roots[merge.position + 1]
         level = 1 + max(left.level, right.level)
@@ -43,7 +43,7 @@ def trees(pretoken: Pretoken) -> list[Node]:
 
 
 def draw(pretoken: Pretoken, width: int) -> list[str] | None:
-    r"""The trees as lines of at most `width` columns, side by side where they fit; None where one alone does not.
+    r"""The trees as lines of at most `width` columns, side by side if they fit; None if one of them does not.
 
     >>> from minigpt2 import Tokenizer
     >>> from minigpt2.explain import explain
@@ -72,8 +72,8 @@ def _draw_group(pretoken: Pretoken, group: list[tuple[Node, int]], pitch: int) -
     """The lines of trees that stand side by side: bytes, a line for each level of merges, tokens, ids."""
     forest = _Forest([tree for tree, _ in group], pitch)
     leaves = range(group[0][0].first, group[-1][0].end)
-    yield _line([(forest.column(place), pretoken.characters[place]) for place in leaves])
-    yield _line([(forest.column(place), f"{pretoken.data[place]:02x}") for place in leaves])
+    yield _line([(forest.column(index), pretoken.characters[index]) for index in leaves])
+    yield _line([(forest.column(index), f"{pretoken.data[index]:02x}") for index in leaves])
     for level in range(1, 1 + max(tree.level for tree, _ in group)):
         yield _line([forest.bracket(node) for node in forest.merging(level)] + forest.waiting(level))
     yield _line([forest.below(tree, pretoken.characters[tree.first : tree.end]) for tree, _ in group])
@@ -87,8 +87,8 @@ class _Forest:
     trees: list[Node]
     pitch: int
 
-    def column(self, place: int) -> int:
-        return (place - self.trees[0].first) * self.pitch
+    def column(self, index: int) -> int:
+        return (index - self.trees[0].first) * self.pitch
 
     def centre(self, node: Node) -> int:
         return sum(map(self.centre, node.parts)) // 2 if node.parts else self.column(node.first)
@@ -104,7 +104,7 @@ class _Forest:
         return left, f"└{str(node.rank).center(right - left - 1, '─')}┘"
 
     def waiting(self, level: int) -> list[tuple[int, str]]:
-        """A line down for each node that is there at this level, but merged at a later one or never."""
+        """A line down for each node that exists at this level and is merged at a later one, or never."""
         parents = {part: node for tree in self.trees for node in tree.nodes() for part in node.parts}
         nodes = [node for tree in self.trees for node in tree.nodes() if node.level < level]
         return [(self.centre(node), "│") for node in nodes if node not in parents or parents[node].level > level]
