@@ -24,7 +24,8 @@ OURS = (
 )
 THEIRS = (
     "import torch; from transformers import GPT2LMHeadModel; torch.set_grad_enabled(False);"
-    " model = GPT2LMHeadModel.from_pretrained({!r}); logits = model(torch.tensor({}), logits_to_keep=1, use_cache=False)"
+    " model = GPT2LMHeadModel.from_pretrained({!r});"
+    " logits = model(torch.tensor({}), logits_to_keep=1, use_cache=False)"
 )
 
 
