@@ -117,15 +117,20 @@ class Hub:
             server.server_close()
 
     def publish(
-        self, model: str, files: Mapping[str, bytes], *, large: Collection[str] = ("model.safetensors",)
+        self,
+        model: str,
+        files: Mapping[str, bytes],
+        *,
+        large: Collection[str] = ("model.safetensors",),
+        branch: str = "main",
     ) -> str:
-        """Commit `files` (all that the model has from now on) to the branch `main`; the commit."""
+        """Commit `files` (all that the model has from now on) to a branch or pull request; the commit."""
         commit_files = {name: File(content, name in large) for name, content in files.items()}
         history = self.commits.setdefault(model, {})
         names = json.dumps([model, len(history), {name: file.hash for name, file in commit_files.items()}])
         commit = hashlib.sha1(names.encode()).hexdigest()
         history[commit] = commit_files
-        self.branches.setdefault(model, {})["main"] = commit
+        self.branches.setdefault(model, {})[branch] = commit
         return commit
 
     def release(self) -> None:
@@ -183,6 +188,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif match := re.fullmatch(r"/api/resolve-cache/models/(.+)/([0-9a-f]{40})/([^/]+)", path):
             model, commit, filename = match.groups()
             self._send_file(hub.commits[model][commit][filename], filename, {"X-Repo-Commit": commit})
+        elif match := re.fullmatch(r"/api/models/(.+)/refs", path):
+            self._list_branches(match[1])
         elif match := re.fullmatch(r"/api/models/(.+)/(revision|tree)/([^/]+)", path):
             self._describe(*match.groups())
         elif match := re.fullmatch(r"/(.+)/resolve/(.+)/([^/]+)", path):
@@ -204,6 +211,16 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "revision":
             listed = {"id": model, "sha": commit, "siblings": [{"rfilename": name} for name in files]}
         self._send(200, {"Content-Type": "application/json"}, json.dumps(listed).encode())
+
+    def _list_branches(self, model: str) -> None:
+        refs = [
+            {"name": name, "ref": name if name.startswith("refs/") else f"refs/heads/{name}", "targetCommit": commit}
+            for name, commit in self.server.hub.branches[model].items()
+        ]
+        pulls = [each for each in refs if each["ref"].startswith("refs/pr/")]
+        branches = [each for each in refs if each not in pulls]
+        answer = {"branches": branches, "converts": [], "tags": [], "pullRequests": pulls}
+        self._send(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
 
     def _resolve(self, model: str, revision: str, filename: str) -> None:
         hub = self.server.hub

@@ -6,6 +6,7 @@
 """
 
 from minigpt2.hub.answers import HubError, MissingFileError, Published
-from minigpt2.hub.cache import cached, download, fetch, known_commit, published
+from minigpt2.hub.cache import cached, download, fetch, known_commit, published, pull_requests_with
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
+__all__ += ["pull_requests_with"]

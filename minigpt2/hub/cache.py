@@ -23,6 +23,7 @@ from minigpt2.hub.answers import (
     ask,
     missing,
     translated_errors,
+    within,
 )
 from minigpt2.hub.names import LONG_NAME
 
@@ -137,6 +138,27 @@ def known_commit(
     """
     _check_arguments(model, revision)
     return next((commit for _, commit in _snapshots(model, revision or "main", cache_dir)), None)
+
+
+def pull_requests_with(model: str, filename: str) -> list[str]:
+    """The pull requests of a model, as revisions, that have this file: conversions that nobody merged, say.
+
+    Only the ten newest are looked at. The list is empty if the hub does not answer.
+    """
+    from huggingface_hub import HfApi
+
+    cache_root()  # before huggingface_hub is imported for the first time
+    try:
+        refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
+        revisions = [each.ref for each in refs.pull_requests or []][-10:]
+    except Exception:  # this only makes an error more helpful
+        return []
+    found = []
+    for revision in revisions:
+        with suppress(HubError, ValueError):
+            published(model, filename, revision=revision)
+            found.append(revision)
+    return found
 
 
 def long_name(model: str) -> str:

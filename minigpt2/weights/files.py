@@ -11,17 +11,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from minigpt2.hub.answers import HubError
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
 
 WEIGHTS: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 PICKLES: Final = {".bin", ".ckpt", ".pt", ".pth"}
 PICKLE_REASON: Final = (
-    "A pickle such as pytorch_model.bin can run code when it is loaded, so it is not read here: load it with "
+    "a pickle such as pytorch_model.bin can run code when it is loaded, so it is not read here; load it with "
     "transformers where you trust it, and save_pretrained() writes a model.safetensors"
+)
+ADAPTER_REASON: Final = (
+    "it is an adapter, or has one unmerged (LoRA or another of PEFT's): load it with PEFT on its base model; "
+    "merge_and_unload() and save_pretrained() then give a model"
 )
 
 Files = dict[str, SafetensorsFile]  # the file of each tensor
+
+
+class NoWeightsError(CheckpointError, HubError):
+    """The model has no safetensors weights, as the hub says or the cache remembers; the message says what it has."""
 
 
 def is_local(model: str | os.PathLike[str]) -> bool:
@@ -60,7 +69,7 @@ def download_files(
     if _is_whole(model, revision, cache_dir):
         with suppress(hub.MissingFileError):
             return fetch(WEIGHTS, revision=revision)
-    index = _fetch_index(fetch, model, revision)
+    index = _fetch_index(fetch, model, revision, asks=not local_files_only)
     for shard in sorted(set(_weight_map(index).values())):
         fetch(shard, revision=index.parent.name)
     return index
@@ -86,7 +95,7 @@ def remote_files(
             file = open_one(WEIGHTS, revision)
             commit = file.commit if isinstance(file, RemoteTensors) else file.path.parent.name
             return file.path, dict.fromkeys(file.tensors, file), commit
-    index = _fetch_index(partial(hub.fetch, model, cache_dir=cache_dir), model, revision)
+    index = _fetch_index(partial(hub.fetch, model, cache_dir=cache_dir), model, revision, asks=True)
     commit = index.parent.name  # a snapshot's directory is named by its commit
     return index, _shards(index, lambda shard: open_one(shard, commit)), commit
 
@@ -99,13 +108,25 @@ def _is_whole(model: str, revision: str | None, cache_dir: str | os.PathLike[str
     return bool(in_cache(WEIGHTS)) or not in_cache(INDEX)
 
 
-def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None) -> Path:
+def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *, asks: bool) -> Path:
+    """The index of a model's shards; `asks` is whether the hub may be asked what there is instead."""
     from minigpt2 import hub
 
     try:
         return fetch(INDEX, revision=revision)
     except hub.MissingFileError as error:
-        raise CheckpointError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub. {PICKLE_REASON}") from error
+        reason = _what_there_is_instead(fetch, model, revision, asks)
+        raise NoWeightsError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub: {reason}") from error
+
+
+def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str | None, asks: bool) -> str:
+    from minigpt2 import hub
+
+    with suppress(HubError):
+        fetch("adapter_config.json", revision=revision)
+        return ADAPTER_REASON
+    conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
+    return "; ".join([PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])])
 
 
 def has_weights(path: str | os.PathLike[str]) -> bool:
@@ -125,7 +146,7 @@ def _weights_in(directory: Path) -> Path:
         names = ", ".join(path.name for path in singles[:4])
         raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
     pickles = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES)
-    reason = f", only {', '.join(pickles)}. {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
+    reason = f", only {', '.join(pickles)}: {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
     raise CheckpointError(f"{directory} holds no safetensors weights{reason}")
 
 

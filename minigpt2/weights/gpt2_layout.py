@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from minigpt2.weights.files import ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
 
 if TYPE_CHECKING:
@@ -176,10 +177,7 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
     if _is_adapter(weights):
-        reason = (
-            "it is an adapter, or has one unmerged (LoRA or another of PEFT's): load it with PEFT on its base model; "
-            "merge_and_unload() and save_pretrained() then give a model"
-        )
+        reason = ADAPTER_REASON
     found = ", ".join([*map(repr, islice(weights, 3)), *(["…"] if len(weights) > 3 else [])]) or "nothing"
     return CheckpointError(f"{weights.path} is not a GPT-2: {reason}; it holds {len(weights)} tensors: {found}")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -294,8 +295,36 @@ def test_download_refuses_what_is_no_model_of_the_hub(model: Path, capsys: Captu
     assert "no-such-model" in one_line(finished.stderr)
 
 
-def test_download_of_a_pickle_says_why_it_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def online(tmp_path: Path) -> Iterator[tuple[Hub, dict[str, str]]]:
     with Hub() as hub:
-        hub.publish("someone/old", {"pytorch_model.bin": b"\x80\x02", "config.json": b"{}"})
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
-        assert "pickle" in one_line(run("download", "someone/old", env=online).stderr)
+        yield hub, environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
+
+
+@pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
+def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_safetensors(
+    arguments: list[str], model: Path, online: tuple[Hub, dict[str, str]]
+) -> None:
+    hub, env = online
+    pickles = {"pytorch_model.bin": b"\x80\x02", "config.json": (model / "config.json").read_bytes()}
+    hub.publish("someone/old", pickles)
+    refused = one_line(run(*arguments, "someone/old", env=env).stderr)
+    assert "pickle" in refused and "refs/pr" not in refused
+    hub.publish("someone/old", pickles | {"README.md": b"x"}, branch="refs/pr/1")
+    converted = {"model.safetensors": (model / "model.safetensors").read_bytes()}
+    hub.publish("someone/old", pickles | converted, branch="refs/pr/2")
+    for _ in range(2):  # also where the cache remembers that there are no weights
+        refused = one_line(run(*arguments, "someone/old", env=env).stderr)
+        assert "pickle" in refused and "or take the model.safetensors of revision 'refs/pr/2'" in refused
+    assert run("download", "someone/old", "--revision", "refs/pr/2", env=env).returncode == 0
+    assert run(*arguments, "someone/old", "--revision", "refs/pr/2", env=env).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
+def test_of_an_adapter_the_error_says_how_it_becomes_a_model(
+    arguments: list[str], online: tuple[Hub, dict[str, str]]
+) -> None:
+    hub, env = online
+    hub.publish("someone/lora", {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})
+    refused = one_line(run(*arguments, "someone/lora", env=env).stderr)
+    assert "it is an adapter" in refused and "merge_and_unload()" in refused

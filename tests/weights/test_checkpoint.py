@@ -100,7 +100,7 @@ def test_a_directory_without_weights_is_refused_saying_what_it_needs(tmp_path: P
 
 def test_a_directory_of_pickles_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"PK\x03\x04")
-    with pytest.raises(CheckpointError, match=r"only pytorch_model\.bin\. .*run code.*save_pretrained\(\)"):
+    with pytest.raises(CheckpointError, match=r"only pytorch_model\.bin: .*run code.*save_pretrained\(\)"):
         Checkpoint.open(tmp_path)
 
 

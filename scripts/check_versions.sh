@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# The quick half of the tests on other versions of Python, numpy and huggingface_hub, and under `python -O`.
+# Run it in the environment of the tests: those of huggingface_hub borrow its judges.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# The quick half needs no framework, no browser, and no corpus.
+quick=(
+  tests/test_{atomic_write,bpe,byte_alphabet,generation,model,tokenizer,vocabulary}.py
+  tests/vectorized/test_{steps,tables}.py
+  tests/weights/test_{checkpoint,damage,gpt2_layout,remote}.py
+  tests/cli/test_{cli,model_commands,weight_commands}.py
+)
+
+# Print the path of this version of Python, if there is one that runs: on the PATH, or among pyenv's.
+find_python() {
+  local candidate
+  for candidate in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1".*/bin/python; do
+    if "$candidate" --version >/dev/null 2>&1; then
+      echo "$candidate"
+      return
+    fi
+  done
+}
+
+# Usage: with_python VERSION [PACKAGE...]
+with_python() {
+  local python environment
+  python=$(find_python "$1")
+  if [ -z "$python" ]; then
+    echo "== Python $1 is not installed: left out"
+    return
+  fi
+  environment=$(mktemp -d "$work/XXXX")
+  "$python" -m venv "$environment"
+  "$environment/bin/pip" install -q -e . pytest pytest-xdist hypothesis regex "${@:2}"
+  echo "== Python $*"
+  "$environment/bin/python" -m pytest -q "${quick[@]}"
+}
+
+# Usage: with_hub "TEST..." PACKAGE...
+with_hub() {
+  local environment site='import site; print(site.getsitepackages()[0])'
+  environment=$(mktemp -d "$work/XXXX")
+  python -m venv "$environment"
+  "$environment/bin/pip" install -q "${@:2}"
+  # Packages that the new environment lacks are imported from this one.
+  echo "import site; site.addsitedir('$(python -c "$site")')" >"$("$environment/bin/python" -c "$site")/judges.pth"
+  echo "== ${*:2}"
+  # shellcheck disable=SC2086
+  "$environment/bin/python" -m pytest -q $1
+}
+
+with_python 3.12
+with_python 3.13
+with_python 3.11 "numpy==1.26.*"
+echo "== python -O"
+python -O -m pytest -q -W ignore::pytest.PytestConfigWarning "${quick[@]}"
+with_hub "tests/parity/test_hub.py tests/weights tests/cli/test_weight_commands.py" \
+  huggingface_hub==0.34.0 transformers==4.57.1
+with_hub "tests/parity/test_hub.py tests/weights/test_remote.py" huggingface_hub==1.0.1
