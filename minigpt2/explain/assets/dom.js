@@ -19,7 +19,10 @@ const draw = (tag, attributes = {}, ...children) =>
 
 const number = (value) => value.toLocaleString("en-US");
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
-const percent = (share) => (share > 0 && share < 0.0995 ? `${(100 * share).toFixed(1)}%` : `${Math.round(100 * share)}%`);
+const percent = (share) => {
+  if (share > 0 && share < 0.0005) return "<0.1%";
+  return share > 0 && share < 0.0995 ? `${(100 * share).toFixed(1)}%` : `${Math.round(100 * share)}%`;
+};
 
 // Text in a form that can be seen: runs of [what is shown, whether it is a sign for something that has no shape].
 const plain = (segments) => segments.map(([shown]) => shown).join("");

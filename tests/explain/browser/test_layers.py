@@ -15,7 +15,7 @@ BYTE = 1 / 255  # attention travels as bytes
 
 
 def percentages(texts: list[str]) -> list[float]:
-    return [float(text.rstrip("%")) / 100 for text in texts]
+    return [float(text.strip("<%")) / 100 for text in texts]
 
 
 def test_attention_is_the_models_for_every_layer_head_and_token(
