@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.encoder import excerpt
+from minigpt2.vectorized.forking import FORK_WAITS
 from minigpt2.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ class Decoder:
         if len(ids) < _ARRAYS_FROM:
             return b"".join(self.each(as_list(ids)))
         if self._arrays is None:
-            from minigpt2.vectorized.decoding import Decoder as Arrays
+            with FORK_WAITS:
+                from minigpt2.vectorized.decoding import Decoder as Arrays
 
-            self._arrays = Arrays(self._vocabulary)
+                self._arrays = Arrays(self._vocabulary)
         return self._arrays.decode(self._vocabulary.indices_of(np.asarray(ids)))
 
     def each(self, ids: list[int]) -> list[bytes]:

@@ -16,6 +16,7 @@ from minigpt2 import bpe
 from minigpt2.byte_alphabet import to_characters
 from minigpt2.pretokenize import pretokenize
 from minigpt2.special_tokens import AddedTokens, Part, Selection
+from minigpt2.vectorized.forking import FORK_WAITS
 from minigpt2.vectorized.growing import GrowingIds
 from minigpt2.vocabulary import Vocabulary
 
@@ -115,9 +116,10 @@ class OrdinaryText:
     def arrays(self) -> "Engine":
         """The numpy engine, made when it is first needed."""
         if self._engine is None:
-            from minigpt2.vectorized.engine import Engine
+            with FORK_WAITS:
+                from minigpt2.vectorized.engine import Engine
 
-            self._engine = Engine(self._vocabulary)
+                self._engine = Engine(self._vocabulary)
         return self._engine
 
     def offsets(self, text: str, token_ids: list[int]) -> Offsets:
@@ -271,7 +273,8 @@ class Encoder:
 
         if workers <= 1:
             return _joined(map(encode, chunks), dtype)
-        from concurrent.futures import ThreadPoolExecutor
+        with FORK_WAITS:
+            from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(workers) as pool:
             return _joined(pool.map(encode, chunks), dtype)

@@ -5,11 +5,9 @@ are too long for a key are looked up as bytes in a dict. A new piece may be one 
 is cut where no merge joins, and its parts are looked up or merged.
 """
 
-import os
 from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
-from threading import RLock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from minigpt2.vectorized import keys as keys_
 from minigpt2.vectorized.arrays import Bytes, Indices, Mask, indices_where, lengths_between, starts_of
 from minigpt2.vectorized.boundaries import part_starts
+from minigpt2.vectorized.forking import FORK_WAITS
 from minigpt2.vectorized.hash_table import ABSENT, HashTable, distinct
 from minigpt2.vectorized.keys import Keys
 from minigpt2.vectorized.merging import Merged
@@ -36,12 +35,6 @@ BYTES_AT_ONCE = 1 << 17
 #: The table's sizes: when a third of its slots is taken, it grows to at least eight times what it holds, up to the
 #: largest size.
 FIRST_BITS, MOST_BITS = 16, 18
-
-#: Held while any memory learns. A fork waits for it, so that a child never inherits it locked by a thread which the
-#: child does not have, nor a table half-written by one. It is reentrant for a signal handler that forks.
-_LEARNING = RLock()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LEARNING.acquire, after_in_parent=_LEARNING.release, after_in_child=_LEARNING.release)
 
 
 class Found(NamedTuple):
@@ -68,7 +61,7 @@ class Found(NamedTuple):
 
 
 class Memory:
-    """The entries of pieces met so far: any thread may look them up, one at a time adds to them.
+    """The entries of pieces met so far: any thread may look them up; one at a time, of all memories, adds to them.
 
     >>> from minigpt2.vectorized.vocabulary_tables import tables_of
     >>> from minigpt2.vocabulary import gpt2
@@ -127,7 +120,7 @@ class Memory:
         """The entries of distinct pieces that are too long for a key; new ones are learned."""
         if all(piece in self._long for piece in pieces):
             return self._long
-        with _LEARNING:
+        with FORK_WAITS:
             new = [piece for piece in pieces if piece not in self._long]
             brief, huge = [p for p in new if len(p) <= LONGEST], [p for p in new if len(p) > LONGEST]
             entry_of = dict(zip(brief, self._merge(*_joined(brief), overflow).tolist(), strict=True))
@@ -148,7 +141,7 @@ class Memory:
         is_sure = version % 2 == 0 and version == self._version
         if is_sure and not (entries == ABSENT).any():
             return entries
-        with _LEARNING:
+        with FORK_WAITS:
             if not is_sure or version != self._version:
                 entries = self._table.find(keys)
             new = indices_where(entries == ABSENT)

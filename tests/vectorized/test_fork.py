@@ -43,10 +43,39 @@ os._exit(0)
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+FIRST_TIME = """
+import os, signal, sys, threading
+from minigpt2 import Tokenizer
+
+sys.setswitchinterval(1e-5)
+tokenizer, ids, text = Tokenizer(), [464] * 50_000, "The meaning " * 10_000
+threading.Thread(target=lambda: {work}, daemon=True).start()
+while "minigpt2.vectorized.{module}" not in sys.modules:  # it is there from the start of its import
+    pass
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    {work}
+    os._exit(0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
+"""
+
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def run(code: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("name", BUSY)
 def test_a_child_forked_while_threads_encode_encodes_as_well(name: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", CODE.format(busy=BUSY[name])], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
+    run(CODE.format(busy=BUSY[name]))
+
+
+@pytest.mark.parametrize(
+    ("module", "work"), [("engine", "tokenizer.encode(text)"), ("decoding", "tokenizer.decode(ids)")]
+)
+def test_a_child_forked_while_the_engine_is_imported_works_as_well(module: str, work: str) -> None:
+    run(FIRST_TIME.format(module=module, work=work))

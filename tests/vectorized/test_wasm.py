@@ -20,17 +20,18 @@ pytestmark = pytest.mark.wasm
 
 CODE = """
 import json, sys
+from dataclasses import replace
 import numpy as np
 from minigpt2 import Tokenizer
 from minigpt2.vectorized.engine import Engine
-from minigpt2.vocabulary import Vocabulary, gpt2
+from minigpt2.vocabulary import gpt2
 
 def shifted(vocabulary, by):
-    return Vocabulary(
+    return replace(
+        vocabulary,
         token_bytes={by + token_id: data for token_id, data in vocabulary.token_bytes.items()},
         byte_ids=[by + token_id for token_id in vocabulary.byte_ids],
-        pairs=vocabulary.pairs + by, products=vocabulary.products + by,
-        added_tokens={}, special_tokens=frozenset(), beyond=frozenset(), verbatim={},
+        pairs=vocabulary.pairs + by, products=vocabulary.products + by, added_tokens={},
     )
 
 assert np.dtype(np.intp).itemsize == 4
