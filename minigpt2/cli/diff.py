@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
+from minigpt2.cli.terminal import say
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
@@ -50,11 +51,11 @@ def run(options: argparse.Namespace) -> None:
     shown = [difference for difference in differences if options.all or difference.differing]
     if shown:
         print_table(HEADER, [_row(first, second, difference) for difference in shown])
-    print(_summary(names, differences))
+    say(_summary(names, differences))
 
 
 def _say(line: str) -> None:
-    print(streams.escaped(line))
+    say(streams.escaped(line))
 
 
 def _row(first: "Checkpoint", second: "Checkpoint", difference: "Difference") -> list[str]:

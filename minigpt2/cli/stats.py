@@ -13,6 +13,7 @@ from minigpt2.cli import streams
 from minigpt2.cli.bars import bar
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.model_option import add_model, open_weights, print_label
+from minigpt2.cli.terminal import MOST, say, terminal_width
 
 if TYPE_CHECKING:
     from minigpt2.weights.stats import TensorStats
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         streams.print_json(_as_json(options.name, stats))
         return
-    print(streams.escaped(f"{options.name}: {info.dtype} {info.shape}, {info.size:,} numbers, {info.nbytes:,} bytes"))
+    say(streams.escaped(f"{options.name}: {info.dtype} {info.shape}, {info.size:,} numbers, {info.nbytes:,} bytes"))
     print_label(weights)
     print_table(["", ">"], _figures(stats), "  ")
     print()
@@ -61,9 +62,10 @@ def _histogram(stats: "TensorStats") -> list[str]:
     most, step = max(counts), stats.greatest / len(counts) - stats.least / len(counts)
     if not most:
         return ["no finite numbers"]
+    width = min(WIDTH, (terminal_width() or MOST) - len(f"{'':>11}  {'':>13}  "))
     begins = [f"{stats.least + index * step:.4g}" for index in range(len(counts))]
     rows = [
-        f"{begin:>11}  {count:>13,}  {bar(count / most, WIDTH)}".rstrip()
+        f"{begin:>11}  {count:>13,}  {bar(count / most, width)}".rstrip()
         for begin, count in zip(begins, counts, strict=True)
     ]
     return [f"{'from':>11}  {'count':>13}", *rows]
