@@ -112,19 +112,14 @@ def tokenize(
     can_continue = not any(source.is_stream for source in found)
     if resume and not can_continue:
         raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")
-    options = {
-        "input_format": input_format,
-        **asdict(reader),
-        "output_format": output_format,
-        "val_fraction": val_fraction,
-        "seed": index(seed),
-    }
+    how_read = {"input_format": input_format, **asdict(reader)}
+    how_written = {"output_format": output_format, "val_fraction": val_fraction, "seed": index(seed)}
     with _workers(jobs, executor) as workers:
         description = later(encoder, _description, workers)
 
         def request() -> dict[str, Any]:
             names = [source.name for source in found]
-            return {**description(), **options, "shard": str(part), "sources": names}
+            return {**description(), **how_read, "shard": str(part), "sources": names}
 
         with Output(paths, found, request, dtype, end, can_continue=can_continue, resume=resume) as out:
             parts = list(shares(found, reader, part))
@@ -135,7 +130,7 @@ def tokenize(
             counts = counted([share.source for share in parts], out.progress.tallies)
             summary = {**description(), **asdict(counts)}
             if part != WHOLE:
-                summary["shard"] = shard_summary(part, found, parts, options)
+                summary["shard"] = shard_summary(part, found, parts, how_read | how_written)
             elif not counts.documents:
                 raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")
             out.finish(summary)

@@ -149,6 +149,8 @@ class Reader:
 
 def _require_text(source: Source, data: bytes) -> None:
     """Refuse what begins as a file of another kind does, before any option lets it through as text."""
+    if data.startswith(b"PAR1"):
+        raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
     for beginning, what, command in _OTHER_KINDS:
         if data.startswith(beginning):
             pipe = f"{command}{_argument(source)} | minigpt2 tokenize - -o OUT"

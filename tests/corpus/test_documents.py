@@ -86,3 +86,49 @@ def test_bytes_that_are_not_utf8_are_taken_as_asked(errors: str, small: None, tm
     assert read(tmp_path / "out") == ids_of(
         data.decode("utf-8", errors), {"replace": "\ufffd" * 2 + "x", "ignore": "x"}[errors]
     )
+
+
+@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "in chunks"])
+@pytest.mark.parametrize("line_end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_separator_makes_documents_of_a_text(
+    name: str, line_end: str, is_small: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if is_small:
+        request.getfixturevalue("small")
+    documents = ["Once upon a time\n", "", " the\nend", "a 'll " * 100]
+    data = f"<|endoftext|>{line_end}".join([*documents, ""]).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    counts = tokenize(tmp_path / name, tmp_path / "out", separator="<|endoftext|>")
+    assert read(tmp_path / "out") == ids_of(*documents)
+    assert (counts.documents, counts.bytes) == (4, sum(len(document) for document in documents))
+
+
+def test_without_a_separator_special_tokens_are_plain_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a<|endoftext|>\nb<|endoftext|>")
+    assert count(tmp_path / "a.txt").documents == 1
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert read(tmp_path / "out").count(END) == 1
+
+
+def test_a_text_with_nothing_after_its_last_separator_ends_there(tmp_path: Path) -> None:
+    for name, text in {"a": "", "b": "x|", "c": "|", "d": "x|y"}.items():
+        (tmp_path / name).write_text(text)
+    counts = count(tmp_path, separator="|")
+    assert [source.documents for source in counts.sources] == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("name", ["a.data", "a.txt", "a"])
+def test_the_input_format_can_be_named(name: str, tmp_path: Path) -> None:
+    STORED["a.jsonl"](tmp_path / name)
+    tokenize(tmp_path / name, tmp_path / "out", input_format="jsonl")
+    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
+    STORED["a.parquet"](tmp_path / name)
+    tokenize(tmp_path / name, tmp_path / "out", input_format="parquet")
+    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
+
+
+def test_json_lines_can_be_read_as_text(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"not": "read"}\n')
+    tokenize(tmp_path / "a.json", tmp_path / "out", input_format="text")
+    assert read(tmp_path / "out") == ids_of('{"not": "read"}\n')

@@ -1,10 +1,12 @@
 """Interruptions: whatever ends a run, at any moment, the next one continues it or says why it cannot."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,14 +15,14 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer
 from minigpt2.corpus import tokenize
 from minigpt2.corpus.output import Output
-from tests.corpus.samples import ids_of, read
+from tests.corpus.samples import DOCUMENTS, STORED, ids_of, read
 
 
 class _Killed(BaseException):
     """The process is no more."""
 
 
-def interrupted(sources: Path, out: Path, tokenizer: Tokenizer, after: int, torn: bytes) -> bool:
+def interrupted(sources: Path, out: Path, tokenizer: Tokenizer, after: int, torn: bytes, **options: Any) -> bool:
     """Tokenize as a process that is killed before its chunk number `after` is written, in the middle of two writes."""
     added = 0
     add = Output.add
@@ -40,7 +42,7 @@ def interrupted(sources: Path, out: Path, tokenizer: Tokenizer, after: int, torn
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Output, "add", kill)
         try:
-            tokenize(sources, out, tokenizer=tokenizer, resume=True)
+            tokenize(sources, out, tokenizer=tokenizer, resume=True, **options)
         except _Killed:
             shutil.copytree(scene, out.parent, dirs_exist_ok=True)
             shutil.rmtree(scene)
@@ -64,6 +66,55 @@ def test_killed_anywhere_it_can_be_resumed(
     assert kills == 1 if after else kills > 5
     assert ((tmp_path / "out").read_bytes(), (tmp_path / "out.json").read_bytes()) == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out", "out.json"]
+
+
+FORMATS: list[dict[str, Any]] = [
+    {"output_format": "llm.c"},
+    {"output_format": "megatron", "val_fraction": 0.2, "seed": 1},
+    {"val_fraction": 0.1},
+    {"separator": "'ll", "input_format": "text"},
+]
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("options", FORMATS, ids=str)
+def test_every_format_is_resumed(options: dict[str, Any], small: None, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    sources, out, whole = (tmp_path / name for name in ("corpus", "out", "whole"))
+    for directory in (sources, out, whole):
+        directory.mkdir()
+    for name in ["a.jsonl", "a.jsonl.gz"]:
+        STORED[name](sources / name)
+    tokenize(sources, whole / "train.bin", tokenizer=tokenizer, **options)
+    for after in (2, 3, 2):
+        assert interrupted(sources, out / "train.bin", tokenizer, after, b"", **options)
+        assert {*files_in(out)} == {"train.bin.partial", "train.bin.journal"}
+    tokenize(sources, out / "train.bin", tokenizer=tokenizer, resume=True, **options)
+    assert files_in(out) == files_in(whole)
+
+
+def test_killed_between_two_names_a_run_leaves_no_output_and_can_be_resumed(
+    small: None, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    STORED["a.jsonl"](tmp_path / "a.jsonl")
+    (tmp_path / "train.bin").write_text("of another corpus")
+    replace = Path.replace
+
+    def kill(self: Path, target: Path) -> Path:
+        if target.name == "val.bin":
+            os._exit(9)
+        return replace(self, target)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Path, "replace", kill)
+        tokenize(tmp_path / "a.jsonl", tmp_path / "train.bin", tokenizer=tokenizer, val_fraction=0.3)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "train.bin").exists() and not (tmp_path / "val.bin").exists()
+    tokenize(tmp_path / "a.jsonl", tmp_path / "train.bin", tokenizer=tokenizer, val_fraction=0.3, resume=True)
+    assert len(read(tmp_path / "train.bin")) + len(read(tmp_path / "val.bin")) == len(ids_of(*DOCUMENTS))
 
 
 def test_an_error_leaves_what_can_be_resumed(small: None, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """What is refused, each by name and with the way out."""
 
 import gzip
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -122,6 +125,8 @@ def test_options_are_checked(tmp_path: Path) -> None:
         count(tmp_path, errors="surrogateescape")
     with pytest.raises(ValueError, match="jobs is the number of processes, 1 at least, not 0"):
         count(tmp_path, jobs=0)
+    with pytest.raises(ValueError, match="the input format is one of text, jsonl, parquet, not 'csv'"):
+        count(tmp_path, input_format="csv")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="name a file"):
         count([])
     with pytest.raises(ValueError, match="give - once"):
@@ -133,3 +138,63 @@ def test_options_are_checked(tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError) as raised:
             count(tmp_path / name)
         assert raised.value.filename == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ['[{"text": "a"}]', '{\n  "text": "a"\n}', '[\n{"text": "a"}\n]'])
+def test_a_json_file_that_is_one_document_is_refused_with_the_way_out(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a b.json").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"a b\.json, line 1, is not .*; a \.json file needs one object a line"
+    ) as raised:
+        count(tmp_path / "a b.json")
+    (command,) = re.findall("`(jq .*?)` writes it so", str(raised.value))
+    written = subprocess.run(command, shell=True, capture_output=True, check=True).stdout
+    (tmp_path / "a.jsonl").write_bytes(written)
+    assert count(tmp_path / "a.jsonl").documents == 1
+
+
+OTHERS = {
+    "a.zip": ("zip -q - {}", "a zip archive", "unzip -p"),
+    "a.txt.xz": ("xz -c {}", "compressed by xz", "xz -dc"),
+    "a.bz2": ("bzip2 -c {}", "compressed by bzip2", "bzip2 -dc"),
+    "a.txt": ("gzip -c {}", "compressed by gzip, which its name does not say", "gzip -dc"),
+    "a.jsonl": ("zstd -qc {}", "compressed by zstd, which its name does not say", "zstd -dc"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
+    make, what, command = OTHERS[name]
+    if not shutil.which(make.split()[0]):
+        pytest.skip(f"there is no {make.split()[0]} here")
+    (tmp_path / "text").write_text("The meaning of life is")
+    made = subprocess.run(make.format("text"), shell=True, cwd=tmp_path, capture_output=True, check=True).stdout
+    (tmp_path / name).write_bytes(made)
+    for errors in ["strict", "replace"]:
+        with pytest.raises(ValueError, match=f"{name} is {what}, not text: `{command}") as raised:
+            count(tmp_path / name, errors=errors)
+    (pipe,) = re.findall("`(.*) \\| minigpt2 ", str(raised.value))
+    assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == b"The meaning of life is"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a b.txt", "a.txt.gz"])
+@pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be"])
+def test_the_advice_on_an_encoding_works_as_given(encoding: str, name: str, tmp_path: Path) -> None:
+    text = "été à la plage\u00ff\n"
+    data = text.encode(encoding)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(ValueError, match=r"is not UTF-8: byte 0x.. at byte offset \d+; if it is ") as raised:
+        count(tmp_path / name)
+    (command,) = re.findall("`(.*)` converts it", str(raised.value))
+    assert subprocess.run(command, shell=True, capture_output=True, check=True).stdout == text.encode()
+
+
+def test_a_table_under_another_name_is_named_as_what_it_is(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.data", DOCUMENTS)
+    with pytest.raises(ValueError, match=r"a\.data is a Parquet table: pass --input-format parquet"):
+        count(tmp_path / "a.data")
+
+
+def test_a_table_is_not_read_from_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="standard input is a stream, and a table cannot be read from its start"):
+        count("-", input_format="parquet")

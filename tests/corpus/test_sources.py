@@ -1,5 +1,6 @@
 """Which files are read, and in which order."""
 
+import glob
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,47 @@ def test_what_is_written_is_not_read(tmp_path: Path) -> None:
         assert read(tmp_path / "out") == ids_of("a", "a")
     with pytest.raises(ValueError, match=r"out is where the corpus is written to"):
         tokenize([tmp_path / "a.txt", tmp_path / "out"], tmp_path / "out")
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A directory with a document, links that lead back into it, a linked file and a hard link."""
+    directory = tmp_path / "linked"
+    (directory / "a").mkdir(parents=True)
+    (directory / "a" / "1.txt").write_text("one")
+    (directory / "here").symlink_to(".")
+    (directory / "a" / "up").symlink_to("..")
+    (directory / "a" / "hard.txt").hardlink_to(directory / "a" / "1.txt")
+    (directory / "soft.txt").symlink_to("a/1.txt")
+    return directory
+
+
+@pytest.mark.parametrize(
+    "name", ["", "**/*.txt", "**", "**/*", "**/**/*.txt", "*/*.txt", "here/a/*.txt", "a/up/a/1.txt"]
+)
+def test_no_wildcard_goes_through_a_link_to_a_directory(name: str, linked: Path) -> None:
+    found = [str(Path(source.path).relative_to(linked)) for source in count(linked / name).sources]
+    every = ["a/1.txt", "a/hard.txt", "soft.txt"]
+    assert found == {
+        "*/*.txt": ["a/1.txt", "a/hard.txt"],
+        "here/a/*.txt": ["here/a/1.txt", "here/a/hard.txt"],  # a name that is spelled out is followed
+        "a/up/a/1.txt": ["a/up/a/1.txt"],
+    }.get(name, every)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*", "**", "**/*.txt", "?.txt", "[ab].txt", ".*", ".*/*", "*/*", "a/**", "./*", "x*"]
+)
+def test_a_glob_finds_what_pythons_finds(pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ["a.txt", "b.txt", ".c.txt", "a/d.txt", "a/.e/f.txt", "a/b/g.md", ".h/i.txt"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    monkeypatch.chdir(tmp_path)
+    for prefix in ["", f"{tmp_path}/"]:
+        expected = {path for path in glob.glob(prefix + pattern, recursive=True) if Path(path).is_file()}  # noqa: PTH207
+        if expected:
+            found = [source.path for source in count(prefix + pattern).sources]
+            assert sorted(found) == sorted(str(Path(path)) for path in expected)
+        else:
+            with pytest.raises(FileNotFoundError):
+                count(prefix + pattern)
