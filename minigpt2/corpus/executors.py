@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from minigpt2.atomic_write import atomic_write
-from minigpt2.corpus.chunks import SIZE, Chunk, Span, grouped
+from minigpt2.corpus.chunks import Chunk, Span, grouped
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded
+
+#: The stored bytes of a task: enough that handing it over costs little beside its work.
+TASK = 4 << 20
 
 #: How many tasks are handed over before the first of them is done.
 AHEAD = 64
 
 #: The bytes of ids that a task gives back; more are left in a file.
-RETURNED = 4 * SIZE
+RETURNED = 4 << 20
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -56,7 +59,7 @@ def encoded(
     failure: list[Exception] = []
     waiting: deque[Future[list[Outcome] | Path]] = deque()
     try:
-        for number, task in enumerate(_until_failure(grouped(parts, SIZE), failure)):
+        for number, task in enumerate(_until_failure(grouped(parts, TASK), failure)):
             spill = directory / str(number) if directory else None
             with _telling_of_lost_workers():
                 waiting.append(executor.submit(_work, pickled, task, spill))

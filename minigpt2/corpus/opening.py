@@ -33,7 +33,8 @@ def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
                 require_unchanged(source, stored)
                 raise ValueError(f"{source.shown} is damaged: {error}") from None
     except OSError as error:
-        error.filename = error.filename or source.shown
+        if error.errno:  # otherwise it has a message, which says all
+            error.filename = error.filename or source.shown
         raise
 
 

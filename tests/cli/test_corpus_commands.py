@@ -28,7 +28,7 @@ _SMALL = """
 import sys
 from minigpt2.cli import main
 from minigpt2.corpus import chunks, documents, encoding, executors, output
-chunks.SIZE = documents.SIZE = encoding.SIZE = executors.SIZE = 10_000
+chunks.SIZE = documents.SIZE = encoding.SIZE = executors.TASK = 10_000
 executors.RETURNED = 20_000  # some tasks give their ids back, some leave them in a file
 output.INTERVAL = 0.0
 if __name__ == "__main__":
@@ -310,3 +310,53 @@ def test_the_model_says_which_vocabulary(tmp_path: Path, capsys: Capture) -> Non
     Tokenizer().save_pretrained(tmp_path / "model")
     (tmp_path / "a.txt").write_text("The meaning of life is")
     assert answer(capsys, "count", tmp_path / "a.txt", "--model", tmp_path / "model") == "5\n"
+
+
+def test_the_end_of_text_has_a_row_in_the_model(tmp_path: Path, capsys: Capture) -> None:
+    Tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "a.txt").write_text("The meaning of life is")
+    arguments = ["tokenize", tmp_path / "a.txt", "-o", tmp_path / "out", "--model", tmp_path / "model"]
+    (tmp_path / "model" / "config.json").write_text('{"vocab_size": 50256}')
+    told = complaint(capsys, *arguments)
+    assert f"the end of text of {tmp_path}/model is id 50256, and " in told and "only 50256 rows" in told
+    (tmp_path / "model" / "config.json").write_text('{"vocab_size": 50257}')
+    answer(capsys, *arguments)
+    assert read(tmp_path / "out") == ids_of("The meaning of life is")
+
+
+def test_shards_are_merged(corpus: Path, whole: bytes, tmp_path: Path, capsys: Capture) -> None:
+    shards = [tmp_path / f"{number}.bin" for number in (2, 3, 1)]
+    for shard in shards:
+        answer(capsys, "tokenize", corpus, "-o", shard, "--shard", f"{shard.stem}/3")
+    told = complaint(capsys, "merge", *shards[1:], "-o", tmp_path / "out")
+    assert told == "minigpt2: a shard is missing: 2/3\n"
+    assert answer(capsys, "merge", *shards, "-o", tmp_path / "out").startswith(f"{tmp_path}/out: ")
+    assert (tmp_path / "out").read_bytes() == whole
+    for wrong in ["0/3", "4/3", "3", "a/b", "1/"]:
+        assert "expected I/N" in complaint(
+            capsys, "tokenize", corpus, "-o", tmp_path / "out", "--shard", wrong, status=2
+        )
+
+
+def test_a_stream_of_lines_is_split_into_training_and_validation(tmp_path: Path) -> None:
+    lines = b"".join(b'{"text": "%d"}\n' % number for number in range(100))
+    arguments = ["-o", str(tmp_path / "train.bin"), "--input-format", "jsonl", "--val-fraction", "0.1", "--seed", "2"]
+    assert run("tokenize", "-", *arguments, stdin=lines).returncode == 0
+    assert read(tmp_path / "train.bin").count(END) == 90
+    assert read(tmp_path / "val.bin").count(END) == 10
+
+
+def test_a_separator_on_the_command_line(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "a.txt").write_text("one<|endoftext|>\ntwo<|endoftext|>\n")
+    out = tmp_path / "out"
+    answer(
+        capsys, "tokenize", tmp_path / "a.txt", "-o", out, "--separator", "<|endoftext|>", "--output-format", "llm.c"
+    )
+    assert np.fromfile(out, "<u2", offset=1024).tolist() == [END, *ids_of("one", "two")[:-1]]
+    assert "cannot separate documents" in complaint(capsys, "count", tmp_path / "a.txt", "--separator", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    assert "/dev/full is not a file" in complaint(capsys, "tokenize", tmp_path / "a.txt", "-o", "/dev/full")

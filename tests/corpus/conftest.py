@@ -14,8 +14,9 @@ from tests.corpus.samples import DOCUMENTS, STORED
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of some bytes, each with an entry in the journal."""
-    for module in (chunks, documents, encoding, executors):
+    for module in (chunks, documents, encoding):
         monkeypatch.setattr(module, "SIZE", 64)
+    monkeypatch.setattr(executors, "TASK", 64)
     monkeypatch.setattr(executors, "RETURNED", 64)
     monkeypatch.setattr(cutting, "_TAIL", 8)
     monkeypatch.setattr(output, "INTERVAL", 0.0)

@@ -1,12 +1,16 @@
 """Who does the work: the ids, the errors and the summary do not depend on it."""
 
 import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.corpus import executors, tokenize
+from minigpt2.corpus import count, executors, tokenize
+from minigpt2.corpus.output import Output
 from tests.corpus.samples import DOCUMENTS, STORED
 
 
@@ -36,3 +40,82 @@ def test_of_several_errors_the_first_is_raised(jobs: int, small: None, tmp_path:
     (tmp_path / "c.gz").write_bytes(b"no gzip")
     with pytest.raises(ValueError, match=r"b\.txt is not UTF-8: byte 0xFF at byte offset 500;"):
         tokenize(tmp_path, tmp_path / "out", tokenizer=tokenizer, jobs=jobs)
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor], ids=["threads", "processes"])
+def test_any_executor_writes_the_same(
+    kind: Callable[[int], Executor],
+    small: None,
+    corpus: Path,
+    whole: tuple[bytes, bytes],
+    tmp_path: Path,
+    tokenizer: Tokenizer,
+) -> None:
+    with kind(2) as executor:
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+        assert ((tmp_path / "out").read_bytes(), (tmp_path / "out.json").read_bytes()) == whole
+        counts = count(corpus, tokenizer=tokenizer, executor=executor)
+        assert counts == count(corpus, tokenizer=tokenizer)
+        assert executor.submit(len, "open").result() == 4  # it is its user's, and goes on
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out", "out.json"]
+
+
+class _Counting(ThreadPoolExecutor):
+    """An executor that remembers its futures."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.futures: list[Future[Any]] = []
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        self.futures.append(super().submit(*arguments, **options))
+        return self.futures[-1]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_whatever_ends_a_run_no_task_is_left(
+    error: type[BaseException],
+    small: None,
+    corpus: Path,
+    tmp_path: Path,
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def end(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Output, "add", end)
+    with _Counting() as executor, pytest.raises(error):
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+        assert len(executor.futures) > 10
+        assert sum(not future.done() for future in executor.futures) <= 1  # that one was running
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_an_encoder_is_made_once_in_a_process(small: None, corpus: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    executors._encoder.cache_clear()
+    with ThreadPoolExecutor(1) as executor:
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+    assert executors._encoder.cache_info().misses == 1
+    assert executors._encoder.cache_info().hits > 50
+
+
+def test_workers_that_do_not_share_the_output_directory_are_an_error(
+    small: None, corpus: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Output, "make_parts", lambda _: tmp_path / "of another machine")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(FileNotFoundError, match="it must have the same paths"):
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+
+
+def test_an_executor_that_takes_no_tasks_is_an_error(corpus: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    with pytest.raises(ChildProcessError, match=r"the workers were lost .*cannot schedule new futures after shutdown"):
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+
+
+def test_jobs_and_an_executor_are_one_too_many(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="give one of them"):
+        count(tmp_path, jobs=2, executor=executor)
