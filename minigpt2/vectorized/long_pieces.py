@@ -48,7 +48,7 @@ class _Seams:
         piece_ends: where the piece of each block ends, (blocks,) intp.
     """
 
-    def __init__(self, tables: MergeTables, data: Bytes, lengths: Indices) -> None:
+    def __init__(self, tables: MergeTables, data: Bytes, lengths: Indices) -> None:  # (bytes,), (pieces,)
         self.tables = tables
         blocks = -(-lengths // OVERLAP)  # of each piece, (pieces,)
         self.first_blocks = starts_of(blocks)

@@ -28,7 +28,7 @@ class MergeTables:
 
     >>> from minigpt2.vocabulary import gpt2
     >>> tables = MergeTables(gpt2())
-    >>> tables.rank_of_byte_pair[ord("h") << 8 | ord("e")].item()  # `h e` is the third line of merges.txt
+    >>> tables.rank_of_byte_pair[ord("h") << 8 | ord("e")].item()  # `h e` is the third merge
     2
     """
 
