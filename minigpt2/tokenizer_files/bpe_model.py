@@ -9,7 +9,7 @@ import numpy as np
 from minigpt2 import byte_alphabet
 from minigpt2.settings import ModelClass
 from minigpt2.tokenizer_files.files import PathLike, expect, read_object, read_text, refuse_other_keys
-from minigpt2.vocabulary import Vocabulary, bytes_of
+from minigpt2.vocabulary import Vocabulary, bytes_of, gpt2
 
 _KEYS: tuple[str, ...] = (
     "type",
@@ -99,17 +99,21 @@ def build(model: BpeModel) -> Vocabulary:
         token_bytes[token_id], is_verbatim = bytes_of(token)
         if is_verbatim:
             verbatim[token_id] = token
+    pairs = np.array([(token_ids[a], token_ids[b]) for a, b in model.merges], np.int64).reshape(-1, 2)
+    # Each token of GPT-2's own vocabulary merges to itself, so that merging it or not is the same.
+    is_gpt2s = model.ignores_merges and np.array_equal(pairs, gpt2().pairs)
+    is_gpt2s = is_gpt2s and token_ids.items() <= gpt2().token_ids().items()
     return Vocabulary(
         token_bytes=token_bytes,
         byte_ids=byte_ids,
-        pairs=np.array([(token_ids[a], token_ids[b]) for a, b in model.merges], np.int64).reshape(-1, 2),
+        pairs=pairs,
         products=np.array([token_ids[a + b] for a, b in model.merges], np.int64),
         added_tokens={},
         beyond=(),
         verbatim=verbatim,
         unknown=None if model.unknown is None else token_ids.get(model.unknown),
         fuses_unknown=model.fuses_unknown,
-        ignores_merges=model.ignores_merges,
+        ignores_merges=model.ignores_merges and not is_gpt2s,
     )
 
 
