@@ -206,6 +206,21 @@ def _array(rows: list[Any], lengths: list[int], key: str) -> NDArray[np.int64]:
     return np.array(rows, np.int64).reshape(shape)
 
 
+def around_each(
+    ids: NDArray[Any], offsets: NDArray[np.int64], before: list[int], after: list[int]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Ids (tokens,) and offsets (texts + 1,) of a flat batch, with some ids before and after each text.
+
+    >>> ids, offsets = around_each(np.array([5, 6, 7]), np.array([0, 2, 3]), [1], [2])
+    >>> ids.tolist(), offsets.tolist()
+    ([1, 5, 6, 2, 1, 7, 2], [0, 4, 7])
+    """
+    starts, ends = offsets[:-1, None], offsets[1:, None]
+    where = np.concatenate([starts.repeat(len(before), 1), ends.repeat(len(after), 1)], 1)  # (texts, own tokens)
+    ids = np.insert(ids, where.ravel(), np.tile([*before, *after], len(where)))
+    return ids, offsets + np.arange(len(offsets)) * (len(before) + len(after))
+
+
 def require_known_tensors(return_tensors: str | None) -> None:
     """Refuse any `return_tensors` but None and "np", and say how to come to a framework's tensor.
 

@@ -1,6 +1,7 @@
 """Token ids to bytes and text: all at once, or as they come."""
 
 import codecs
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Sequence
 from operator import index
@@ -94,6 +95,99 @@ class DecodeStream:
         rest = self._characters.decode(b"", final=True)
         self._characters.reset()
         return rest
+
+
+class Decoding(ABC):
+    """A tokenizer's ways from token ids to text and bytes, under the names that transformers and tiktoken give them."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def _decoder(self) -> Decoder:
+        """The way from ids to bytes."""
+
+    def decode(
+        self,
+        ids: Ids | SupportsIndex,
+        skip_special_tokens: bool = False,
+        errors: str = "replace",
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
+        """The text of token ids, a list or an array of shape (tokens,) of any integer type.
+
+        Bytes that are not UTF-8 are handled as `errors` says, in the words of `bytes.decode`.
+        `clean_up_tokenization_spaces` changes nothing, as in transformers for BPE.
+
+        Raises:
+            TypeError: an id is not an integer.
+            ValueError: an id is not in the vocabulary.
+
+        >>> from minigpt2 import Tokenizer
+        >>> Tokenizer().decode([30325, 222, 50256]), Tokenizer().decode([30325, 50256], skip_special_tokens=True)
+        (' 😀<|endoftext|>', ' �')
+        """
+        return self._decoder.data(checked(ids), skip_special_tokens).decode("utf-8", errors)
+
+    def decode_bytes(self, ids: Ids) -> bytes:
+        """The bytes of token ids: what `decode` reads as UTF-8.
+
+        >>> from minigpt2 import Tokenizer
+        >>> Tokenizer().decode_bytes([30325, 222])
+        b' \\xf0\\x9f\\x98\\x80'
+        """
+        return self._decoder.data(checked(ids))
+
+    def decode_tokens_bytes(self, ids: Ids) -> list[bytes]:
+        """The bytes of each token id.
+
+        >>> from minigpt2 import Tokenizer
+        >>> Tokenizer().decode_tokens_bytes([30325, 222])
+        [b' \\xf0\\x9f\\x98', b'\\x80']
+        """
+        return self._decoder.each(as_list(checked(ids)))
+
+    def batch_decode(
+        self,
+        batch: Iterable[Ids],
+        skip_special_tokens: bool = False,
+        errors: str = "replace",
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """The texts of several lists of token ids, or of the rows of an array.
+
+        >>> from minigpt2 import Tokenizer
+        >>> Tokenizer().batch_decode([[15496], [995]])
+        ['Hello', ' world']
+        """
+        return [self.decode(ids, skip_special_tokens, errors) for ids in batch]
+
+    decode_batch = batch_decode
+
+    def decode_with_offsets(self, ids: Ids) -> tuple[str, list[int]]:
+        """The text of token ids, and at which of its characters each token starts.
+
+        A token that starts within a character starts at that one, as in tiktoken.
+
+        Raises:
+            ValueError: the bytes are not UTF-8 (a `UnicodeDecodeError`), or an id is not in the vocabulary.
+
+        >>> from minigpt2 import Tokenizer
+        >>> Tokenizer().decode_with_offsets([40, 1101, 30325, 222, 12876])
+        ("I'm 😀 ok", [0, 1, 3, 4, 5])
+        """
+        tokens = self.decode_tokens_bytes(ids)
+        return b"".join(tokens).decode("utf-8"), starts(tokens)
+
+    def decode_stream(self, skip_special_tokens: bool = False, errors: str = "replace") -> DecodeStream:
+        """An object that takes token ids one by one and gives their text as soon as it is whole characters.
+
+        >>> from minigpt2 import Tokenizer
+        >>> stream = Tokenizer().decode_stream()
+        >>> stream.step(30325) + stream.step(222)
+        ' 😀'
+        """
+        return DecodeStream(self._decoder, skip_special_tokens, errors)
 
 
 def starts(tokens: Sequence[bytes]) -> list[int]:

@@ -7,15 +7,14 @@ Here the steps meet: `encoder` finds added tokens and encodes what is between th
 import os
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, SupportsIndex, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2 import batches, settings
-from minigpt2 import decoder as decoding
 from minigpt2.batches import Encoding, Padding, Row, Side, Template, Truncation
-from minigpt2.decoder import Decoder, DecodeStream, Ids
+from minigpt2.decoder import Decoder, Decoding, checked_id
 from minigpt2.encoder import Encoder, OrdinaryText
 from minigpt2.settings import NO_LIMIT, Settings
 from minigpt2.special_tokens import Selection
@@ -41,7 +40,7 @@ class _State(NamedTuple):
     adds: bool  # whether it wants anything
 
 
-class Tokenizer(TokenNames):
+class Tokenizer(Decoding, TokenNames):
     """GPT-2's tokenizer, or that of another `vocabulary`; GPT-2's lies in the package: no file, no network.
 
     Threads can share it, and it can be pickled.
@@ -74,6 +73,10 @@ class Tokenizer(TokenNames):
     def settings(self) -> Settings:
         """What the tokenizer does beside merging."""
         return self._state.settings
+
+    @property
+    def _decoder(self) -> Decoder:
+        return self._state.decoder
 
     def _change(self, vocabulary: Vocabulary, more: Settings) -> None:
         # Added tokens change no merge, so what was merged is remembered.
@@ -281,11 +284,15 @@ class Tokenizer(TokenNames):
         >>> ids.tolist(), offsets.tolist()
         ([15496, 995, 0], [0, 1, 1, 3])
         """
-        if num_threads is not None and decoding.checked_id(num_threads, "num_threads") < 1:
+        if num_threads is not None and checked_id(num_threads, "num_threads") < 1:
             raise ValueError(f"num_threads={num_threads!r}: pass 1 or more, or None to leave it open")
         state, kind = self._state, self._checked_dtype(dtype)
         ids, offsets = state.encoder.batch(require_texts(texts), num_threads, kind, allowed_special, disallowed_special)
-        return _around(ids, offsets, state.before, state.after) if add_special_tokens and state.adds else (ids, offsets)
+        return (
+            batches.around_each(ids, offsets, state.before, state.after)
+            if add_special_tokens and state.adds
+            else (ids, offsets)
+        )
 
     def tokenize(
         self, text: str, *, allowed_special: Selection = "all", disallowed_special: Selection = ()
@@ -367,84 +374,6 @@ class Tokenizer(TokenNames):
             raise ValueError(f"dtype {kind} cannot hold the token ids up to {self.max_token_value}")
         return kind
 
-    # ---- token ids to text
-
-    def decode(
-        self,
-        ids: Ids | SupportsIndex,
-        skip_special_tokens: bool = False,
-        errors: str = "replace",
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> str:
-        """The text of token ids, a list or an array of shape (tokens,) of any integer type.
-
-        Bytes that are not UTF-8 are handled as `errors` says, in the words of `bytes.decode`.
-        `clean_up_tokenization_spaces` changes nothing, as in transformers for BPE.
-
-        Raises:
-            TypeError: an id is not an integer.
-            ValueError: an id is not in the vocabulary.
-
-        >>> Tokenizer().decode([30325, 222, 50256]), Tokenizer().decode([30325, 50256], skip_special_tokens=True)
-        (' 😀<|endoftext|>', ' �')
-        """
-        return self._state.decoder.data(decoding.checked(ids), skip_special_tokens).decode("utf-8", errors)
-
-    def decode_bytes(self, ids: Ids) -> bytes:
-        """The bytes of token ids: what `decode` reads as UTF-8.
-
-        >>> Tokenizer().decode_bytes([30325, 222])
-        b' \\xf0\\x9f\\x98\\x80'
-        """
-        return self._state.decoder.data(decoding.checked(ids))
-
-    def decode_tokens_bytes(self, ids: Ids) -> list[bytes]:
-        """The bytes of each token id.
-
-        >>> Tokenizer().decode_tokens_bytes([30325, 222])
-        [b' \\xf0\\x9f\\x98', b'\\x80']
-        """
-        return self._state.decoder.each(decoding.as_list(decoding.checked(ids)))
-
-    def batch_decode(
-        self,
-        batch: Iterable[Ids],
-        skip_special_tokens: bool = False,
-        errors: str = "replace",
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> list[str]:
-        """The texts of several lists of token ids, or of the rows of an array.
-
-        >>> Tokenizer().batch_decode([[15496], [995]])
-        ['Hello', ' world']
-        """
-        return [self.decode(ids, skip_special_tokens, errors) for ids in batch]
-
-    decode_batch = batch_decode
-
-    def decode_with_offsets(self, ids: Ids) -> tuple[str, list[int]]:
-        """The text of token ids, and at which of its characters each token starts.
-
-        A token that starts within a character starts at that one, as in tiktoken.
-
-        Raises:
-            ValueError: the bytes are not UTF-8 (a `UnicodeDecodeError`), or an id is not in the vocabulary.
-
-        >>> Tokenizer().decode_with_offsets([40, 1101, 30325, 222, 12876])
-        ("I'm 😀 ok", [0, 1, 3, 4, 5])
-        """
-        tokens = self.decode_tokens_bytes(ids)
-        return b"".join(tokens).decode("utf-8"), decoding.starts(tokens)
-
-    def decode_stream(self, skip_special_tokens: bool = False, errors: str = "replace") -> DecodeStream:
-        """An object that takes token ids one by one and gives their text as soon as it is whole characters.
-
-        >>> stream = Tokenizer().decode_stream()
-        >>> stream.step(30325) + stream.step(222)
-        ' 😀'
-        """
-        return DecodeStream(self._state.decoder, skip_special_tokens, errors)
-
     # ---- what a good object does
 
     def __repr__(self) -> str:
@@ -463,13 +392,3 @@ def _state(vocabulary: Vocabulary, more: Settings, ordinary: OrdinaryText) -> _S
     skipped = frozenset(more.added.ids[token] for token in more.added.special)
     decoder = Decoder(vocabulary, skipped)
     return _State(vocabulary, more, ordinary, encoder, decoder, before, after, bool(before or after))
-
-
-def _around(
-    ids: NDArray[Any], offsets: NDArray[np.int64], before: list[int], after: list[int]
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The ids (tokens,) and offsets (texts + 1,) of a batch, with what the model wants around each text."""
-    starts, ends = offsets[:-1, None], offsets[1:, None]
-    where = np.concatenate([starts.repeat(len(before), 1), ends.repeat(len(after), 1)], 1)  # (texts, own tokens)
-    ids = np.insert(ids, where.ravel(), np.tile([*before, *after], len(where)))
-    return ids, offsets + np.arange(len(offsets)) * (len(before) + len(after))

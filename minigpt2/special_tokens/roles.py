@@ -55,7 +55,10 @@ class RoleId:
         return self if tokenizer is None else tokenizer.id_of_role(self._name)
 
     def __set__(self, tokenizer: "SpecialTokens", token_id: int | None) -> None:
-        tokenizer.set_role(self._name, None if token_id is None else tokenizer.vocabulary.written(token_id))
+        vocabulary = tokenizer.vocabulary
+        if token_id is not None and token_id not in vocabulary.token_bytes:
+            vocabulary.refuse(token_id)
+        tokenizer.set_role(self._name, None if token_id is None else vocabulary.written(token_id))
 
 
 class SpecialTokens(ABC):

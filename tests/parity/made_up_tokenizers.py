@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
@@ -237,6 +237,23 @@ def role_values(allow_none: bool) -> st.SearchStrategy[Any]:
 
 def map_values() -> st.SearchStrategy[Any]:
     return st.one_of(contents(), st.builds(lambda content, each: {"content": content, **each}, contents(), flags()))
+
+
+class Change(NamedTuple):
+    """A token that is added, with a role or without, and a role that it is given afterwards."""
+
+    content: str
+    flags: dict[str, bool]
+    special: bool
+    role: str | None
+    also: str | None
+
+
+def changes() -> st.SearchStrategy[Change]:
+    some_flags = st.dictionaries(st.sampled_from(FLAGS), st.booleans(), max_size=2)
+    role = st.sampled_from([None, *ROLES])
+    plain = st.builds(Change, contents(), some_flags, st.booleans(), st.none(), st.none())
+    return st.one_of(plain, st.builds(Change, contents(), some_flags, st.just(True), st.sampled_from(ROLES), role))
 
 
 def options() -> st.SearchStrategy[dict[str, Any]]:
