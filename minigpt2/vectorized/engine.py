@@ -22,8 +22,8 @@ from minigpt2.vocabulary import Vocabulary
 #: Characters in a window.
 WINDOW = 1 << 17
 
-#: Learning has a fixed price, which a group of windows shares: at most so many windows, and so many missed pieces, if the
-#: next window misses as many as the last.
+#: Learning has a fixed price, which a group of windows shares: at most so many windows, and so many missed pieces, if
+#: the next window misses as many as the last.
 GROUP = 12
 MOST_MISSED = 1 << 17
 
@@ -102,7 +102,7 @@ class Engine:
                 scale *= 2
 
     def encode_batch(self, texts: Sequence[str], scale: int = 1) -> tuple[Ids, Indices]:  # -> (tokens,), (texts + 1,)
-        """The ids of several texts, one text after the other, and the index where each text's start, then the end of all.
+        """The ids of several texts, one text after the other, and where each text's start, then the end of all.
 
         Windows are `scale` times as large; short texts share one.
 
