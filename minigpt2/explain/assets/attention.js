@@ -5,16 +5,34 @@ const attention = { weights: null, layer: 0, head: 0 };
 function drawLayers(data) {
   const { layers } = data;
   for (const id of ["lens", "next"]) byId(id).hidden = !layers;
-  for (const link of document.querySelectorAll('nav a[href="#lens"], nav a[href="#next"]')) link.parentElement.hidden = !layers;
+  for (const link of document.querySelectorAll('nav a[href="#lens"], nav a[href="#next"]'))
+    link.parentElement.hidden = !layers;
   byId("layers").hidden = !data.ids.length || !data.rows;
-  if (!layers) return byId("layers-body").replaceChildren(make("p", {}, "Attention and the next word need the layers of a model on this machine: ", make("code", {}, "minigpt2 download"), " gets GPT-2’s, ", make("code", {}, "--model bundled"), " has a small model’s."));
+  if (!layers)
+    return byId("layers-body").replaceChildren(
+      make(
+        "p",
+        {},
+        "Attention and the next word need the layers of a model on this machine: ",
+        make("code", {}, "minigpt2 download"),
+        " gets GPT-2’s, ",
+        make("code", {}, "--model bundled"),
+        " has a small model’s.",
+      ),
+    );
   attention.weights = Uint8Array.from(atob(layers.attentions), (character) => character.charCodeAt(0));
   attention.layer = Math.min(attention.layer, layers.count - 1);
   attention.head = Math.min(attention.head, layers.heads - 1);
   byId("layers-body").replaceChildren(
     ...labelOf(data),
-    layers.length < data.counts.tokens ? make("p", {}, `Shown are the first ${layers.length} tokens; later ones do not change what these take in.`) : "",
-    make("p", { class: "key" }, "Each picture is a head of a layer. It has a line for each token, and colour where that token takes much in."),
+    layers.length < data.counts.tokens
+      ? make("p", {}, `Shown are the first ${layers.length} tokens; later ones do not change what these take in.`)
+      : "",
+    make(
+      "p",
+      { class: "key" },
+      "Each picture is a head of a layer. It has a line for each token, and colour where that token takes much in.",
+    ),
     make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Heads" }, headTable(layers)),
     make("p", { class: "readout", id: "attention-readout", role: "status" }),
     make("div", { class: "attended", id: "attended", dir: baseDirection(data) }),
@@ -31,14 +49,40 @@ function weightOf(layers, layer, head, query, key) {
 const range = (count) => [...Array(count).keys()];
 
 function headTable(layers) {
-  const head = make("tr", {}, make("td"), range(layers.heads).map((index) => make("th", { scope: "col" }, String(index))));
+  const head = make(
+    "tr",
+    {},
+    make("td"),
+    range(layers.heads).map((index) => make("th", { scope: "col" }, String(index))),
+  );
   const lines = range(layers.count).map((layer) =>
-    make("tr", {}, make("th", { scope: "row" }, `h.${layer}`), range(layers.heads).map((index) => make("td", {}, headButton(layer, index)))));
-  return make("table", { id: "heads", "aria-label": "Heads by layer" }, make("thead", {}, head), make("tbody", {}, lines));
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, `h.${layer}`),
+      range(layers.heads).map((index) => make("td", {}, headButton(layer, index))),
+    ),
+  );
+  return make(
+    "table",
+    { id: "heads", "aria-label": "Heads by layer" },
+    make("thead", {}, head),
+    make("tbody", {}, lines),
+  );
 }
 
 const headButton = (layer, head) =>
-  make("button", { type: "button", "data-head": `${layer}.${head}`, "aria-pressed": "false", "aria-label": `layer ${layer}, head ${head}`, tabindex: layer || head ? -1 : 0 }, make("canvas", { "aria-hidden": "true" }));
+  make(
+    "button",
+    {
+      type: "button",
+      "data-head": `${layer}.${head}`,
+      "aria-pressed": "false",
+      "aria-label": `layer ${layer}, head ${head}`,
+      tabindex: layer || head ? -1 : 0,
+    },
+    make("canvas", { "aria-hidden": "true" }),
+  );
 
 function paintHeads(data) {
   const { layers } = data;
@@ -62,17 +106,39 @@ function showAttention(data, index) {
   if (!layers) return;
   const query = Math.min(index, layers.length - 1);
   const weights = range(query + 1).map((key) => weightOf(layers, attention.layer, attention.head, query, key));
-  for (const button of document.querySelectorAll("#heads button")) button.setAttribute("aria-pressed", String(button.dataset.head === `${attention.layer}.${attention.head}`));
-  const most = weights.map((weight, key) => [weight, key]).sort((a, b) => b[0] - a[0]).slice(0, 3);
+  for (const button of document.querySelectorAll("#heads button"))
+    button.setAttribute("aria-pressed", String(button.dataset.head === `${attention.layer}.${attention.head}`));
+  const most = weights
+    .map((weight, key) => [weight, key])
+    .sort((a, b) => b[0] - a[0])
+    .slice(0, 3);
   byId("attention-readout").replaceChildren(
-    `Head ${attention.head} of layer h.${attention.layer}: `, named(tokenAt(data, query)), " takes ",
-    ...most.flatMap(([weight, key], order) => [order ? ", " : "", percent(weight), " from ", key === query ? "itself" : named(tokenAt(data, key))]), ".");
+    `Head ${attention.head} of layer h.${attention.layer}: `,
+    named(tokenAt(data, query)),
+    " takes ",
+    ...most.flatMap(([weight, key], order) => [
+      order ? ", " : "",
+      percent(weight),
+      " from ",
+      key === query ? "itself" : named(tokenAt(data, key)),
+    ]),
+    ".",
+  );
   byId("attended").replaceChildren(...range(layers.length).map((key) => attendedTile(data, key, query, weights[key])));
 }
 
 function attendedTile(data, key, query, weight) {
-  const tile = make("button", { type: "button", class: key > query ? "later" : key === query ? "query" : "earlier", "data-index": key, "aria-pressed": String(key === query) },
-    make("span", { class: "shown", dir: "auto" }, shown(tokenAt(data, key).shown)), make("span", { class: "weight" }, key > query ? "–" : percent(weight)));
+  const tile = make(
+    "button",
+    {
+      type: "button",
+      class: key > query ? "later" : key === query ? "query" : "earlier",
+      "data-index": key,
+      "aria-pressed": String(key === query),
+    },
+    make("span", { class: "shown", dir: "auto" }, shown(tokenAt(data, key).shown)),
+    make("span", { class: "weight" }, key > query ? "–" : percent(weight)),
+  );
   if (key <= query) tile.style.setProperty("--weight", `${Math.round(100 * weight)}%`);
   return tile;
 }
@@ -81,16 +147,27 @@ follow(showAttention);
 
 function listenToAttention() {
   const body = byId("layers-body");
-  const steps = (key) => ({ ArrowRight: 1, ArrowLeft: -1, ArrowDown: selection.data.layers.heads, ArrowUp: -selection.data.layers.heads })[key];
-  rove(body, "#heads button", (key, index) => (steps(key) ? index + steps(key) : null), (button) => {
-    [attention.layer, attention.head] = button.dataset.head.split(".").map(Number);
-    showAttention(selection.data, selection.index);
-  });
+  const steps = (key) =>
+    ({ ArrowRight: 1, ArrowLeft: -1, ArrowDown: selection.data.layers.heads, ArrowUp: -selection.data.layers.heads })[
+      key
+    ];
+  rove(
+    body,
+    "#heads button",
+    (key, index) => (steps(key) ? index + steps(key) : null),
+    (button) => {
+      [attention.layer, attention.head] = button.dataset.head.split(".").map(Number);
+      showAttention(selection.data, selection.index);
+    },
+  );
   body.addEventListener("click", (event) => {
     const tile = event.target.closest("#attended button");
     if (!tile) return;
     select(Number(tile.dataset.index));
     byId("attended").querySelector(`[data-index="${tile.dataset.index}"]`).focus();
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => selection.data.layers && paintHeads(selection.data));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener(
+    "change",
+    () => selection.data.layers && paintHeads(selection.data),
+  );
 }

@@ -10,7 +10,12 @@ function drawBytes(data) {
   const digits = [...Array(16).keys()];
   const head = digits.map((digit) => make("th", { scope: "col" }, `_${digit.toString(16)}`));
   const lines = digits.map((line) =>
-    make("tr", {}, make("th", { scope: "row" }, `${line.toString(16)}_`), digits.map((digit) => byteCell(data, 16 * line + digit))),
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, `${line.toString(16)}_`),
+      digits.map((digit) => byteCell(data, 16 * line + digit)),
+    ),
   );
   table.append(make("thead", {}, make("tr", {}, make("td"), head)), make("tbody", {}, lines));
   showByte(chart.selected);
@@ -19,11 +24,21 @@ function drawBytes(data) {
 function byteCell(data, byte) {
   const count = data.byteCounts[byte];
   const classes = `${count ? "lit" : ""}${data.moved.includes(byte) ? " moved" : ""}`;
-  return make("td", {}, make(
-    "button",
-    { type: "button", class: classes, tabindex: byte === chart.selected ? 0 : -1, "data-byte": byte, "aria-label": `byte ${hex(byte)}, ${data.alphabet[byte]}${count ? `, ${count} in this text` : ""}` },
-    data.alphabet[byte],
-  ));
+  return make(
+    "td",
+    {},
+    make(
+      "button",
+      {
+        type: "button",
+        class: classes,
+        tabindex: byte === chart.selected ? 0 : -1,
+        "data-byte": byte,
+        "aria-label": `byte ${hex(byte)}, ${data.alphabet[byte]}${count ? `, ${count} in this text` : ""}`,
+      },
+      data.alphabet[byte],
+    ),
+  );
 }
 
 function showByte(byte) {
@@ -31,7 +46,15 @@ function showByte(byte) {
   const character = data.alphabet[byte];
   const point = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   byId("byte-card").replaceChildren(
-    make("p", {}, make("span", { class: "large" }, character), make("strong", {}, ` byte ${hex(byte)}`), ` is written U+${point}, `, plural(data.byteCounts[byte], "time"), " in this text."),
+    make(
+      "p",
+      {},
+      make("span", { class: "large" }, character),
+      make("strong", {}, ` byte ${hex(byte)}`),
+      ` is written U+${point}, `,
+      plural(data.byteCounts[byte], "time"),
+      " in this text.",
+    ),
     make("p", {}, whyWritten(data, byte, point)),
   );
 }
@@ -40,7 +63,9 @@ function whyWritten(data, byte, point) {
   const index = data.moved.indexOf(byte);
   if (index < 0) return "It prints as a character of its own in Latin-1, so it is written as that.";
   const which = `It is number ${index + 1} of the ${data.moved.length} bytes without a printable character, so it is written U+0100 + ${index} = U+${point}.`;
-  return byte === 0x20 ? `This is the space. ${which} So Ġ is not a space; it is the character that stands for one in GPT-2’s files.` : which;
+  return byte === 0x20
+    ? `This is the space. ${which} So Ġ is not a space; it is the character that stands for one in GPT-2’s files.`
+    : which;
 }
 
 function listenToBytes() {
@@ -62,6 +87,11 @@ function listenToBytes() {
 
 follow((data, index) => {
   const own = index < data.ids.length ? bytesOf(tokenAt(data, index)) : [];
-  for (const cell of byId("byte-chart").querySelectorAll("button")) cell.classList.toggle("chosen", own.includes(Number(cell.dataset.byte)));
-  byId("token-bytes").replaceChildren(...(own.length ? [named(tokenAt(data, index)), ` is ${plural(own.length, "byte")}: `, make("code", {}, own.map(hex).join(" "))] : []));
+  for (const cell of byId("byte-chart").querySelectorAll("button"))
+    cell.classList.toggle("chosen", own.includes(Number(cell.dataset.byte)));
+  byId("token-bytes").replaceChildren(
+    ...(own.length
+      ? [named(tokenAt(data, index)), ` is ${plural(own.length, "byte")}: `, make("code", {}, own.map(hex).join(" "))]
+      : []),
+  );
 });

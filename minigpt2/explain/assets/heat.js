@@ -5,13 +5,30 @@ const TALLEST = 720;
 
 function heatMap(name, title, sign) {
   const { count, values } = heat.data.rows;
-  return make("figure", { class: "heat" },
+  return make(
+    "figure",
+    { class: "heat" },
     make("figcaption", {}, make("span", { class: "operator" }, sign), " ", make("code", {}, title)),
-    make("div", { class: "with-labels" },
+    make(
+      "div",
+      { class: "with-labels" },
       make("div", { class: "labels", "aria-hidden": "true" }),
-      make("div", { class: "canvas", tabindex: 0, role: "group", "data-rows": name, "aria-describedby": "readout",
-      "aria-label": `${title}: ${plural(count, "row")} of ${plural(values, "value")}. Arrow keys go from value to value.` },
-        make("canvas", { "aria-hidden": "true" }), make("div", { class: "row" }), make("div", { class: "cursor" }))));
+      make(
+        "div",
+        {
+          class: "canvas",
+          tabindex: 0,
+          role: "group",
+          "data-rows": name,
+          "aria-describedby": "readout",
+          "aria-label": `${title}: ${plural(count, "row")} of ${plural(values, "value")}. Arrow keys go from value to value.`,
+        },
+        make("canvas", { "aria-hidden": "true" }),
+        make("div", { class: "row" }),
+        make("div", { class: "cursor" }),
+      ),
+    ),
+  );
 }
 
 // The tokens beside their rows, where a row is high enough for a line of text.
@@ -21,13 +38,18 @@ function drawLabels(height) {
   for (const labels of document.querySelectorAll(".heat .labels")) {
     labels.hidden = height < 12;
     labels.style.lineHeight = `${height}px`;
-    labels.replaceChildren(...(height < 12 ? [] : data.ids.slice(0, data.rows.count)).map((id) => make("div", {}, named(data.tokens[id]))));
+    labels.replaceChildren(
+      ...(height < 12 ? [] : data.ids.slice(0, data.rows.count)).map((id) => make("div", {}, named(data.tokens[id]))),
+    );
   }
 }
 
 // The colours mean the same in all three: full colour at the largest value but for the outermost 2%.
 function largest() {
-  const all = [...heat.rows.tokens, ...heat.rows.positions, ...heat.rows.sums].map(Math.abs).filter(Number.isFinite).sort((a, b) => a - b);
+  const all = [...heat.rows.tokens, ...heat.rows.positions, ...heat.rows.sums]
+    .map(Math.abs)
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b);
   return all[Math.floor(0.98 * (all.length - 1))] || 1;
 }
 
@@ -55,7 +77,9 @@ function paintHeat() {
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
-  const [low, middle, high] = ["--low", "--middle", "--high"].map((name) => style.getPropertyValue(name).trim().split(" ").map(Number));
+  const [low, middle, high] = ["--low", "--middle", "--high"].map((name) =>
+    style.getPropertyValue(name).trim().split(" ").map(Number),
+  );
   return (share) => {
     if (!Number.isFinite(share)) return "magenta";
     const end = share < 0 ? low : high;
@@ -65,8 +89,13 @@ function colours() {
 }
 
 function drawLegend(scale, colour) {
-  const bars = Array.from({ length: 21 }, (_, index) => draw("rect", { x: index * 8, width: 8, height: 10, fill: colour(index / 10 - 1) }));
+  const bars = Array.from({ length: 21 }, (_, index) =>
+    draw("rect", { x: index * 8, width: 8, height: 10, fill: colour(index / 10 - 1) }),
+  );
   byId("legend").replaceChildren(
-    make("span", {}, `−${scale.toPrecision(2)}`), draw("svg", { width: 168, height: 10, "aria-hidden": "true" }, ...bars), make("span", {}, `+${scale.toPrecision(2)}`),
-    make("span", { class: "key" }, "2% of the values are beyond the ends"));
+    make("span", {}, `−${scale.toPrecision(2)}`),
+    draw("svg", { width: 168, height: 10, "aria-hidden": "true" }, ...bars),
+    make("span", {}, `+${scale.toPrecision(2)}`),
+    make("span", { class: "key" }, "2% of the values are beyond the ends"),
+  );
 }

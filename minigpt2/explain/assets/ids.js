@@ -16,8 +16,11 @@ follow((data, index) => {
 });
 
 function whyThisId(data, index, id, merge) {
-  if (merge && id === 256 + merge[0]) return ` is made by the merge of rank ${number(merge[0])}, so its id is 256 + ${number(merge[0])} = ${id}.`;
+  if (merge && id === 256 + merge[0])
+    return ` is made by the merge of rank ${number(merge[0])}, so its id is 256 + ${number(merge[0])} = ${id}.`;
   if (merge) return ` is made by the merge of rank ${number(merge[0])}; its id is ${id}.`;
   if (isSpecial(data, index)) return ` is a special token, id ${id}. No merge makes it.`;
-  return bytesOf(tokenAt(data, index)).length === 1 ? ` is a single byte, id ${id}. No merge makes it.` : ` has the id ${id}.`;
+  return bytesOf(tokenAt(data, index)).length === 1
+    ? ` is a single byte, id ${id}. No merge makes it.`
+    : ` has the id ${id}.`;
 }

@@ -9,11 +9,26 @@ function drawNear(data) {
   byId("near-body").replaceChildren(
     ...labelOf(data),
     ids.length
-      ? make("p", {}, `Under each token are the tokens with the highest cosine, best first.${ids.length < all ? ` Only the first ${number(ids.length)} different tokens, of ${number(all)}, have neighbours here.` : ""}`)
-      : make("p", {}, "Finding neighbours needs all of wte, which these weights would have to bring over the network: minigpt2 download gets it."),
+      ? make(
+          "p",
+          {},
+          `Under each token are the tokens with the highest cosine, best first.${ids.length < all ? ` Only the first ${number(ids.length)} different tokens, of ${number(all)}, have neighbours here.` : ""}`,
+        )
+      : make(
+          "p",
+          {},
+          "Finding neighbours needs all of wte, which these weights would have to bring over the network: minigpt2 download gets it.",
+        ),
     neighbourCards(data, ids, 0, CARDS),
     ...(ids.length > CARDS
-      ? [make("details", {}, make("summary", {}, `Those of ${plural(ids.length - CARDS, "more token")}`), neighbourCards(data, ids, CARDS, ids.length))]
+      ? [
+          make(
+            "details",
+            {},
+            make("summary", {}, `Those of ${plural(ids.length - CARDS, "more token")}`),
+            neighbourCards(data, ids, CARDS, ids.length),
+          ),
+        ]
       : []),
     make("h3", {}, "On a plane"),
     make("p", {}, planeText(data.rows)),
@@ -23,7 +38,11 @@ function drawNear(data) {
 }
 
 const neighbourCards = (data, ids, first, end) =>
-  make("div", { class: "neighbours" }, ids.slice(first, end).map((id, index) => neighbourCard(data, id, first + index)));
+  make(
+    "div",
+    { class: "neighbours" },
+    ids.slice(first, end).map((id, index) => neighbourCard(data, id, first + index)),
+  );
 
 function neighbourCard(data, id, index) {
   const found = data.rows.neighbours[id];
@@ -31,11 +50,20 @@ function neighbourCard(data, id, index) {
     const bar = make("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${100 * Math.max(0, cosine)}%`;
     const token = data.tokens[near];
-    return make("li", {}, bar, token.written ? named(token) : "no token", make("span", { class: "cosine" }, cosine.toFixed(3)));
+    return make(
+      "li",
+      {},
+      bar,
+      token.written ? named(token) : "no token",
+      make("span", { class: "cosine" }, cosine.toFixed(3)),
+    );
   });
-  return make("article", { class: `near hue${index % HUES}`, "data-id": id },
+  return make(
+    "article",
+    { class: `near hue${index % HUES}`, "data-id": id },
     make("h3", {}, named(data.tokens[id]), make("span", { class: "id" }, String(id))),
-    found.length ? make("ol", {}, items) : make("p", {}, "Its row has no direction."));
+    found.length ? make("ol", {}, items) : make("p", {}, "Its row has no direction."),
+  );
 }
 
 follow((data, index) => {

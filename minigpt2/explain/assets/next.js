@@ -6,8 +6,22 @@ const next = { data: null };
 function drawNext(data) {
   next.data = data;
   if (!data.layers) return byId("next-body").replaceChildren();
-  const cut = data.layers.read < data.counts.tokens ? [make("p", {}, `The model reads ${number(data.layers.read)} tokens at most, so this is the next word after the first ${number(data.layers.read)}.`)] : [];
-  byId("next-body").replaceChildren(...labelOf(data), ...cut, make("ol", { id: "next-tokens" }), make("p", { class: "key", id: "next-rest" }));
+  const cut =
+    data.layers.read < data.counts.tokens
+      ? [
+          make(
+            "p",
+            {},
+            `The model reads ${number(data.layers.read)} tokens at most, so this is the next word after the first ${number(data.layers.read)}.`,
+          ),
+        ]
+      : [];
+  byId("next-body").replaceChildren(
+    ...labelOf(data),
+    ...cut,
+    make("ol", { id: "next-tokens" }),
+    make("p", { class: "key", id: "next-rest" }),
+  );
   showNext();
 }
 
@@ -16,8 +30,12 @@ function showNext() {
   if (!data?.layers) return;
   const [temperature, logSum] = data.layers.logSums[Number(byId("temperature").value) - 1];
   byId("temperature-of").textContent = temperature.toFixed(1);
-  const guesses = data.layers.next.slice(0, MOST_NEXT).map(([id, logit]) => [id, logit, Math.exp(logit / temperature - logSum)]);
-  byId("next-tokens").replaceChildren(...guesses.map(([id, logit, probability]) => nextItem(data, id, logit, probability)));
+  const guesses = data.layers.next
+    .slice(0, MOST_NEXT)
+    .map(([id, logit]) => [id, logit, Math.exp(logit / temperature - logSum)]);
+  byId("next-tokens").replaceChildren(
+    ...guesses.map(([id, logit, probability]) => nextItem(data, id, logit, probability)),
+  );
   const rest = 1 - guesses.reduce((sum, guess) => sum + guess[2], 0);
   byId("next-rest").textContent = `All other tokens together: ${percent(Math.max(0, rest))}.`;
 }
@@ -26,10 +44,25 @@ function nextItem(data, id, logit, probability) {
   const bar = make("span", { class: "bar", "aria-hidden": "true" });
   bar.style.width = `${100 * probability}%`;
   const text = textOf(bytesOf(data.tokens[id]));
-  const take = document.body.matches(".live") && text
-    ? [make("button", { type: "button", onclick: () => takeNext(text), "aria-label": `Take ${data.tokens[id].written}` }, "take this one")]
-    : [];
-  return make("li", {}, bar, make("span", { class: "guess" }, named(data.tokens[id])), make("span", { class: "logit" }, `logit ${logit.toFixed(2)}`), make("span", { class: "chance" }, percent(probability)), ...take);
+  const take =
+    document.body.matches(".live") && text
+      ? [
+          make(
+            "button",
+            { type: "button", onclick: () => takeNext(text), "aria-label": `Take ${plain(data.tokens[id].shown)}` },
+            "take this one",
+          ),
+        ]
+      : [];
+  return make(
+    "li",
+    {},
+    bar,
+    make("span", { class: "guess" }, named(data.tokens[id])),
+    make("span", { class: "logit" }, `logit ${logit.toFixed(2)}`),
+    make("span", { class: "chance" }, percent(probability)),
+    ...take,
+  );
 }
 
 // The token goes to the end of the text, as when the model writes.

@@ -30,8 +30,16 @@ function scaled(values, from, to) {
 
 function pictureOf(data, width, height) {
   const { points } = data.rows;
-  const x = scaled(points.map((point) => point[1]), 24, width - 110);
-  const y = scaled(points.map((point) => point[2]), height - 50, 44);
+  const x = scaled(
+    points.map((point) => point[1]),
+    24,
+    width - 110,
+  );
+  const y = scaled(
+    points.map((point) => point[2]),
+    height - 50,
+    44,
+  );
   const taken = [];
   const few = points.filter((point) => point[3]).length <= CARDS;
   // The text's own tokens get their labels first. Where there are many, a label that would cover another is left out.
@@ -40,15 +48,36 @@ function pictureOf(data, width, height) {
     const [cx, cy] = [x(px), y(py)];
     const name = plain(data.tokens[id].shown);
     const box = [cx + 8, cy - 9, cx + 10 + (own ? 9.8 : 7.6) * name.length, cy + 9];
-    const free = !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]);
+    const free = !taken.some(
+      (other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3],
+    );
     if (free) taken.push(box);
-    return draw("g", { class: own ? `point own hue${index % HUES}` : "point", "data-id": id, transform: `translate(${cx.toFixed(1)} ${cy.toFixed(1)})` },
-      draw("circle", { r: own ? 7 : 4 }), draw("title", {}, `${name}, id ${id}`),
-      free || (own && few) ? draw("text", { x: 11, y: 5 }, name) : null);
+    return draw(
+      "g",
+      {
+        class: own ? `point own hue${index % HUES}` : "point",
+        "data-id": id,
+        transform: `translate(${cx.toFixed(1)} ${cy.toFixed(1)})`,
+      },
+      draw("circle", { r: own ? 7 : 4 }),
+      draw("title", {}, `${name}, id ${id}`),
+      free || (own && few) ? draw("text", { x: 11, y: 5 }, name) : null,
+    );
   });
-  return draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${plural(ordered.length, "token")} on a plane; the neighbours are listed above` },
+  return draw(
+    "svg",
+    {
+      viewBox: `0 0 ${width} ${height}`,
+      role: "img",
+      "aria-label": `${plural(ordered.length, "token")} on a plane; the neighbours are listed above`,
+    },
     draw("path", { class: "axis", d: `M16 ${height - 24}H${width - 16}M16 ${height - 24}V16` }),
-    draw("text", { class: "axis-name", x: width - 16, y: height - 8, "text-anchor": "end" }, "first principal component"),
+    draw(
+      "text",
+      { class: "axis-name", x: width - 16, y: height - 8, "text-anchor": "end" },
+      "first principal component",
+    ),
     draw("text", { class: "axis-name", x: 22, y: 26 }, "second"),
-    ...marks.reverse());
+    ...marks.reverse(),
+  );
 }

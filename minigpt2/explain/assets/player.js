@@ -7,9 +7,13 @@ const current = () => player.data.pretokens[player.pretoken];
 
 function drawMerges(data) {
   player.data = data;
-  const played = data.pretokens.map((pretoken, index) => [pretoken, index]).filter(([pretoken]) => pretoken.branch !== "special_token");
+  const played = data.pretokens
+    .map((pretoken, index) => [pretoken, index])
+    .filter(([pretoken]) => pretoken.branch !== "special_token");
   byId("pick").replaceChildren(
-    ...played.map(([pretoken, index]) => make("option", { value: index }, `${plain(clipped(pretoken.shown, 24))}  (${plural(pretoken.size, "byte")})`)),
+    ...played.map(([pretoken, index]) =>
+      make("option", { value: index }, `${plain(clipped(pretoken.shown, 24))}  (${plural(pretoken.size, "byte")})`),
+    ),
   );
   byId("player").classList.toggle("empty", !played.length);
   if (played.length) pickPretoken(played[0][1]);
@@ -66,21 +70,25 @@ function goTo(step) {
 function markStage() {
   const { nodes, step } = player;
   if (!current().merges || !nodes.length) return;
-  byId("stage").querySelectorAll(".node").forEach((element, index) => {
-    const node = nodes[index];
-    const there = node.step <= step;
-    element.classList.toggle("there", there);
-    element.classList.toggle("whole", there && (!node.parent || node.parent.step > step));
-    element.classList.toggle("new", node.step === step && step > 0);
-  });
-  for (const line of byId("stage").querySelectorAll(".edge")) line.classList.toggle("there", Number(line.dataset.step) <= step);
+  byId("stage")
+    .querySelectorAll(".node")
+    .forEach((element, index) => {
+      const node = nodes[index];
+      const there = node.step <= step;
+      element.classList.toggle("there", there);
+      element.classList.toggle("whole", there && (!node.parent || node.parent.step > step));
+      element.classList.toggle("new", node.step === step && step > 0);
+    });
+  for (const line of byId("stage").querySelectorAll(".edge"))
+    line.classList.toggle("there", Number(line.dataset.step) <= step);
   showNewest(nodes.findLast((node) => node.step === step && (step > 0 || node === nodes[0])));
 }
 
 // A tree wider than its frame is scrolled to where something happens.
 function showNewest(node) {
   const stage = byId("stage");
-  if (node.x < stage.scrollLeft + 60 || node.x > stage.scrollLeft + stage.clientWidth - 60) stage.scrollLeft = node.x - stage.clientWidth / 2;
+  if (node.x < stage.scrollLeft + 60 || node.x > stage.scrollLeft + stage.clientWidth - 60)
+    stage.scrollLeft = node.x - stage.clientWidth / 2;
 }
 
 // The symbols in a line, and between two neighbours the rank at which they could be merged.
@@ -93,9 +101,16 @@ function drawNow() {
   for (let index = 0; next && index < next[3].length; index += 2) ranks.set(next[3][index + 1], next[3][index]);
   byId("now").replaceChildren(
     ...symbols.flatMap((symbol, index) => {
-      const box = make("span", { class: next && (index === next[1] || index === next[1] + 1) ? "symbol next" : "symbol" }, symbol.text);
+      const box = make(
+        "span",
+        { class: next && (index === next[1] || index === next[1] + 1) ? "symbol next" : "symbol" },
+        symbol.text,
+      );
       if (!ranks.has(index)) return index + 1 < symbols.length ? [box, make("span", { class: "gap" })] : [box];
-      return [box, make("span", { class: index === next[1] ? "gap rank lowest" : "gap rank" }, String(ranks.get(index)))];
+      return [
+        box,
+        make("span", { class: index === next[1] ? "gap rank lowest" : "gap rank" }, String(ranks.get(index))),
+      ];
     }),
   );
 }
@@ -104,16 +119,28 @@ function statusNodes() {
   const pretoken = current();
   if (!pretoken.merges) return [];
   const { states, nodes, step } = player;
-  const made = step ? [`Merge ${step} of ${pretoken.merges.length} made `, make("b", {}, nodes[pretoken.symbols.length + step - 1].text), ". "] : [];
+  const made = step
+    ? [
+        `Merge ${step} of ${pretoken.merges.length} made `,
+        make("b", {}, nodes[pretoken.symbols.length + step - 1].text),
+        ". ",
+      ]
+    : [];
   const next = pretoken.merges[step];
   if (!next) {
     const ids = pretoken.ids.join(", ");
-    const end = states[step].length === 1 ? `One token is left: id ${ids}.` : `No two neighbours are in the list of merges, so these are the tokens: ids ${ids}.`;
+    const end =
+      states[step].length === 1
+        ? `One token is left: id ${ids}.`
+        : `No two neighbours are in the list of merges, so these are the tokens: ids ${ids}.`;
     return [...made, end];
   }
   const [rank, position, , candidates] = next;
   const [left, right] = [position, position + 1].map((index) => make("b", {}, nodes[states[step][index]].text));
-  const which = candidates.length === 2 ? "the only pair in the list of merges" : `the lowest of ${candidates.length / 2} pairs in the list of merges`;
+  const which =
+    candidates.length === 2
+      ? "the only pair in the list of merges"
+      : `the lowest of ${candidates.length / 2} pairs in the list of merges`;
   return [...made, "Next: ", left, " and ", right, `, rank ${number(rank)}, ${which}.`];
 }
 
@@ -122,10 +149,23 @@ function drawMergeTable() {
   const pretoken = current();
   const lines = (pretoken.merges ?? []).map(([rank, , id, candidates], index) => {
     const node = nodes[pretoken.symbols.length + index];
-    const cells = [`${node.parts[0].text} + ${node.parts[1].text}`, node.text, number(rank), String(id), number(candidates.length / 2)];
-    return make("tr", {}, make("th", { scope: "row" }, String(index + 1)), cells.map((cell) => make("td", {}, cell)));
+    const cells = [
+      `${node.parts[0].text} + ${node.parts[1].text}`,
+      node.text,
+      number(rank),
+      String(id),
+      number(candidates.length / 2),
+    ];
+    return make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, String(index + 1)),
+      cells.map((cell) => make("td", {}, cell)),
+    );
   });
-  const head = ["merge", "pair", "product", "rank", "id", "candidates"].map((name) => make("th", { scope: "col" }, name));
+  const head = ["merge", "pair", "product", "rank", "id", "candidates"].map((name) =>
+    make("th", { scope: "col" }, name),
+  );
   byId("merge-table").replaceChildren(make("thead", {}, make("tr", {}, head)), make("tbody", {}, lines));
 }
 
@@ -154,7 +194,11 @@ follow((data, index) => {
   if (pretoken !== player.pretoken) pickPretoken(pretoken);
   const before = data.inPretoken.indexOf(data.inPretoken[index]);
   const own = player.states.at(-1)[index - before];
-  byId("stage").querySelectorAll(".node").forEach((element, number) => element.classList.toggle("chosen", rootOf(player.nodes[number]) === player.nodes[own]));
+  byId("stage")
+    .querySelectorAll(".node")
+    .forEach((element, number) =>
+      element.classList.toggle("chosen", rootOf(player.nodes[number]) === player.nodes[own]),
+    );
 });
 
 function listenToPlayer() {
@@ -169,7 +213,13 @@ function listenToPlayer() {
     End: step(() => Infinity),
     " ": () => (player.timer ? stop() : start()),
   };
-  byId("pick").addEventListener("change", (event) => select(selection.data.inPretoken.findIndex((pretoken) => selection.data.sequence[pretoken] === Number(event.target.value))));
+  byId("pick").addEventListener("change", (event) =>
+    select(
+      selection.data.inPretoken.findIndex(
+        (pretoken) => selection.data.sequence[pretoken] === Number(event.target.value),
+      ),
+    ),
+  );
   byId("step").addEventListener("input", (event) => step(() => Number(event.target.value))());
   byId("forward").addEventListener("click", actions.ArrowRight);
   byId("back").addEventListener("click", actions.ArrowLeft);

@@ -13,8 +13,13 @@ function drawRows(data) {
     ...labelOf(data),
     make("p", {}, whatIsShown(data)),
     make("p", { class: "readout", id: "readout", role: "status" }),
-    make("div", { class: "heats" },
-      heatMap("tokens", "wte[id]", ""), heatMap("positions", "wpe[position]", "+"), heatMap("sums", "wte[id] + wpe[position]", "=")),
+    make(
+      "div",
+      { class: "heats" },
+      heatMap("tokens", "wte[id]", ""),
+      heatMap("positions", "wpe[position]", "+"),
+      heatMap("sums", "wte[id] + wpe[position]", "="),
+    ),
     make("div", { class: "legend", id: "legend" }),
   );
   paintHeat();
@@ -24,12 +29,23 @@ function whatIsShown(data) {
   const { wte, count, values } = data.rows;
   const [rows, width] = wte.shape;
   const some = count < data.counts.tokens ? ` of the first ${number(count)} tokens` : "";
-  const which = values === width ? `All ${width} numbers of each row` : `The first ${values} of the ${number(width)} numbers of each row`;
+  const which =
+    values === width
+      ? `All ${width} numbers of each row`
+      : `The first ${values} of the ${number(width)} numbers of each row`;
   return `${wte.name} has ${number(rows)} rows of ${number(width)} numbers. ${which}${some}, a colour for each:`;
 }
 
 const howToGetRows = () =>
-  make("p", {}, "Rows, neighbours and the next word need weights: ", make("code", {}, "--model bundled"), " has a small model’s, ", make("code", {}, "minigpt2 download"), " gets GPT-2’s (548 MB).");
+  make(
+    "p",
+    {},
+    "Rows, neighbours and the next word need weights: ",
+    make("code", {}, "--model bundled"),
+    " has a small model’s, ",
+    make("code", {}, "minigpt2 download"),
+    " gets GPT-2’s (548 MB).",
+  );
 
 // The numbers travel as the bytes of an array, so that they are the library’s to the last bit.
 function readRows(rows) {
@@ -60,17 +76,29 @@ function readValue(row, column) {
   const [line, value] = heat.at;
   const at = (name) => digits(rows[name][line * values + value]);
   byId("readout").replaceChildren(
-    make("strong", {}, named(tokenAt(data, line))), ` wte[${idAt(data, line)}, ${value}] `, make("b", { class: "value" }, at("tokens")),
-    ` + wpe[${line}, ${value}] `, make("b", { class: "value" }, at("positions")), " = ", make("b", { class: "value" }, at("sums")));
+    make("strong", {}, named(tokenAt(data, line))),
+    ` wte[${idAt(data, line)}, ${value}] `,
+    make("b", { class: "value" }, at("tokens")),
+    ` + wpe[${line}, ${value}] `,
+    make("b", { class: "value" }, at("positions")),
+    " = ",
+    make("b", { class: "value" }, at("sums")),
+  );
   for (const cursor of document.querySelectorAll(".heat .cursor")) {
-    Object.assign(cursor.style, { left: `${(100 * value) / values}%`, width: `${100 / values}%`, top: `${(100 * line) / count}%`, height: `${100 / count}%` });
+    Object.assign(cursor.style, {
+      left: `${(100 * value) / values}%`,
+      width: `${100 / values}%`,
+      top: `${(100 * line) / count}%`,
+      height: `${100 / count}%`,
+    });
   }
 }
 
 follow((data, index) => {
   if (!data.rows?.count) return;
   readValue(index, heat.at[1]);
-  for (const line of document.querySelectorAll(".heat .row")) Object.assign(line.style, { top: `${(100 * heat.at[0]) / data.rows.count}%`, height: `${100 / data.rows.count}%` });
+  for (const line of document.querySelectorAll(".heat .row"))
+    Object.assign(line.style, { top: `${(100 * heat.at[0]) / data.rows.count}%`, height: `${100 / data.rows.count}%` });
 });
 
 function listenToHeat() {
@@ -80,7 +108,10 @@ function listenToHeat() {
     if (!canvas) return null;
     const box = canvas.getBoundingClientRect();
     const { count, values } = heat.data.rows;
-    return [Math.floor((count * (event.clientY - box.top)) / box.height), Math.floor((values * (event.clientX - box.left)) / box.width)];
+    return [
+      Math.floor((count * (event.clientY - box.top)) / box.height),
+      Math.floor((values * (event.clientX - box.left)) / box.width),
+    ];
   };
   body.addEventListener("pointermove", (event) => pointed(event) && readValue(...pointed(event)));
   body.addEventListener("click", (event) => {
@@ -95,5 +126,6 @@ function listenToHeat() {
     readValue(heat.at[0] + step[0], heat.at[1] + step[1]);
     if (step[0]) select(heat.at[0]);
   });
-  for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", paintHeat);
+  for (const query of ["(prefers-color-scheme: dark)", "print"])
+    matchMedia(query).addEventListener("change", paintHeat);
 }

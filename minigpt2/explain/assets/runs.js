@@ -21,7 +21,7 @@ function runs(data, start, end) {
   const base = baseDirection(data);
   const elements = [];
   let run = null;
-  for (let index = start; index < end; ) {
+  for (let index = start; index < end;) {
     const direction = directionOf(data.pretokens[pretokenAt(data, index)]) ?? base;
     const next = endOfCharacter(data, index, end);
     if (direction === base) run = null;
@@ -29,7 +29,8 @@ function runs(data, start, end) {
     const piece = next - index > 1 ? bracketed(data, index, next) : tile(data, index);
     if (run) run.append(piece);
     else elements.push(piece);
-    if (plain(tokenAt(data, next - 1).shown).endsWith("↵")) elements.push(make("span", { class: "break", role: "presentation" }));
+    if (plain(tokenAt(data, next - 1).shown).endsWith("↵"))
+      elements.push(make("span", { class: "break", role: "presentation" }));
     index = next;
   }
   return elements;
@@ -48,7 +49,11 @@ function bracketed(data, start, end) {
   return make(
     "span",
     { class: "shared", role: "presentation" },
-    make("span", { class: "tiles", role: "presentation" }, indices.map((index) => tile(data, index))),
+    make(
+      "span",
+      { class: "tiles", role: "presentation" },
+      indices.map((index) => tile(data, index)),
+    ),
     make("span", { class: "bracket", "aria-hidden": "true" }, textOf(bytes) ?? ""),
   );
 }

@@ -19,9 +19,16 @@ function drawTokens(data) {
 
 function drawCounts(data) {
   const { characters, bytes, pretokens, tokens } = data.counts;
-  const parts = [plural(characters, "character"), plural(bytes, "byte"), plural(pretokens, "pretoken"), plural(tokens, "token")];
+  const parts = [
+    plural(characters, "character"),
+    plural(bytes, "byte"),
+    plural(pretokens, "pretoken"),
+    plural(tokens, "token"),
+  ];
   byId("counts").replaceChildren(
-    ...parts.flatMap((part, index) => (index ? [make("span", { class: "arrow" }, "→"), make("span", {}, part)] : [make("span", {}, part)])),
+    ...parts.flatMap((part, index) =>
+      index ? [make("span", { class: "arrow" }, "→"), make("span", {}, part)] : [make("span", {}, part)],
+    ),
   );
 }
 
@@ -40,7 +47,11 @@ function drawMore(data, end) {
   byId("more-tokens").replaceChildren(
     `Showing the first ${number(end)} of ${number(all)} tokens. `,
     end < inPage
-      ? make("button", { type: "button", onclick: () => showMoreTokens(data) }, `Show ${number(Math.min(FIRST_SHOWN, inPage - end))} more`)
+      ? make(
+          "button",
+          { type: "button", onclick: () => showMoreTokens(data) },
+          `Show ${number(Math.min(FIRST_SHOWN, inPage - end))} more`,
+        )
       : "This page holds no more of them; minigpt2 explain --json has every one.",
   );
 }
@@ -52,7 +63,14 @@ function tile(data, index) {
   const classes = `token hue${pretoken % HUES} shade${tiles.shade}${first ? " first" : ""}${isSpecial(data, index) ? " special" : ""}`;
   return make(
     "span",
-    { class: classes, role: "option", tabindex: index ? -1 : 0, "aria-selected": "false", "data-index": index, "aria-label": describeToken(data, index) },
+    {
+      class: classes,
+      role: "option",
+      tabindex: index ? -1 : 0,
+      "aria-selected": "false",
+      "data-index": index,
+      "aria-label": describeToken(data, index),
+    },
     make("span", { class: "shown", dir: "auto" }, shown(tokenAt(data, index).shown)),
     make("span", { class: "id", dir: "ltr" }, String(idAt(data, index))),
   );
@@ -60,7 +78,7 @@ function tile(data, index) {
 
 function describeToken(data, index) {
   const [start, end] = offsetsAt(data, index);
-  return `${tokenAt(data, index).written}, id ${idAt(data, index)}, bytes ${tokenAt(data, index).bytes}, characters ${start} to ${end}`;
+  return `${plain(tokenAt(data, index).shown)}, id ${idAt(data, index)}, bytes ${tokenAt(data, index).bytes}, characters ${start} to ${end}`;
 }
 
 function drawIds(data) {
@@ -91,7 +109,11 @@ function showCard(data, index) {
     ["in GPT-2’s files", tokenAt(data, index).written],
   ];
   byId("token-card").replaceChildren(
-    make("dl", {}, facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
+    make(
+      "dl",
+      {},
+      facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
+    ),
     isSpecial(data, index)
       ? make("p", {}, "A special token. It is found in the text as it stands and never merged.")
       : make("button", { type: "button", onclick: () => playPretoken(pretoken) }, "See how its pretoken is merged"),
@@ -101,7 +123,10 @@ function showCard(data, index) {
 function listenToTokens() {
   const list = byId("token-list");
   const indexOf = (target) => Number(target.closest(".token")?.dataset.index ?? NaN);
-  list.addEventListener("pointerover", (event) => Number.isNaN(indexOf(event.target)) || showCard(selection.data, indexOf(event.target)));
+  list.addEventListener(
+    "pointerover",
+    (event) => Number.isNaN(indexOf(event.target)) || showCard(selection.data, indexOf(event.target)),
+  );
   list.addEventListener("pointerleave", () => showCard(selection.data, selection.index));
   // In text that reads from right to left the next token is on the left.
   const isRightToLeft = () => document.activeElement.closest("[dir]:not(.token)")?.dir === "rtl";
@@ -110,7 +135,14 @@ function listenToTokens() {
   rove(
     list,
     ".token",
-    (key, index, count) => (key === "Home" ? 0 : key === "End" ? count - 1 : forward(key) || back(key) ? index + forward(key) - back(key) : null),
+    (key, index, count) =>
+      key === "Home"
+        ? 0
+        : key === "End"
+          ? count - 1
+          : forward(key) || back(key)
+            ? index + forward(key) - back(key)
+            : null,
     (element) => select(Number(element.dataset.index)),
   );
 }

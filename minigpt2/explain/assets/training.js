@@ -10,11 +10,16 @@ const training = { words: [], sequence: [], learned: [] };
 function drawTraining(data) {
   const order = [...Array(256).keys()].sort((a, b) => data.alphabet.codePointAt(a) - data.alphabet.codePointAt(b));
   const numberOf = order.map((_, byte) => order.indexOf(byte));
-  const kept = data.pretokens.slice(0, MOST_DISTINCT).map((pretoken) => pretoken.branch !== "special_token" && pretoken.merges !== null);
+  const kept = data.pretokens
+    .slice(0, MOST_DISTINCT)
+    .map((pretoken) => pretoken.branch !== "special_token" && pretoken.merges !== null);
   training.bytes = order.map((byte) => [byte]);
-  training.words = data.pretokens.slice(0, MOST_DISTINCT).map((pretoken, index) => (
-    { symbols: kept[index] ? bytesOf(pretoken).map((byte) => numberOf[byte]) : [], count: 0 }
-  ));
+  training.words = data.pretokens
+    .slice(0, MOST_DISTINCT)
+    .map((pretoken, index) => ({
+      symbols: kept[index] ? bytesOf(pretoken).map((byte) => numberOf[byte]) : [],
+      count: 0,
+    }));
   training.sequence = data.sequence.filter((index) => kept[index]);
   for (const index of training.sequence) training.words[index].count += 1;
   training.start = training.words.map((word) => word.symbols);
@@ -69,19 +74,39 @@ function showTraining() {
   byId("train-status").textContent = newest
     ? `Merge ${training.learned.length}: ${newest.pair.map(symbolText).join(" + ")} occurred ${plural(newest.count, "time")} and became ${symbolText(newest.product)}, id ${newest.product}.`
     : "No merge is learned yet: every symbol is a byte.";
-  byId("pairs").replaceChildren(...pairs.slice(0, MOST_PAIRS).map(({ pair, count }) => pairItem(pair, count, pairs[0].count)));
-  byId("train-text").replaceChildren(...training.sequence.slice(0, MOST_WORDS).map((index) => wordOf(training.words[index], newest)));
-  byId("learned").replaceChildren(...training.learned.map(({ pair, product }) => make("li", {}, `${pair.map(symbolText).join(" + ")} → ${symbolText(product)}`)));
+  byId("pairs").replaceChildren(
+    ...pairs.slice(0, MOST_PAIRS).map(({ pair, count }) => pairItem(pair, count, pairs[0].count)),
+  );
+  byId("train-text").replaceChildren(
+    ...training.sequence.slice(0, MOST_WORDS).map((index) => wordOf(training.words[index], newest)),
+  );
+  byId("learned").replaceChildren(
+    ...training.learned.map(({ pair, product }) =>
+      make("li", {}, `${pair.map(symbolText).join(" + ")} → ${symbolText(product)}`),
+    ),
+  );
 }
 
 function pairItem(pair, count, most) {
   const bar = make("span", { class: "bar", "aria-hidden": "true" });
   bar.style.width = `${(100 * count) / most}%`;
-  return make("li", {}, bar, make("bdi", {}, pair.map(symbolText).join(" + ")), make("span", { class: "cosine" }, number(count)));
+  return make(
+    "li",
+    {},
+    bar,
+    make("bdi", {}, pair.map(symbolText).join(" + ")),
+    make("span", { class: "cosine" }, number(count)),
+  );
 }
 
 const wordOf = (word, newest) =>
-  make("span", { class: "word" }, word.symbols.map((symbol) => make("span", { class: symbol === newest?.product ? "symbol next" : "symbol" }, symbolText(symbol))));
+  make(
+    "span",
+    { class: "word" },
+    word.symbols.map((symbol) =>
+      make("span", { class: symbol === newest?.product ? "symbol next" : "symbol" }, symbolText(symbol)),
+    ),
+  );
 
 function listenToTraining() {
   byId("learn").addEventListener("click", learn);

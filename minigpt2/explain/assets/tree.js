@@ -19,14 +19,28 @@ function statesOf(pretoken) {
 
 function nodesOf(data, pretoken, states, leaf) {
   const bytes = pretoken.bytes.split(" ");
-  const nodes = pretoken.symbols.map((id, index) => (
-    { text: plain(data.tokens[id].shown), below: bytes[index], x: leaf * (index + 0.5), level: 0, parts: [], parent: null, step: 0, id }
-  ));
+  const nodes = pretoken.symbols.map((id, index) => ({
+    text: plain(data.tokens[id].shown),
+    below: bytes[index],
+    x: leaf * (index + 0.5),
+    level: 0,
+    parts: [],
+    parent: null,
+    step: 0,
+    id,
+  }));
   (pretoken.merges ?? []).forEach(([rank, position, id], index) => {
     const parts = [0, 1].map((side) => nodes[states[index][position + side]]);
     const node = {
-      text: plain(data.tokens[id].shown), below: number(rank), rank, id, parts, parent: null, step: index + 1,
-      x: (parts[0].x + parts[1].x) / 2, level: 1 + Math.max(parts[0].level, parts[1].level),
+      text: plain(data.tokens[id].shown),
+      below: number(rank),
+      rank,
+      id,
+      parts,
+      parent: null,
+      step: index + 1,
+      x: (parts[0].x + parts[1].x) / 2,
+      level: 1 + Math.max(parts[0].level, parts[1].level),
     };
     for (const part of parts) part.parent = node;
     nodes.push(node);
@@ -37,8 +51,16 @@ function nodesOf(data, pretoken, states, leaf) {
 function treeOf(nodes, leaf) {
   const width = leaf * nodes.filter((node) => !node.parts.length).length + 4;
   const height = LEVEL * Math.max(...nodes.map((node) => node.level)) + BOX + 8;
-  const picture = draw("svg", { width, height, viewBox: `-2 0 ${width} ${height}`, role: "img", "aria-labelledby": "merge-status" });
-  const edges = nodes.flatMap((node) => node.parts.map((part) => draw("path", { class: "edge", d: edge(part, node), "data-step": node.step })));
+  const picture = draw("svg", {
+    width,
+    height,
+    viewBox: `-2 0 ${width} ${height}`,
+    role: "img",
+    "aria-labelledby": "merge-status",
+  });
+  const edges = nodes.flatMap((node) =>
+    node.parts.map((part) => draw("path", { class: "edge", d: edge(part, node), "data-step": node.step })),
+  );
   picture.append(...edges, ...nodes.map(drawNode));
   return picture;
 }
