@@ -1,12 +1,18 @@
 """The published files themselves. Run with `pytest -m hub`: 548 MB are downloaded unless they are cached."""
 
 import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minigpt2 import Checkpoint, Embeddings
+from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.hub import fetch
+from minigpt2.tokenizer_files.opening import open_from_hub
+from tests.command import run
 
 pytestmark = pytest.mark.hub
 
@@ -32,6 +38,26 @@ PUBLISHED_ROWS = {
 def test_the_files_are_the_published_ones(filename: str) -> None:
     with fetch("gpt2", filename, revision=REVISION).open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == PUBLISHED_SHA256[filename]
+
+
+def test_the_tokenizer_of_the_published_files_is_the_packages() -> None:
+    vocabulary, settings = open_from_hub("gpt2", REVISION, None, False)
+    ours = Tokenizer()
+    assert vocabulary.token_ids() == ours.vocabulary.token_ids()
+    assert vocabulary.merges == ours.vocabulary.merges
+    assert settings == replace(ours.settings, added=settings.added)
+    assert settings.added.tokens == ours.settings.added.tokens
+
+
+def test_download_leaves_a_cache_from_which_transformers_works_offline() -> None:
+    assert (
+        run("download", env=os.environ).stdout.splitlines()[1].startswith(b"tokenizer: vocab.json and merges.txt agree")
+    )
+    code = "from transformers import AutoTokenizer; print(AutoTokenizer.from_pretrained('gpt2')('life').input_ids)"
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    assert (
+        subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, check=True).stdout == b"[6042]\n"
+    )
 
 
 @pytest.mark.parametrize("token_id", PUBLISHED_ROWS)

@@ -1,5 +1,8 @@
 """Directories as people have them, each opened here and by `AutoTokenizer`, or refused by file and key."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,11 @@ import pytest
 from minigpt2 import Tokenizer
 from minigpt2.explain.trace import explain
 from minigpt2.pretokenize import SPLIT_PATTERN
+from minigpt2.tokenizer_files.configuration import _BACKEND_TYPES, _GPT2_TYPES
+from minigpt2.tokenizer_files.saving import tokenizer_json
+from minigpt2.vocabulary import gpt2
+from tests.command import environment
+from tests.hub_server import Hub
 from tests.parity.made_up_tokenizers import BYTE_LEVEL, TOKENS, MadeUp, merges
 from tests.parity.references import auto_tokenizer
 from tests.parity.test_made_up_tokenizers import agree, state
@@ -241,6 +249,47 @@ def test_a_tokenizer_without_an_end_of_text_has_none(tmp_path: Path) -> None:
         tokenizer("the", truncation=True)
 
 
+def test_gpt2s_own_published_tokenizer_json_is_the_packages_tokenizer(tmp_path: Path) -> None:
+    """Its model has no `type`, its `<|endoftext|>` is normalized, and the class follows from config.json."""
+    published = json.loads(json.dumps(tokenizer_json(gpt2(), Tokenizer().settings)))
+    published["post_processor"] = BYTE_LEVEL | {"trim_offsets": False, "add_prefix_space": True}
+    del published["model"]["type"]
+    MadeUp(
+        {
+            "tokenizer.json": published,
+            "tokenizer_config.json": {"model_max_length": 1024},
+            "config.json": {"model_type": "gpt2"},
+        }
+    ).write(tmp_path)
+    ours, theirs = Tokenizer.from_pretrained(tmp_path), auto_tokenizer(tmp_path)
+    agree(ours, theirs, [*TEXTS, "The meaning of life is<|endoftext|> 42"], 5)
+    assert ours.settings.added.tokens == Tokenizer().settings.added.tokens
+    assert state(ours, TEXTS) == state(Tokenizer(), TEXTS)
+
+
+def test_ignore_merges_with_gpt2s_vocabulary_takes_the_quick_way(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(tokenizer_json(gpt2(), Tokenizer().settings)))
+    content["model"]["ignore_merges"] = True
+    MadeUp({"tokenizer.json": content}).write(tmp_path)
+    ours = Tokenizer.from_pretrained(tmp_path)
+    agree(ours, auto_tokenizer(tmp_path), [*TEXTS, "The meaning of life is"], 5)
+    assert ours.vocabulary.is_complete
+
+
+def test_a_model_on_the_hub_opens_as_its_directory_does(tmp_path: Path) -> None:
+    files = OPENS["transformers 4"]
+    MadeUp(files).write(tmp_path)
+    expected = Tokenizer.from_pretrained(tmp_path).encode("the <pad><bos>")
+    code = "import sys; from minigpt2 import Tokenizer; t = Tokenizer.from_pretrained('owner/tiny')"
+    code += "; print(t.encode('the <pad><bos>'), t.pad_token)"
+    with Hub() as hub:
+        hub.publish("owner/tiny", {path.name: path.read_bytes() for path in tmp_path.iterdir()})
+        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
+        for env in (online, online | {"HF_HUB_OFFLINE": "1"}):
+            answer = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, text=True)
+            assert answer.stdout == f"{expected} <pad>\n"
+
+
 def test_files_with_openais_names_open(tmp_path: Path) -> None:
     Tokenizer().save_pretrained(tmp_path)
     (tmp_path / "vocab.json").rename(tmp_path / "encoder.json")
@@ -263,3 +312,16 @@ def test_a_sentencepiece_model_comes_before_vocab_json_in_transformers(tmp_path:
     MadeUp({**two_files(), "tokenizer_config.json": GPT2, "tokenizer.model": "x"}).write(tmp_path)
     with pytest.raises(ValueError, match=r"tokenizer\.model: "):
         Tokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("model_type", [None, *_GPT2_TYPES, *_BACKEND_TYPES])
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "config.json"])
+@pytest.mark.parametrize("name", [None, "GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast"])
+def test_the_class_is_chosen_as_in_transformers(
+    name: str | None, place: str, model_type: str | None, tmp_path: Path
+) -> None:
+    files: dict[str, Any] = {**one_file("<pad>"), "config.json": {"model_type": model_type} if model_type else {}}
+    files.setdefault(place, {})
+    files[place] |= {"tokenizer_class": name} if name else {}
+    MadeUp(files).write(tmp_path)
+    assert Tokenizer.from_pretrained(tmp_path).settings.model_class == type(auto_tokenizer(tmp_path)).__name__
