@@ -75,7 +75,7 @@ def visit(browser: "Browser") -> Iterator[Open]:
                 strange.append(str(error))
 
         page.on("pageerror", note_error)
-        page.set_default_timeout(5000)
+        page.set_default_timeout(30_000)  # a busy machine is slow, and nothing here waits on purpose
         page.clock.install()
         page.goto(address)
         return page

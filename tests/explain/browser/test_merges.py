@@ -81,6 +81,7 @@ def test_every_control_can_be_reached_and_used_by_keys_alone(show: Open) -> None
 
 def test_playing_goes_on_by_itself_stops_when_told_and_at_the_end(show: Open) -> None:
     page = show(" meaning")
+    page.clock.pause_at("2100-01-01")  # from here on time goes by when the test says so
     play = page.locator("#play")
     play.click()
     assert (len(symbols_on(page)), play.inner_text()) == (8, "pause")
