@@ -1,4 +1,4 @@
-"""What makes the model fast: aligned parameters, one product a row for few rows, and attention in blocks of queries.
+"""What makes the model fast: aligned parameters, few rows multiplied one by one, and attention in blocks of queries.
 
 None of it changes an equation. `model` would compute the same without this file, only slower.
 """
@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,23 @@ from minigpt2 import Checkpoint, CheckpointError
 from minigpt2.weights.safetensors_file import FLOATS
 
 Float32 = NDArray[np.float32]
+Result = TypeVar("Result")
 
 FEW_ROWS: Final = 6  # from 7 rows on one matrix product is quicker than a product a row
-IN_CACHE: Final = 1 << 21  # bytes of a matrix that stay in a processor's cache while each row is multiplied
+PART: Final = 1 << 20  # bytes of a matrix that stay in a processor's cache while each row is multiplied
 QUERIES: Final = 128  # queries whose attention is computed at a time
+
+
+def allowed_threads() -> int:
+    """How many threads share a matrix: one a processor, 4 at most, and no more than BLAS is allowed.
+
+    Few rows wait for memory, and more threads would only wait together.
+    """
+    limits = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
+    return max(1, min(4, os.cpu_count() or 1, *(int(limit) for limit in limits if limit.isdigit())))
+
+
+THREADS: Final = allowed_threads()
 
 
 def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
@@ -44,8 +58,7 @@ def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
         gigabytes = 4 * weights.num_parameters() / 1e9
         raise MemoryError(f"{weights.path}: its parameters need {gigabytes:.1f} GB of memory") from None
     largest_first = sorted(names, key=lambda name: -arrays[name].size)  # so that the threads end together
-    threads = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) if threads > 1 else nullcontext() as pool:  # WebAssembly has no threads
+    with ThreadPoolExecutor(THREADS) if THREADS > 1 else nullcontext() as pool:  # WebAssembly has no threads
         read = map if pool is None else pool.map
         list(read(lambda name: weights.read_into(name, arrays[name]), largest_first))
     return {name.removeprefix("transformer."): array for name, array in arrays.items()}
@@ -61,11 +74,18 @@ def product(x: Float32, matrix: Float32) -> Float32:
     rows = x.reshape(-1, x.shape[-1])  # (rows, inputs)
     if len(rows) > FEW_ROWS:
         return (rows @ matrix).reshape(*x.shape[:-1], -1)
-    result = np.zeros((len(rows), matrix.shape[1]), np.float32)
-    for inputs in _parts(matrix):
-        part = matrix[inputs]  # (fewer inputs, outputs)
-        for index, row in enumerate(rows):
-            result[index] += row[inputs] @ part
+
+    def sum_of(parts: list[slice]) -> Float32:  # -> (rows, outputs)
+        result = np.zeros((len(rows), matrix.shape[1]), np.float32)
+        for inputs in parts:
+            part = matrix[inputs]  # (fewer inputs, outputs)
+            for index, row in enumerate(rows):
+                result[index] += row[inputs] @ part
+        return result
+
+    result, *others = shared(sum_of, parts_of(matrix))
+    for other in others:
+        result += other
     return result.reshape(*x.shape[:-1], -1)
 
 
@@ -75,24 +95,46 @@ def product_with_rows(x: Float32, matrix: Float32) -> Float32:
     if len(rows) > FEW_ROWS:
         return (rows @ matrix.T).reshape(*x.shape[:-1], -1)
     result = np.empty((len(rows), len(matrix)), np.float32)
-    for outputs in _parts(matrix):
-        part = matrix[outputs]  # (fewer outputs, inputs)
-        for index, row in enumerate(rows):
-            result[index, outputs] = part @ row
+
+    def fill(parts: list[slice]) -> None:
+        for outputs in parts:
+            part = matrix[outputs]  # (fewer outputs, inputs)
+            for index, row in enumerate(rows):
+                result[index, outputs] = part @ row
+
+    shared(fill, parts_of(matrix))
     return result.reshape(*x.shape[:-1], -1)
 
 
-def _parts(matrix: Float32, nbytes: int = IN_CACHE) -> list[slice]:
+def parts_of(matrix: Float32, nbytes: int = PART) -> list[slice]:
     """Slices of the rows of a matrix, about so many bytes in each."""
     step = max(1, nbytes // (4 * matrix.shape[1]))
     return [slice(start, start + step) for start in range(0, len(matrix), step)]
+
+
+def shared(work: Callable[[list[slice]], Result], parts: list[slice]) -> list[Result]:
+    """What `work` makes of all parts, shared out among the threads: a result for each thread's share, in order.
+
+    OpenBLAS takes a product with so small a part for one thread. Its own threads would wait for each other in a busy
+    loop at every product, which takes fifty times as long as soon as another process needs a processor.
+    """
+    if THREADS == 1 or len(parts) == 1:
+        return [work(parts)]
+    others = [_pool(os.getpid()).submit(work, parts[start::THREADS]) for start in range(1, THREADS)]
+    return [work(parts[::THREADS]), *(other.result() for other in others)]
+
+
+@lru_cache(maxsize=1)
+def _pool(_: int) -> ThreadPoolExecutor:
+    """The other threads of a process: a forked child has none of its parent's, so it makes its own."""
+    return ThreadPoolExecutor(THREADS - 1)
 
 
 def by_rows(function: Callable[[Float32], Float32], x: Float32) -> Float32:  # (..., columns) -> (..., columns)
     """A function of each number by itself, for some rows at a time: what it computes in between stays in the cache."""
     rows = x.reshape(-1, x.shape[-1])
     result = np.empty_like(rows)
-    for some in _parts(rows, IN_CACHE // 8):  # a function has several such arrays at hand
+    for some in parts_of(rows, PART // 4):  # a function has several such arrays at hand
         result[some] = function(rows[some])
     return result.reshape(x.shape)
 
