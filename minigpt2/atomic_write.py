@@ -25,7 +25,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     (['ids.bin'], b'all of it')
     """
     target = Path(path).resolve()
-    partial = target.with_name(f".{target.name}.{os.urandom(8).hex()}.partial")
+    partial = target.with_name(f".{os.urandom(8).hex()}.partial")  # a name of its own may be as long as names can be
     try:
         if target.exists() and not target.is_file():
             with target.open("wb") as file:  # a directory is refused here

@@ -43,6 +43,13 @@ def test_what_a_symbolic_link_points_to_is_replaced_and_the_link_stays(tmp_path:
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    name = "x" * os.pathconf(tmp_path, "PC_NAME_MAX")
+    with atomic_write(tmp_path / name) as file:
+        file.write(b"new")
+    assert names(tmp_path) == [name]
+
+
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[bytes] = []

@@ -81,15 +81,10 @@ def _as_json(names: "Names", differences: list["Difference"]) -> dict[str, objec
             "name": each.name,
             "count": each.count,
             "differing": each.differing,
-            "largest": _number(each.largest),
-            "mean": _number(each.mean),
+            "largest": each.largest,
+            "mean": each.mean,
         }
         for each in differences
     ]
     alone = {"only_in_a": names.only_first, "only_in_b": names.only_second, "other_shape": names.other_shape}
     return {**alone, "not_compared": names.unreadable, "tensors": listed}
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if value == value else None  # noqa: PLR0124

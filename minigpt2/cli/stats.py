@@ -72,5 +72,4 @@ def _histogram(stats: "TensorStats") -> list[str]:
 
 
 def _as_json(name: str, stats: "TensorStats") -> dict[str, object]:
-    figures = {key: value if value == value else None for key, value in asdict(stats).items() if key != "histogram"}  # noqa: PLR0124
-    return {"name": name, **figures, "histogram": stats.histogram.tolist()}
+    return {"name": name, **asdict(stats), "histogram": stats.histogram.tolist()}

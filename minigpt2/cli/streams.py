@@ -67,8 +67,14 @@ def note(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON, in ASCII, which any program reads under any locale."""
-    print(json.dumps(value, default=str))
+    """Print a value as one line of JSON, in ASCII, which any program reads under any locale.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    text = json.dumps(value, default=str)
+    if any(name in text for name in ("NaN", "Infinity")):
+        text = json.dumps(json.loads(text, parse_constant=lambda _: None))
+    print(text)
 
 
 def write_bytes(data: bytes) -> None:

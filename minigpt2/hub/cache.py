@@ -141,7 +141,7 @@ def known_commit(
 
 
 def pull_requests_with(model: str, filename: str) -> list[str]:
-    """The pull requests of a model, as revisions, that have this file: conversions that nobody merged, say.
+    """The pull requests of a model, as revisions, that have this file, such as conversions that were never merged.
 
     Only the ten newest are looked at. The list is empty if the hub does not answer.
     """

@@ -24,10 +24,10 @@ from minigpt2.weights.files import (
     WEIGHTS,
     Files,
     download_files,
-    has_weights,
     is_local,
     open_files,
     read_json_object,
+    refuse_to_replace,
 )
 from minigpt2.weights.gpt2_layout import (
     LM_HEAD,
@@ -35,7 +35,7 @@ from minigpt2.weights.gpt2_layout import (
     WTE,
     bare_names,
     check_config,
-    have_equal_numbers,
+    parameter_names,
     parameter_shapes,
 )
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
@@ -97,20 +97,17 @@ class Checkpoint(Mapping[str, Array]):
             HubError: the hub cannot be reached, or has no such model or revision.
             CheckpointError: the model has no safetensors weights, or they are damaged.
         """
-        from minigpt2.hub.names import GPT2_MODELS
-
-        name = os.fspath(model)
-        # A folder that is called gpt2 and holds no weights is a common sight: the name means GPT-2 then.
-        if is_local(model) and (name not in GPT2_MODELS or has_weights(model)):
+        if is_local(model):
             return cls.open(model)
         from minigpt2 import hub
         from minigpt2.weights import bundled
 
+        name = os.fspath(model)
         with bundled.named_as_a_way_out(name):
             path = download_files(name, revision, cache_dir, local_files_only)
         weights = cls.open(path)
         with suppress(HubError):  # only `config` needs it, and says so
-            weights._config_path = hub.fetch(
+            weights.config_path = hub.fetch(
                 name,
                 "config.json",
                 revision=weights.path.parent.name,  # a snapshot's directory is named by its commit
@@ -289,12 +286,8 @@ class Checkpoint(Mapping[str, Array]):
         Raises:
             ValueError: it would.
         """
-        target = Path(path)
-        for own in {self.path, self.path.with_name("config.json"), *(file.path for file in self._files.values())}:
-            # The same name in the same directory, or another link to the same file.
-            same = own.resolve() == target.resolve()
-            if same or (target.exists() and own.exists() and target.samefile(own)):
-                raise ValueError(f"{path} belongs to the checkpoint that is read: save under another name")
+        own_files = {file.path for file in self._files.values()}
+        refuse_to_replace(Path(path), {self.path, self.path.with_name("config.json"), *own_files})
 
     def parameter_names(self) -> list[str]:
         """The names that transformers' `GPT2LMHeadModel.named_parameters()` lists for this file, in its order.
@@ -305,8 +298,7 @@ class Checkpoint(Mapping[str, Array]):
         Raises:
             CheckpointError: this is not a GPT-2.
         """
-        names = [PREFIX + name for name in parameter_shapes(self)]
-        return [*names, LM_HEAD] if self._has_own_lm_head() else names
+        return parameter_names(self)
 
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Each of `parameter_names()` with its array, made when the iteration reaches it.
@@ -330,7 +322,7 @@ class Checkpoint(Mapping[str, Array]):
             CheckpointError: there is none, it is damaged or not of these tensors, or this is not a GPT-2.
         """
         parameter_shapes(self)
-        path = self._config_path
+        path = self.config_path
         if not path.is_file():
             raise CheckpointError(f"there is no config.json beside {self.path}: put the model's there")
         config = read_json_object(path)
@@ -338,7 +330,8 @@ class Checkpoint(Mapping[str, Array]):
         return MappingProxyType(config)
 
     @cached_property
-    def _config_path(self) -> Path:
+    def config_path(self) -> Path:
+        """Where the `config.json` is, or should be; of a remote checkpoint it is downloaded."""
         with suppress(MissingFileError):
             if self._find_config:
                 return self._find_config()
@@ -358,11 +351,3 @@ class Checkpoint(Mapping[str, Array]):
             hint = f"; close to it: {', '.join(close)}" if close else f"; list(weights) gives its {len(self)} names"
             raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
         return own_name
-
-    def _has_own_lm_head(self) -> bool:
-        """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
-        if LM_HEAD not in self.bare_names:
-            return False
-        if self._config_path.is_file() and self.config.get("tie_word_embeddings") is False:
-            return True
-        return not have_equal_numbers(self, LM_HEAD, WTE)

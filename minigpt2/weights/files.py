@@ -5,13 +5,14 @@ The `weight_map` of `model.safetensors.index.json`, the index of a sharded check
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from minigpt2.hub.answers import HubError
+from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
 
 WEIGHTS: Final = "model.safetensors"
@@ -34,8 +35,13 @@ class NoWeightsError(CheckpointError, HubError):
 
 
 def is_local(model: str | os.PathLike[str]) -> bool:
-    """Whether `model` is a path: a directory, or a name that a model on the hub cannot have."""
+    """Whether `model` is a path: a directory, or a name that a model on the hub cannot have.
+
+    A folder called gpt2 that holds no weights is a common sight: the name means GPT-2 then.
+    """
     path = Path(model)
+    if os.fspath(model) in GPT2_MODELS:
+        return path.is_dir() and any(path.glob("*.safetensors*"))
     return path.is_dir() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 
@@ -129,11 +135,6 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
     return "; ".join([PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])])
 
 
-def has_weights(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is a file, or a directory with safetensors weights."""
-    return not Path(path).is_dir() or any(Path(path).glob("*.safetensors*"))
-
-
 def _weights_in(directory: Path) -> Path:
     """The weights in a directory: the file of transformers' name, or else the only index or the only file."""
     named = [directory / name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
@@ -184,6 +185,19 @@ def _weight_map(index: Path) -> dict[str, str]:
         if not isinstance(shard, str) or shard in {"", ".", ".."} or set(shard) & set("/\\:\0"):
             raise CheckpointError(f"{index} puts {name!r} into {shard!r}, which is not a plain file name")
     return weight_map
+
+
+def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
+    """Make sure that writing to `path` replaces none of these files.
+
+    Raises:
+        ValueError: it would.
+    """
+    for own in own_files:
+        # The same name in the same directory, or another link to the same file.
+        same = own.resolve() == path.resolve()
+        if same or (path.exists() and own.exists() and path.samefile(own)):
+            raise ValueError(f"{path} belongs to the checkpoint that is read: save under another name")
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -89,8 +89,7 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     if width != n_embd:
         raise _not_a_gpt2(weights, f"its {WPE!r} has the shape {(n_positions, width)}, not {(n_positions, n_embd)}")
     for name in (WTE, WPE):
-        if (dtype := weights.info(name).dtype) not in FLOATS:
-            raise CheckpointError(f"{weights.path}: {name!r} is {dtype}, and embeddings are {', '.join(FLOATS)}")
+        _check_tensor(weights, name, weights.info(name).shape)
     return vocab_size, n_positions, n_embd
 
 
@@ -111,10 +110,27 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         shapes = {name: shape for name, shape in shapes.items() if name in bare}
     for name, shape in shapes.items():
         _check_tensor(weights, name, shape)
+    if LM_HEAD in bare:
+        _check_tensor(weights, LM_HEAD, shapes[WTE])
     for name in bare.keys() - shapes.keys():
         if not (n_layer or name == LM_HEAD) or (_LAYER.match(name) and not _MASK.fullmatch(name)):
             raise _not_a_gpt2(weights, f"it has {bare[name]!r}, which GPT-2 lacks")
     return shapes
+
+
+def parameter_names(weights: "Checkpoint") -> list[str]:
+    """The names of GPT-2's parameters as transformers lists them. Raises as `parameter_shapes` does."""
+    names = [PREFIX + name for name in parameter_shapes(weights)]
+    return [*names, LM_HEAD] if _has_own_lm_head(weights) else names
+
+
+def _has_own_lm_head(weights: "Checkpoint") -> bool:
+    """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
+    if LM_HEAD not in weights.bare_names:
+        return False
+    if weights.config_path.is_file() and weights.config.get("tie_word_embeddings") is False:
+        return True
+    return not _have_equal_numbers(weights, LM_HEAD, WTE)
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:
@@ -173,6 +189,8 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
     if (found := weights.info(name).shape) != shape:
         why = " (it is transposed: GPT-2's are (inputs, outputs), nanoGPT's and nn.Linear's (outputs, inputs))"
         raise _not_a_gpt2(weights, f"its {name!r} has the shape {found}, not {shape}{why * (found == shape[::-1])}")
+    if (dtype := weights.info(name).dtype) not in FLOATS:
+        raise _not_a_gpt2(weights, f"its {name!r} is {dtype}, not one of {', '.join(FLOATS)}")
 
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
@@ -187,10 +205,8 @@ def _is_adapter(weights: "Checkpoint") -> bool:
     return named or any(".lora_" in name or ".base_layer." in name for name in weights)
 
 
-def have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
-    """Whether two tensors have the same shape and numbers."""
-    if weights.info(name).shape != weights.info(other).shape:
-        return False
+def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
+    """Whether two tensors of one shape have the same numbers."""
     few = slice(16)  # (16, n_embd): a remote checkpoint need not bring the rest where these tell
     if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):
         return False

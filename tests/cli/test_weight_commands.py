@@ -121,6 +121,21 @@ def test_show_names_what_there_is_not(model: Path, capsys: Capture) -> None:
     )
 
 
+def test_json_has_no_nan_and_no_infinity(tmp_path: Path, capsys: Capture) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    tensors = {"a": np.array([np.nan, np.inf, -np.inf, 1.0]), "NaN": np.ones(1)}
+    save_file(tensors, tmp_path / "a.safetensors")
+    save_file({"a": np.ones(4), "NaN": np.zeros(1)}, tmp_path / "b.safetensors")
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for arguments in (["show", "a", "--model", paths[0]], ["stats", "a", "--model", paths[0]], ["diff", *paths]):
+        json.loads(answer(capsys, *arguments, "--json"), parse_constant=refuse)
+    shown = json.loads(answer(capsys, "show", "a", "--json", "--model", paths[0]))
+    assert [row["values"] for row in shown["rows"]] == [None, None, None, 1.0]
+    assert json.loads(answer(capsys, "show", "NaN", "--json", "--model", paths[0]))["name"] == "NaN"
+
+
 # ---- embed and nearest
 
 

@@ -336,6 +336,18 @@ def test_an_index_from_the_hub_cannot_name_files_elsewhere(tmp_path: Path) -> No
         Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
 
 
+def test_a_folder_of_a_published_models_name_that_holds_no_weights_is_not_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt2").mkdir()
+    for call in (Checkpoint.from_pretrained, Checkpoint.remote):
+        with pytest.raises(hub.HubError, match=r"gpt2: model\.safetensors"):
+            call("gpt2", cache_dir=tmp_path / "cache")
+    save(tmp_path / "gpt2", gpt2_tensors())
+    assert_holds(Checkpoint.from_pretrained("gpt2"), gpt2_tensors())
+
+
 def test_reads_from_many_threads_agree(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 

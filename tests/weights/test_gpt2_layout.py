@@ -50,6 +50,13 @@ ANOTHER: dict[str, Callable[[Tensors], object]] = {
     "'h.1.attn.c_attn.weight' has the shape (12, 4), not (4, 12) (it is transposed": lambda tensors: tensors.update(
         {"h.1.attn.c_attn.weight": np.zeros((12, 4))}
     ),
+    "'h.1.mlp.c_fc.weight' is I8, not one of": lambda tensors: tensors.update(
+        {"h.1.mlp.c_fc.weight": np.ones((4, 16), np.int8)}
+    ),
+    "'ln_f.weight' is BOOL, not one of": lambda tensors: tensors.update({"ln_f.weight": np.ones(4, bool)}),
+    "'lm_head.weight' has the shape (9, 4), not (10, 4)": lambda tensors: tensors.update(
+        {"lm_head.weight": np.ones((9, 4))}
+    ),
     "'h.1.attn.c_attn.weight' has the shape (4, 13), not (4, 12)": lambda tensors: tensors.update(
         {"h.1.attn.c_attn.weight": np.zeros((4, 13))}
     ),
