@@ -6,7 +6,8 @@ Every `.txt` file in BOOKS is a book. The books of `--held-back` are not trained
 training goes. The work folder holds the state of training and a preview of the model, both written every few minutes,
 whole or not at all. Run the same command again after an interruption, and training goes on where the state was saved
 and ends in the same numbers. `--tokens`, `--decay` and `--full` may be others each time, so a run can be brought to its
-end early. Texts, options and seed decide the result, on one machine with one version of torch.
+end early; the model's header lists them all. Texts, options and seed decide the result, on one machine with one version
+of torch and one number of threads (`OMP_NUM_THREADS`).
 
 Matrix products are in bfloat16: processors with AMX do these about five times as fast as float32. Set
 `OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296` in the environment,
@@ -27,21 +28,21 @@ from scripts.bundled.texts import read_texts
 from scripts.bundled.training import Recipe, Schedule, Training
 
 
-def train(training: Training, schedule: Schedule, work: Path, save_every: float) -> None:
+def train(training: Training, work: Path, save_every: float) -> None:
     """Train to the end of the schedule; print the losses and save the state every so many seconds."""
     losses: list[float] = []
     start = time.monotonic()
-    while training.tokens < schedule.tokens:
-        losses.append(training.step(schedule))
+    while training.tokens < training.schedule.tokens:
+        losses.append(training.step())
         elapsed = time.monotonic() - start
-        if elapsed >= save_every or training.tokens >= schedule.tokens:
+        if elapsed >= save_every or training.tokens >= training.schedule.tokens:
             held_back = training.held_back_losses(most=16)
             training.seconds += time.monotonic() - start
             training.save(work / "state.pt")
-            write_model(work / "preview", training, schedule, held_back)
+            write_model(work / "preview", training, held_back)
             print(
                 f"step {training.steps}, {training.tokens / 1e6:.1f} million tokens, {training.seconds / 60:.0f} min,"
-                f" {len(losses) / elapsed:.1f} steps a second, learning rate {training.learning_rate(schedule):.5f}:"
+                f" {len(losses) / elapsed:.1f} steps a second, learning rate {training.learning_rate():.5f}:"
                 f" loss {sum(losses) / len(losses):.3f}, on windows of the books held back {held_back}",
                 flush=True,
             )
@@ -75,12 +76,12 @@ def main() -> None:
     state = options.work / "state.pt"
     try:
         options.work.mkdir(parents=True, exist_ok=True)
-        training = Training(read_texts(options.books, options.held_back), recipe)
+        training = Training(read_texts(options.books, options.held_back), recipe, schedule)
         if state.exists():
             training.load(state)
-        train(training, schedule, options.work, options.save_every)
+        train(training, options.work, options.save_every)
         losses = training.held_back_losses()
-        write_model(options.output, training, schedule, losses)
+        write_model(options.output, training, losses)
     except (OSError, ValueError) as error:
         raise SystemExit(f"train_bundled.py: {error}") from error
     print(f"{options.output}: loss of the books held back {losses}")

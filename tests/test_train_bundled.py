@@ -79,10 +79,10 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_numbers(
 ) -> None:
     step = Training.step
 
-    def until_power_goes_off(training: Training, schedule: Schedule) -> float:
+    def until_power_goes_off(training: Training) -> float:
         if training.steps == 5:
             raise Interrupted
-        return step(training, schedule)
+        return step(training)
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(Training, "step", until_power_goes_off)
@@ -100,6 +100,19 @@ def test_another_seed_gives_another_model(
 def test_a_run_does_not_go_on_with_other_options(books: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"state\.pt was made with seed 1, not 2: use that, or another work folder"):
         run(books, trained.parent, monkeypatch, "--seed=2")
+
+
+def test_a_run_goes_on_by_another_schedule_and_lists_both(
+    books: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(books, tmp_path, monkeypatch)
+    longer = run(books, tmp_path, monkeypatch, f"--tokens={TOKENS + 64}")
+    facts = json.loads(Checkpoint.open(longer).metadata["training"])
+    assert facts["steps"] == STEPS + 2
+    assert facts["schedules"] == {
+        "0": {"tokens": TOKENS, "decay": 0.25, "full": 0.25},
+        str(STEPS): {"tokens": TOKENS + 64, "decay": 0.25, "full": 0.25},
+    }
 
 
 def test_a_book_to_hold_back_must_be_there(books: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,11 +165,11 @@ def test_the_loss_held_back_is_that_of_transformers(books: Path, trained: Path) 
 
 
 def test_training_lowers_the_loss(books: Path) -> None:
-    training = Training(read_texts(books, ["held"]), Recipe(**{**vars(TOY), "lr": 0.02}))
     schedule = Schedule(60 * TOY.batch * TOY.n_positions, decay=0.25, full=0.1)
+    training = Training(read_texts(books, ["held"]), Recipe(**{**vars(TOY), "lr": 0.02}), schedule)
     before = training.held_back_losses()["held"]
     while training.tokens < schedule.tokens:
-        training.step(schedule)
+        training.step()
     assert training.held_back_losses()["held"] < before - 1
 
 
@@ -170,10 +183,11 @@ def test_tokens_that_never_occur_have_rows_alike(books: Path, trained: Path) -> 
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero(books: Path) -> None:
-    training = Training(read_texts(books, ["held"]), Recipe(**{**vars(TOY), "warmup": 10 * 32}))
+    schedule = Schedule(tokens=100 * 32, decay=0.25, full=0.0)
+    training = Training(read_texts(books, ["held"]), Recipe(**{**vars(TOY), "warmup": 10 * 32}), schedule)
     rates = []
     for training.steps in range(100):
-        rates.append(training.learning_rate(Schedule(tokens=100 * 32, decay=0.25, full=0.0)))
+        rates.append(training.learning_rate())
     assert rates[0] == pytest.approx(TOY.lr / 320)
     assert rates[10:76] == pytest.approx([TOY.lr] * 66)
     assert np.diff(rates[75:]) == pytest.approx(-TOY.lr / 25)

@@ -1,7 +1,6 @@
 """The trained model → `model.safetensors` and `config.json`, as transformers and minigpt2 read them."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,28 +10,25 @@ from torch import Tensor
 from minigpt2.atomic_write import atomic_write
 from minigpt2.weights.bundled import LABEL
 from scripts.bundled.texts import VOCAB_SIZE
-from scripts.bundled.training import Recipe, Schedule, Training
+from scripts.bundled.training import Recipe, Training
 
 
-def write_model(directory: Path, training: Training, schedule: Schedule, losses: dict[str, float]) -> None:
+def write_model(directory: Path, training: Training, losses: dict[str, float]) -> None:
     """Write the parameters in F16 with GPT-2's names and its whole vocabulary; the header says how they were made."""
     parameters = {name: value.detach() for name, value in training.parameters.items()}
     wte = whole_wte(parameters["wte.weight"], training.texts.seen, training.recipe.seed)
     tensors = {name: value.half() for name, value in (parameters | {"wte.weight": wte}).items()}
-    training_facts = (
-        training.made_of()
-        | asdict(schedule)
-        | {
-            "steps": training.steps,
-            "trained_tokens": training.tokens,
-            "text_tokens": len(training.texts.train),
-            "seconds": round(training.seconds),
-        }
-    )
+    facts = training.made_of() | {
+        "schedules": training.schedules,
+        "steps": training.steps,
+        "trained_tokens": training.tokens,
+        "text_tokens": len(training.texts.train),
+        "seconds": round(training.seconds),
+    }
     metadata = {
         "format": "pt",
         "minigpt2": LABEL,
-        "training": json.dumps(training_facts),
+        "training": json.dumps(facts),
         "held_back_losses": json.dumps(losses),
     }
     directory.mkdir(parents=True, exist_ok=True)

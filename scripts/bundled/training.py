@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,7 +30,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Schedule:
-    """When training ends. It may change while training goes on.
+    """When training ends. Another may take its place while training goes on.
 
     The learning rate rises to its highest, stays there, and falls to zero in a straight line.
     """
@@ -45,12 +44,14 @@ class Training:
     """Parameters and how a step changes them.
 
     A step's batch and random numbers follow from the seed and the step's number alone. So the state to keep is the
-    parameters, the optimizers' averages and the number of steps.
+    parameters, the optimizers' averages and the number of steps. `schedules` is each schedule by the step that was the
+    first to go by it.
     """
 
-    def __init__(self, texts: Texts, recipe: Recipe) -> None:
-        self.texts, self.recipe = texts, recipe
+    def __init__(self, texts: Texts, recipe: Recipe, schedule: Schedule) -> None:
+        self.texts, self.recipe, self.schedule = texts, recipe, schedule
         self.steps, self.seconds = 0, 0.0
+        self.schedules = {0: asdict(schedule)}
         r = recipe
         self.parameters = initial_parameters(len(texts.counts), r.n_positions, r.n_embd, r.n_layer, r.seed)
         for value in self.parameters.values():
@@ -74,24 +75,24 @@ class Training:
         """How many tokens it was trained on, counted each time."""
         return self.steps * self.recipe.batch * self.recipe.n_positions
 
-    def learning_rate(self, schedule: Schedule) -> float:
+    def learning_rate(self) -> float:
         """The learning rate of the next step."""
         rise = (self.tokens + 1) / self.recipe.warmup
-        fall = (1 - self.tokens / schedule.tokens) / schedule.decay
+        fall = (1 - self.tokens / self.schedule.tokens) / self.schedule.decay
         return self.recipe.lr * max(0.0, min(1.0, rise, fall))
 
-    def step(self, schedule: Schedule) -> float:
+    def step(self) -> float:
         """Train on one batch and return its loss before."""
         torch.manual_seed((self.recipe.seed << 32) + self.steps)
         ids, targets = self._batch()
         with torch.autocast("cpu", torch.bfloat16):
             h = hidden_states(self.parameters, ids, self.recipe.n_head)
-        full = self.tokens >= (1 - schedule.full) * schedule.tokens
+        full = self.tokens >= (1 - self.schedule.full) * self.schedule.tokens
         loss = (self.output.loss if full else self.output.sampled_loss)(
             h.flatten(0, 1), self.parameters["wte.weight"], targets.flatten()
         )
         torch.autograd.backward(loss)
-        self._update(self.learning_rate(schedule))
+        self._update(self.learning_rate())
         self.steps += 1
         return loss.item()
 
@@ -137,6 +138,7 @@ class Training:
             "made_of": self.made_of(),
             "steps": self.steps,
             "seconds": self.seconds,
+            "schedules": self.schedules,
             "parameters": self.parameters,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -144,7 +146,7 @@ class Training:
             torch.save(state, file)
 
     def load(self, path: Path) -> None:
-        """Go on from a state that was saved.
+        """Go on from a state that was saved, by this schedule.
 
         Raises:
             ValueError: it was made of other texts, by another recipe or by another torch.
@@ -153,7 +155,9 @@ class Training:
         for name, value in self.made_of().items():
             if (found := state["made_of"].get(name)) != value:
                 raise ValueError(f"{path} was made with {name} {found}, not {value}: use that, or another work folder")
-        self.steps, self.seconds = cast(int, state["steps"]), cast(float, state["seconds"])
+        self.steps, self.seconds, self.schedules = state["steps"], state["seconds"], state["schedules"]
+        if asdict(self.schedule) != list(self.schedules.values())[-1]:
+            self.schedules[self.steps] = asdict(self.schedule)
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(state["parameters"][name])
