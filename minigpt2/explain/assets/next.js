@@ -1,28 +1,30 @@
 // The next word: the likeliest tokens, at a temperature, and taking one of them.
 
 const MOST_NEXT = 10;
+const MOST_LAST = 12;
 const next = { data: null };
 
 function drawNext(data) {
   next.data = data;
   if (!data.layers) return byId("next-body").replaceChildren();
-  const cut =
-    data.layers.read < data.counts.tokens
-      ? [
-          make(
-            "p",
-            {},
-            `The model reads ${number(data.layers.read)} tokens at most, so this is the next word after the first ${number(data.layers.read)}.`,
-          ),
-        ]
-      : [];
   byId("next-body").replaceChildren(
     ...labelOf(data),
-    ...cut,
+    make("p", {}, ...endOfText(data)),
     make("ol", { id: "next-tokens" }),
     make("p", { class: "key", id: "next-rest" }),
   );
   showNext();
+}
+
+// The last tokens that the model read, which is not always the end of the text.
+function endOfText(data) {
+  const { read } = data.layers;
+  const last = range(read).slice(-MOST_LAST);
+  return [
+    read > MOST_LAST ? "After … " : "After ",
+    make("b", { dir: baseDirection(data) }, ...last.map((index) => named(tokenAt(data, index)))),
+    read < data.counts.tokens ? `, the first ${number(read)} tokens: the model reads no more than these.` : ":",
+  ];
 }
 
 function showNext() {
@@ -65,10 +67,13 @@ function nextItem(data, id, logit, probability) {
   );
 }
 
-// The token goes to the end of the text, as when the model writes.
-function takeNext(text) {
+// The token goes to the end of the text, as when the model writes. Until the answer is there, no other can be taken.
+async function takeNext(text) {
   byId("box").value += text;
-  ask();
+  byId("next-tokens").inert = true;
+  await ask();
+  byId("next-tokens").inert = false;
+  byId("next-tokens").querySelector("button")?.focus({ preventScroll: true });
 }
 
 function listenToNext() {

@@ -78,6 +78,7 @@ def test_the_text_goes_on_with_the_token_that_is_taken(
         text += texts[chosen]
         page.wait_for_function(f"() => byId('counts').innerText.startsWith('{len(text)} ')")
         assert page.locator("#box").input_value() == text
+        assert page.locator("#next-tokens button:focus").count() == 1
         assert ids_on(page) == tokenizer.encode(text)
 
 
