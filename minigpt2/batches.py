@@ -84,11 +84,11 @@ def checked(
     """
     longest, at_length, never = padding in (True, "longest"), padding == "max_length", padding in (False, None)
     if not (longest or at_length or never or padding == "do_not_pad"):
-        raise ValueError(f"padding={padding!r} is none of True, 'longest', 'max_length', False, 'do_not_pad'")
+        raise ValueError(f"padding={padding!r} is not one of True, 'longest', 'max_length', False, 'do_not_pad'")
     cuts = truncation in (True, "longest_first", "only_first")
     if not cuts and truncation not in (False, None, "do_not_truncate"):
         raise ValueError(
-            f"truncation={truncation!r} is none of True, 'longest_first', 'only_first', False, 'do_not_truncate'"
+            f"truncation={truncation!r} is not one of True, 'longest_first', 'only_first', False, 'do_not_truncate'"
         )
     for option, side in (("padding_side", padding_side), ("truncation_side", truncation_side)):
         if side not in ("right", "left"):

@@ -51,7 +51,7 @@ class TokenNames(SpecialTokens):
             return [self.convert_tokens_to_ids(token) for token in require_texts(tokens)]
         token_id = self.vocabulary.id_of(tokens)
         if token_id is None:
-            raise ValueError(f"{tokens!r} is no token of this vocabulary (GPT-2 writes a leading space as 'Ġ')")
+            raise ValueError(f"{tokens!r} is not a token of this vocabulary (GPT-2 writes a leading space as 'Ġ')")
         return token_id
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:

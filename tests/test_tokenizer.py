@@ -190,7 +190,7 @@ def test_ids_and_tokens_convert_both_ways() -> None:
 
 @pytest.mark.parametrize("token", [" life", "nonsense token", "", "\ud800"])
 def test_an_unknown_token_is_refused(token: str) -> None:
-    with pytest.raises(ValueError, match="no token of this vocabulary"):
+    with pytest.raises(ValueError, match="not a token of this vocabulary"):
         tok.convert_tokens_to_ids(token)
 
 

@@ -34,7 +34,7 @@ def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) ->
 
 
 def argument(text: str) -> str:
-    """An argument as text; bytes that are no UTF-8 arrive as lone surrogates.
+    """An argument as text; bytes that are not UTF-8 arrive as lone surrogates.
 
     Raises:
         ValueError: it is not UTF-8.

@@ -1,7 +1,7 @@
 """A text's tokens as a table: position, id, token, bytes, text.
 
 The token is shown as GPT-2 writes it (Ġ is the byte 0x20), its bytes in hexadecimal, and its text in quotes with what
-cannot be seen escaped; a token that is part of a character only is shown as bytes, b'...'.
+cannot be seen escaped; a token that is only part of a character is shown as bytes, b'...'.
 
   minigpt2 tokens "I'm 😀 ok"
 """
@@ -49,7 +49,7 @@ def token_rows(tokenizer: "Tokenizer", ids: list[int]) -> list[list[str]]:
 
 
 def as_json(tokenizer: "Tokenizer", ids: list[int]) -> list[dict[str, object]]:
-    """An object for each token id: bytes in hexadecimal, the text null where it is no whole characters."""
+    """An object for each token id: bytes in hexadecimal, the text null where it is not whole characters."""
     written, data = tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids)
     return [
         {"position": position, "id": token_id, "token": token, "bytes": token_bytes.hex(), "text": text_of(token_bytes)}

@@ -68,10 +68,11 @@ def read(
     if "added_tokens_decoder" not in config:
         in_map, map_extra = _special_tokens_map(find)
         roles |= in_map
-        # added_tokens.json has no flags: a token is special if its text has a role. A role that the config gives to an
-        # object has no text for transformers at this point.
-        texts = [value for role, value in roles.items() if role in in_map or isinstance(value, str)]
-        special = {_content(value) for value in [*texts, *(extra or []), *map_extra.get("extra_special_tokens", [])]}
+        # added_tokens.json has no flags: a token is special if its text has a role or is listed as special. What the
+        # config gives as an object has no text for transformers at this point.
+        in_config = [value for value in (*roles.values(), *(extra or [])) if isinstance(value, str)]
+        listed = map_extra.get("extra_special_tokens", [])
+        special = {_content(value) for value in (*in_config, *in_map.values(), *listed)}
         declared = [*_added_tokens_json(find, special), *in_tokenizer_json]
         decoder = dict(declared)
         if "extra_special_tokens" in map_extra:

@@ -1,8 +1,6 @@
 """A directory, a model on the hub, or two files → a vocabulary and settings."""
 
 import os
-from dataclasses import replace
-from pathlib import Path
 
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ModelClass, Settings
@@ -35,8 +33,7 @@ def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened
         ValueError: a file is malformed, or the two do not belong together; the message names the file and the token.
     """
     model = bpe_model.read_vocab_and_merges(vocab_file, merges_file)
-    with named(vocab_file):
-        return _combine(model, None, None, {}, lambda name: None)
+    return _combine(vocab_file, model, None, None, {}, lambda name: None)
 
 
 def open_directory(directory: PathLike) -> Opened:
@@ -73,71 +70,67 @@ def open_from_hub(model: str, revision: str | None, cache_dir: PathLike | None, 
 
 
 def _open(find: Find, model: str) -> Opened | None:
+    path = find("tokenizer.json")
+    pairs = () if path else ((find(vocab), find(merges)) for vocab, merges in _PAIRS)
+    vocab, merges = next((pair for pair in pairs if all(pair)), (None, None))
+    if path is None and vocab is None:
+        return None
     config = configuration.read(find)
     model_class = configuration.model_class(config, find, model)
-    if path := find("tokenizer.json"):
+    if path:
         # transformers takes TokenizersBackend where no file decides.
         model_class = model_class or "TokenizersBackend"
         with named(path):
             parsed = tokenizer_json.parse(read_object(path), model_class)
-            return _combine(parsed.model, parsed, model_class, config, find)
-    if any(map(find, _OTHER_KINDS)):
-        other = next(filter(None, map(find, _OTHER_KINDS)))
+        return _combine(path, parsed.model, parsed, model_class, config, find)
+    if other := next(filter(None, map(find, _OTHER_KINDS)), None):
         raise ValueError(f"{other}: transformers takes this file, which is not of GPT-2's kind, before vocab.json")
-    for vocab, merges in ((find(vocab), find(merges)) for vocab, merges in _PAIRS):
-        if vocab and merges:
-            return _open_pair(vocab, merges, model_class, config, find)
-    return None
-
-
-def _open_pair(
-    vocab: Path, merges: Path, model_class: ModelClass | None, config: dict[str, object], find: Find
-) -> Opened:
-    """Tokens and merges alone, as `GPT2Tokenizer` takes them; transformers asks for a file that names the class."""
     if model_class == "TokenizersBackend":
         raise ValueError(f"{vocab}: the tokenizer's class in transformers needs a tokenizer.json beside it")
-    model = bpe_model.read_vocab_and_merges(vocab, merges)
-    with named(vocab):
-        return _combine(model, None, model_class, config, find)
+    assert vocab is not None
+    assert merges is not None
+    return _combine(vocab, bpe_model.read_vocab_and_merges(vocab, merges), None, model_class, config, find)
 
 
 def _combine(
-    model: BpeModel, parsed: TokenizerJson | None, chosen: ModelClass | None, config: dict[str, object], find: Find
+    source: PathLike,
+    model: BpeModel,
+    parsed: TokenizerJson | None,
+    chosen: ModelClass | None,
+    config: dict[str, object],
+    find: Find,
 ) -> Opened:
     """The model with its added tokens, and everything else that the files say.
 
     New ids begin where transformers begins, at the number of tokens, even where ids leave holes. It opens no files that
     name no class: of these, new ids begin after the largest.
     """
-    vocabulary = bpe_model.build(model)
     model_class = chosen or "GPT2Tokenizer"
     in_json = parsed.added if parsed else []
     declared = declared_tokens.read(config, find, model_class, in_json, parsed.pad_token if parsed else None)
-    size = len(vocabulary.token_bytes) if chosen else int(vocabulary.ids[-1]) + 1
-    added = AddedTokens()
-    if model_class == "TokenizersBackend":
-        added = added.and_also([token for _, token in in_json], vocabulary.id_of, size)
-    added = added.and_also(declared.added, vocabulary.id_of, size)
-    vocabulary = vocabulary.and_also(added.ids)
-    settings = Settings(
+    with named(source):
+        vocabulary = bpe_model.build(model)
+        size = len(vocabulary.token_bytes) if chosen else int(vocabulary.ids[-1]) + 1
+        added = AddedTokens()
+        if model_class == "TokenizersBackend":
+            added = added.and_also([token for _, token in in_json], vocabulary.id_of, size)
+        added = added.and_also(declared.added, vocabulary.id_of, size)
+        vocabulary = vocabulary.and_also(added.ids)
+        steps = parsed.post_processing if parsed else _begin_and_end(config, declared.roles, vocabulary)
+        _check_templates(steps, vocabulary)
+    is_backend = model_class == "TokenizersBackend"
+    adds_space = parsed.add_prefix_space if parsed and is_backend else bool(config.get("add_prefix_space", False))
+    return vocabulary, Settings(
         added,
         declared.roles,
         tuple(declared.extra),
         model_class,
-        parsed.add_prefix_space if parsed and model_class == "TokenizersBackend" else _adds_prefix_space(config),
-        parsed.post_processing if parsed else (),
+        adds_space,
+        steps,
         configuration.max_length(config),
         configuration.side(config, "padding_side", parsed.padding_side if parsed else "right"),
         configuration.side(config, "truncation_side", parsed.truncation_side if parsed else "right"),
     )
-    if parsed is None:
-        settings = replace(settings, post_processing=_begin_and_end(config, declared.roles, vocabulary))
-    _check_templates(settings.post_processing, vocabulary)
-    return vocabulary, settings
-
-
-def _adds_prefix_space(config: dict[str, object]) -> bool:
-    return bool(config.get("add_prefix_space", False))
 
 
 def _begin_and_end(config: dict[str, object], roles: dict[str, str], vocabulary: Vocabulary) -> PostProcessing:

@@ -325,3 +325,10 @@ def test_the_class_is_chosen_as_in_transformers(
     files[place] |= {"tokenizer_class": name} if name else {}
     MadeUp(files).write(tmp_path)
     assert Tokenizer.from_pretrained(tmp_path).settings.model_class == type(auto_tokenizer(tmp_path)).__name__
+
+
+def test_a_directory_without_tokens_has_no_tokenizer_whatever_its_config_says(tmp_path: Path) -> None:
+    """Commands fall back to GPT-2's vocabulary for such a directory, which has weights alone."""
+    MadeUp({"config.json": {"model_type": "llama"}, "tokenizer_config.json": QWEN}).write(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no vocabulary"):
+        Tokenizer.from_pretrained(tmp_path)
