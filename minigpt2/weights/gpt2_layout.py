@@ -84,6 +84,8 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     """
     if len(several := _wte_of(weights.bare_names)) > 1:
         raise _not_a_gpt2(weights, f"it has several {WTE!r}: {', '.join(map(repr, several[:4]))}")
+    if several and WTE not in weights:
+        raise _not_a_gpt2(weights, f"without what stands before {several[0]!r}, two of its tensors have the same name")
     vocab_size, n_embd = _matrix_shape(weights, WTE)
     n_positions, width = _matrix_shape(weights, WPE)
     if width != n_embd:
@@ -112,6 +114,8 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         _check_tensor(weights, name, shape)
     if LM_HEAD in bare:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
+        if f".{bare[LM_HEAD]}".endswith(f".{PREFIX}{LM_HEAD}"):  # transformers ignores one inside the transformer
+            raise _not_a_gpt2(weights, f"it has {bare[LM_HEAD]!r}, which GPT-2 lacks")
     for name in bare.keys() - shapes.keys():
         if not (n_layer or name == LM_HEAD) or (_LAYER.match(name) and not _MASK.fullmatch(name)):
             raise _not_a_gpt2(weights, f"it has {bare[name]!r}, which GPT-2 lacks")

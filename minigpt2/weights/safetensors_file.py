@@ -91,8 +91,8 @@ class SafetensorsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._identity = _identity(path)
+        self._descriptor = opened(self, path, os.O_RDONLY)  # an error names the path, as `safetensors` does not
         _refuse_unsound(path)
-        self._descriptor = opened(self, path, os.O_RDONLY)
         self.size = os.fstat(self._descriptor).st_size
         self.tensors, self.metadata = _read_header(path, self._descriptor)
         self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
@@ -210,6 +210,8 @@ def _refuse_unsound(path: Path) -> None:
             pass
     except SafetensorError as error:
         raise CheckpointError(f"{path} is not a sound safetensors file: {explanation(path, str(error))}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
 def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:

@@ -85,6 +85,12 @@ def test_a_missing_path_is_file_not_found(tmp_path: Path) -> None:
             Checkpoint.open(path)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux has a file that cannot be mapped")
+def test_a_file_that_cannot_be_mapped_is_named() -> None:
+    with pytest.raises(CheckpointError, match="/proc/self/mem"):
+        Checkpoint.open("/proc/self/mem")
+
+
 @pytest.mark.parametrize("path", [None, 5, b"gpt2"])
 def test_what_is_no_path_is_a_type_error(path: Any) -> None:
     with pytest.raises(TypeError):

@@ -169,6 +169,21 @@ def test_a_name_that_could_be_two_tensors_is_refused_with_both(tmp_path: Path) -
     np.testing.assert_array_equal(weights["decoder.wte.weight"], tensors["decoder.wte.weight"])
 
 
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("wpe.weight", "without what stands before 'transformer.wte.weight', two of its tensors have the same name"),
+        ("transformer.lm_head.weight", "it has 'transformer.lm_head.weight', which GPT-2 lacks"),
+    ],
+)
+def test_a_tensor_in_the_wrong_part_of_the_model_is_refused_by_name(tmp_path: Path, more: str, reason: str) -> None:
+    tensors = gpt2_tensors("transformer.")
+    weights = Checkpoint.open(save(tmp_path, tensors | {more: np.ones((10, 4), np.float32)}))
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=reason):
+            need()
+
+
 # --- adapters, nanoGPT
 
 LORA = {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": np.zeros((2, 4))}
