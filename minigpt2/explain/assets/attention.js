@@ -4,10 +4,8 @@ const attention = { weights: null, layer: 0, head: 0 };
 
 function drawLayers(data) {
   const { layers } = data;
-  for (const id of ["lens", "next"]) byId(id).hidden = !layers;
-  for (const link of document.querySelectorAll('nav a[href="#lens"], nav a[href="#next"]'))
-    link.parentElement.hidden = !layers;
-  byId("layers").hidden = !data.ids.length || !data.rows;
+  showSection("layers", data.ids.length > 0 && data.rows !== null);
+  for (const id of ["lens", "next"]) showSection(id, layers !== null);
   if (!layers)
     return byId("layers-body").replaceChildren(
       make(

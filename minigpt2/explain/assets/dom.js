@@ -30,6 +30,13 @@ const plain = (segments) => segments.map(([shown]) => shown).join("");
 const shown = (segments) =>
   segments.map(([text, isSign]) => (isSign ? make("span", { class: "sign" }, text) : document.createTextNode(text)));
 
+// Shows a section and its link at the top of the page, or hides both.
+function showSection(id, isShown) {
+  byId(id).hidden = !isShown;
+  const link = document.querySelector(`nav a[href="#${id}"]`);
+  if (link) link.parentElement.hidden = !isShown;
+}
+
 // What must be said wherever numbers of the bundled model are shown.
 const labelOf = (data) => (data.rows?.label ? [make("p", { class: "warning" }, data.rows.label)] : []);
 

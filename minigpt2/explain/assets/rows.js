@@ -2,8 +2,7 @@
 
 function drawRows(data) {
   const body = byId("rows-body");
-  for (const id of ["file", "near"]) byId(id).hidden = !data.rows?.count;
-  for (const link of document.querySelectorAll('nav a[href="#file"]')) link.parentElement.hidden = !data.rows?.count;
+  for (const id of ["file", "near"]) showSection(id, (data.rows?.count ?? 0) > 0);
   heat.data = data;
   heat.rows = data.rows && readRows(data.rows);
   heat.at = [0, 0];

@@ -14,12 +14,10 @@ function drawTraining(data) {
     .slice(0, MOST_DISTINCT)
     .map((pretoken) => pretoken.branch !== "special_token" && pretoken.merges !== null);
   training.bytes = order.map((byte) => [byte]);
-  training.words = data.pretokens
-    .slice(0, MOST_DISTINCT)
-    .map((pretoken, index) => ({
-      symbols: kept[index] ? bytesOf(pretoken).map((byte) => numberOf[byte]) : [],
-      count: 0,
-    }));
+  training.words = data.pretokens.slice(0, MOST_DISTINCT).map((pretoken, index) => ({
+    symbols: kept[index] ? bytesOf(pretoken).map((byte) => numberOf[byte]) : [],
+    count: 0,
+  }));
   training.sequence = data.sequence.filter((index) => kept[index]);
   for (const index of training.sequence) training.words[index].count += 1;
   training.start = training.words.map((word) => word.symbols);
