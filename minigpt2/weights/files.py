@@ -169,7 +169,7 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
             if name in found:
                 raise CheckpointError(f"{index}: both {found[name]} and {shard} have {name!r}")
             found[name] = shard
-    for name in weight_map.keys() | found.keys():
+    for name in [*weight_map, *found]:
         if weight_map.get(name) != found.get(name) and not (name.endswith("lm_head.weight") and name not in found):
             there, listed = found.get(name, "no shard"), weight_map.get(name, "none")
             raise CheckpointError(f"{index}: {there} has {name!r}, and the index says that it is in {listed}")

@@ -116,9 +116,11 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
         if f".{bare[LM_HEAD]}".endswith(f".{PREFIX}{LM_HEAD}"):  # transformers ignores one inside the transformer
             raise _not_a_gpt2(weights, f"it has {bare[LM_HEAD]!r}, which GPT-2 lacks")
-    for name in bare.keys() - shapes.keys():
-        if not (n_layer or name == LM_HEAD) or (_LAYER.match(name) and not _MASK.fullmatch(name)):
-            raise _not_a_gpt2(weights, f"it has {bare[name]!r}, which GPT-2 lacks")
+    for name, own_name in bare.items():
+        alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
+        in_a_layer = _LAYER.match(name) and not _MASK.fullmatch(name)
+        if name not in shapes and (alone or in_a_layer):
+            raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return shapes
 
 
@@ -211,7 +213,7 @@ def _is_adapter(weights: "Checkpoint") -> bool:
 
 def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
     """Whether two tensors of one shape have the same numbers."""
-    few = slice(16)  # (16, n_embd): a remote checkpoint need not bring the rest where these tell
+    few = slice(16)  # rows, (16, n_embd): where they differ, a remote checkpoint does not read the rest
     if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):
         return False
     return all(map(np.array_equal, weights.blocks(name), weights.blocks(other)))

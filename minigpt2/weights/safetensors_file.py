@@ -106,7 +106,7 @@ class SafetensorsFile:
         """Bring all the bytes of these tensors to this machine: nothing to do for a local file."""
 
     def array(self, name: str) -> Array:
-        """Tensor `name` as a read-only array. Raises as `read` does."""
+        """Tensor `name` as a read-only array of its shape. Raises as `read` does."""
         array = self.read(name)
         array.flags.writeable = False
         return array
