@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from scripts.benchmarks import corpus, encoding, model, processes
+from scripts.benchmarks import added_tokens, corpus, encoding, model, processes
 
 
 def sections(files: Sequence[Path]) -> dict[str, Callable[[], None]]:
@@ -30,6 +30,7 @@ def sections(files: Sequence[Path]) -> dict[str, Callable[[], None]]:
         "input": encoding.bench_input,
         "decode": encoding.bench_decode,
         "batch": encoding.bench_batch,
+        "added": added_tokens.bench_added,
         "crossover": encoding.bench_crossover,
         "start": processes.bench_start,
         "malloc": processes.bench_malloc,
