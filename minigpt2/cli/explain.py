@@ -54,6 +54,8 @@ def run(options: argparse.Namespace) -> None:
 
     if options.open and (options.json or options.steps):
         raise ValueError("--open opens the page, which goes neither with --json nor with --steps")
+    if options.part and (options.json or options.output or options.open):
+        raise ValueError("--part is for the terminal; a page and --json have all parts")
     text = read_text(options)
     trace_of = partial(explain, text=text, allowed_special=() if options.ordinary else "all")
     if options.part in ("tokens", "merges"):

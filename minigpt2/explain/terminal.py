@@ -12,6 +12,11 @@ from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Merge, Preto
 from minigpt2.explain.writing import Paint, columns, cut, filled, flow, hanging, shown_token, wrapped
 from minigpt2.pretokenize import BRANCHES
 
+NO_LAYERS: Final = (
+    "Attention and the next word need the layers of a model on this machine: `minigpt2 download` gets GPT-2's, "
+    "`--model bundled` has a small model's."
+)
+
 #: Of a longer text only the beginning is shown, and that is said.
 MOST_TOKENS: Final = 1000
 MOST_PRETOKENS: Final = 40
@@ -66,6 +71,9 @@ def render(
         if label is not None and name not in ("tokens", "merges"):
             yield from filled(label, width)
         yield from shown[name]()
+    if part is None and trace.rows is not None and trace.layers is None:
+        yield ""
+        yield from filled(NO_LAYERS, width)
 
 
 def _tokens(trace: Trace, width: int, paint: Paint) -> Iterator[str]:

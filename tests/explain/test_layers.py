@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.explain import explain
 from minigpt2.explain.layers import GUESSES, MOST_TOKENS, NEXT_TOKENS, TEMPERATURES, Layers
-from minigpt2.explain.terminal import render
+from minigpt2.explain.terminal import NO_LAYERS, render
 from minigpt2.explain.writing import shown_token
 from minigpt2.generation import probabilities
 from minigpt2.weights.gpt2_layout import gpt2_shapes
@@ -92,6 +92,7 @@ def test_without_layers_there_are_rows_alone(weights: Checkpoint, tokenizer: Tok
     assert trace.rows is not None
     assert trace.layers is None
     assert trace.to_json()["layers"] is None
+    assert " ".join(render(trace, width=80)).endswith(NO_LAYERS)
 
 
 def test_json_has_attention_exactly(weights: Checkpoint, tokenizer: Tokenizer) -> None:
@@ -139,5 +140,6 @@ def test_the_lens_and_the_next_tokens_in_the_terminal(weights: Checkpoint, token
 def test_a_head_that_is_not_there_is_one_line(weights: Checkpoint, capsys: Capture) -> None:
     model = ["--model", weights.path.parent]
     assert "they are 0.0 to 1.1, LAYER.HEAD" in complaint(capsys, "explain", TEXT, *model, "--head", "2.0")
+    assert "--part is for the terminal" in complaint(capsys, "explain", TEXT, "--part", "lens", "--json")
     assert "expected LAYER.HEAD" in complaint(capsys, "explain", TEXT, "--head", "x", status=2)
     assert "expected LAYER.HEAD" in complaint(capsys, "explain", TEXT, "--head=-1.0", status=2)
