@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from minigpt2.embeddings import Embeddings as Embeddings
     from minigpt2.hub import HubError as HubError
     from minigpt2.model import GPT2 as GPT2
+    from minigpt2.special_tokens import AddedToken as AddedToken
     from minigpt2.tokenizer import Tokenizer as Tokenizer
     from minigpt2.weights.checkpoint import Checkpoint as Checkpoint
     from minigpt2.weights.checkpoint import CheckpointError as CheckpointError
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 # Each public name is imported when it is first asked for: `minigpt2 --help` needs no numpy,
 # and a tokenizer needs neither safetensors nor huggingface_hub.
 _ROOM_OF = {
+    "AddedToken": "special_tokens",
     "Checkpoint": "weights.checkpoint",
     "CheckpointError": "weights.checkpoint",
     "Embeddings": "embeddings",
@@ -28,7 +30,7 @@ _ROOM_OF = {
     "HubError": "hub",
     "Tokenizer": "tokenizer",
 }
-__all__ = ["GPT2", "Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
+__all__ = ["GPT2", "AddedToken", "Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

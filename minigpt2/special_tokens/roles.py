@@ -229,7 +229,8 @@ def _token(token: Any, special: bool) -> AddedToken:
         return AddedToken(token, special=special)
     if isinstance(token, AddedToken):
         return replace(token, special=True) if special else token
-    raise TypeError(f"a token is a str or an AddedToken, not {type(token).__name__}: {token!r}")
+    kind = f"{type(token).__module__}.{type(token).__name__}"
+    raise TypeError(f"a token is a str or a minigpt2.AddedToken, not {kind}: {token!r}")
 
 
 def _listed(tokens: Any, key: str) -> Iterable[Any]:
