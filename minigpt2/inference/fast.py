@@ -13,8 +13,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2 import Checkpoint, CheckpointError
-from minigpt2.weights.safetensors_file import FLOATS
+from minigpt2 import Checkpoint
 
 Float32 = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -48,9 +47,6 @@ def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
         MemoryError: there is too little memory.
     """
     names = weights.parameter_names()
-    for name in names:
-        if (dtype := weights.info(name).dtype) not in FLOATS:
-            raise CheckpointError(f"{weights.path}: {name!r} is {dtype}, and parameters are {', '.join(FLOATS)}")
     weights.fetch(names)
     try:
         arrays = {name: np.empty(weights.info(name).shape, np.float32) for name in names}
