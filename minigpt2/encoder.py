@@ -166,7 +166,8 @@ class OrdinaryText:
         symbols = vocabulary.symbols_with_bytes(data)
         index = 0
         for token_id in self._ids_of[pretoken]:
-            count = 1 if token_id == vocabulary.unknown else len(vocabulary.token_bytes[token_id])
+            is_unknown = token_id == symbols[index][0] == vocabulary.unknown
+            count = 1 if is_unknown else len(vocabulary.token_bytes[token_id])
             yield sum(_width(byte) for _, part in symbols[index : index + count] for byte in part)
             index += count
 

@@ -81,8 +81,9 @@ class Vocabulary:
 
     @ComputedOnce
     def id_of_bytes(self) -> dict[bytes, int]:
-        """The token id of a token's bytes, for tokens written in the byte alphabet."""
-        return {token: token_id for token_id, token in self.token_bytes.items() if token_id not in self.verbatim}
+        """The token id of a token's bytes, for tokens of `vocab.json` written in the byte alphabet."""
+        others = {*self.verbatim, *(self.added_tokens[token] for token in self.beyond)}
+        return {token: token_id for token_id, token in self.token_bytes.items() if token_id not in others}
 
     @ComputedOnce
     def ids(self) -> NDArray[np.int64]:

@@ -139,7 +139,9 @@ def pre_tokenizers() -> st.SearchStrategy[Any]:
 
 @st.composite
 def tokenizer_jsons(draw: st.DrawFn, vocabulary: dict[str, int], added: list[tuple[int, str, dict[str, bool]]]) -> Any:
-    unknown = draw(st.sampled_from([None, None, *[token for token in ("<unk>", "a", "<s>") if token in vocabulary]]))
+    unknown = draw(
+        st.sampled_from([None, None, *[token for token in ("<unk>", "a", "the", "<s>") if token in vocabulary]])
+    )
     padding: dict[str, Any] = {
         "strategy": "BatchLongest",
         "direction": draw(st.sampled_from(["Left", "Right"])),
