@@ -1,6 +1,6 @@
 """Train the small GPT-2 that comes with minigpt2: a folder of books → model.safetensors and config.json.
 
-    python scripts/train_bundled.py BOOKS [--work FOLDER] [--output DIRECTORY] [--tokens 40000000] ...
+    python scripts/train_bundled.py BOOKS [--work FOLDER] [--output DIRECTORY] [--tokens 46000000] ...
 
 Every `.txt` file in BOOKS is a book. The books of `--held-back` are not trained on; the loss on them is printed as
 training goes. The work folder holds the state of training and a preview of the model, both written every few minutes,
@@ -9,9 +9,9 @@ and ends in the same numbers. `--tokens`, `--decay` and `--full` may be others e
 end early; the model's header lists them all. Texts, options and seed decide the result, on one machine with one version
 of torch and one number of threads (`OMP_NUM_THREADS`).
 
-Matrix products are in bfloat16: processors with AMX do these about five times as fast as float32. Set
-`OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296` in the environment,
-or new memory pages and busy waiting take up to half of the time.
+Matrix products are in bfloat16: a processor with AMX does these about five times as fast as float32. The bundled model
+was trained with `OMP_WAIT_POLICY=PASSIVE MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296` in the
+environment: threads then do not wait in a busy loop, and memory that was freed is used again, several gigabytes of it.
 """
 
 import argparse
@@ -57,9 +57,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=work, help=f"where the state of training is kept ({work})")
     parser.add_argument("--output", type=Path, default=DIRECTORY, help="where the trained model goes (the package)")
     parser.add_argument("--held-back", nargs="*", default=["84", "289"], help="books not to train on (84 289)")
-    parser.add_argument("--tokens", type=int, default=40_000_000, help="tokens to train on in all (40000000)")
-    parser.add_argument("--decay", type=float, default=0.25, help="the last part, in which the rate falls (0.25)")
-    parser.add_argument("--full", type=float, default=0.01, help="the last part with the whole softmax (0.01)")
+    parser.add_argument("--tokens", type=int, default=46_000_000, help="tokens to train on in all (46000000)")
+    parser.add_argument("--decay", type=float, default=0.7, help="the last part, in which the rate falls (0.7)")
+    parser.add_argument("--full", type=float, default=0.006, help="the last part with the whole softmax (0.006)")
     parser.add_argument("--save-every", type=float, default=240.0, help="seconds from state to state (240)")
     recipe = parser.add_argument_group("the recipe")
     for field in fields(Recipe):

@@ -40,7 +40,7 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(books: Path, work: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Path:
     """Run the script as the command line does, and return where the model goes."""
     sizes = [f"--{name.replace('_', '-')}={value}" for name, value in vars(TOY).items()]
-    schedule = [f"--tokens={TOKENS}", "--full=0.25"]
+    schedule = [f"--tokens={TOKENS}", "--decay=0.25", "--full=0.25"]
     output = work / "trained"
     command = [
         "",
