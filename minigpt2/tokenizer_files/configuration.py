@@ -122,7 +122,8 @@ def max_length(content: Mapping[str, Any]) -> int:
     value = content.get(key)
     if value is None:
         return NO_LIMIT
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or value < 0:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < float("inf") or value != int(value):
         raise ValueError(f"{key} is {excerpt(value)}, expected a number of tokens")
     return int(value)
 

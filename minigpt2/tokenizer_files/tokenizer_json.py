@@ -58,7 +58,7 @@ def parse(content: Mapping[str, Any], model_class: ModelClass) -> TokenizerJson:
         _added_tokens(content.get("added_tokens")),
         add_prefix_space,
         tuple(_post_processing(content.get("post_processor"))),
-        padding.get("pad_token"),
+        _pad_token(padding),
         _direction(padding),
         _direction(truncation),
     )
@@ -96,7 +96,8 @@ def _adds_prefix_space(pre_tokenizer: Any) -> bool:
     steps = [pre_tokenizer]
     if isinstance(pre_tokenizer, dict) and pre_tokenizer.get("type") == "Sequence":
         refuse_other_keys(pre_tokenizer, ("type", "pretokenizers"), "pre_tokenizer.")
-        steps = pre_tokenizer.get("pretokenizers") or [None]
+        inner = pre_tokenizer.get("pretokenizers")
+        steps = inner if isinstance(inner, list) and inner else [None]
     is_spelled_out = len(steps) == 2 and _is_gpt2s_split(steps[0])
     byte_level = steps[-1]
     is_byte_level = isinstance(byte_level, dict) and byte_level.get("type") == "ByteLevel"
@@ -136,8 +137,11 @@ def _post_processing(processor: Any) -> PostProcessing:
         return [*_trims(processor), Template((_id_in(processor, "cls"),), (_id_in(processor, "sep"),))]
     if kind == "Sequence":
         refuse_other_keys(processor, ("type", "processors"), "post_processor.")
-        steps = [step for each in processor.get("processors") or [] for step in _post_processing(each)]
-        if sum(isinstance(step, Template) for step in steps) <= 1:  # with two, tokenizers breaks off
+        inner = processor.get("processors")
+        steps = [step for each in inner for step in _post_processing(each)] if isinstance(inner, list) else []
+        if (
+            isinstance(inner, list) and sum(isinstance(step, Template) for step in steps) <= 1
+        ):  # with two, tokenizers breaks off
             return steps
     raise ValueError(f"post_processor is {excerpt(processor)}, which this package does not understand")
 
@@ -185,6 +189,13 @@ def _options(content: Mapping[str, Any], key: str, understood: tuple[str, ...]) 
         raise ValueError(f"{key} is {excerpt(options)}, expected an object or null")
     refuse_other_keys(options, (*understood, "pad_token"), f"{key}.")
     return options
+
+
+def _pad_token(padding: Mapping[str, Any]) -> str | None:
+    token = padding.get("pad_token")
+    if padding and (not isinstance(token, str) or not token):
+        raise ValueError(f"padding.pad_token is {excerpt(token)}, expected a token")
+    return token
 
 
 def _direction(options: Mapping[str, Any]) -> Side:

@@ -1,0 +1,51 @@
+"""Tokenizer files with something else where a value should be: opened or refused, never anything worse."""
+
+import copy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minigpt2 import Tokenizer
+from tests.parity.made_up_tokenizers import MadeUp
+from tests.parity.test_tokenizer_files import OPENS
+
+JUNK = st.sampled_from([None, True, 0, -1, 1.5, float("inf"), float("nan"), "", "x", [], [None], ["x"], {}, {"a": 1}])
+FILES = [files for files in OPENS.values() if "merges.txt" not in files or "tokenizer_config.json" in files]
+
+
+def paths(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The way to every value in some JSON, but for single tokens and merges."""
+    children: list[tuple[Any, Any]] = []
+    if isinstance(content, dict):
+        children = list(content.items())[:40]
+    elif isinstance(content, list):
+        children = list(enumerate(content))[:3]
+    return [path, *(each for key, child in children for each in paths(child, (*path, key)))]
+
+
+def replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    if not path:
+        return value
+    content = copy.copy(content)
+    content[path[0]] = replaced(content[path[0]], path[1:], value)
+    return content
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_value_may_be_something_else(data: st.DataObject) -> None:
+    files = data.draw(st.sampled_from(FILES))
+    name = data.draw(st.sampled_from(sorted(name for name in files if name.endswith(".json"))))
+    path = data.draw(st.sampled_from(paths(files[name])))
+    damaged = {**files, name: replaced(files[name], path, data.draw(JUNK))}
+    with TemporaryDirectory() as directory:
+        MadeUp(damaged).write(Path(directory))
+        try:
+            tokenizer = Tokenizer.from_pretrained(directory)
+        except (ValueError, FileNotFoundError) as refusal:
+            assert directory in str(refusal)
+        else:
+            assert tokenizer.decode(tokenizer.encode("the <pad> thing")) is not None
