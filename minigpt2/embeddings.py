@@ -27,12 +27,11 @@ class Embeddings:
     Raises:
         CheckpointError: `wte` or `wpe` is missing, or they are not two matrices of floats, equally wide.
 
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> embeddings = Embeddings(demonstration_weights())
+    >>> embeddings = Embeddings(Checkpoint.bundled())
     >>> embeddings.tokens([464, 3616, 286, 1204, 318]).shape
-    (5, 16)
+    (5, 128)
     >>> embeddings([[464, 3616], [286, 1204]]).shape
-    (2, 2, 16)
+    (2, 2, 128)
     """
 
     def __init__(self, weights: Checkpoint) -> None:
@@ -95,8 +94,7 @@ class Embeddings:
             TypeError: neither an integer nor a vector of real numbers, or `k` is not an integer.
             ValueError: the id is out of range, the vector is not (n_embd,) or has no direction, or `k` is below 1.
 
-        >>> from minigpt2.weights.demonstration import demonstration_weights
-        >>> embeddings = Embeddings(demonstration_weights())
+        >>> embeddings = Embeddings(Checkpoint.bundled())
         >>> [id for id, cosine in embeddings.nearest(embeddings.wte[464], k=1)]
         [464]
         """

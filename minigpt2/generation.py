@@ -194,8 +194,7 @@ def generate(
         ValueError: the model has too few positions for so many tokens, or an option is outside its range.
 
     >>> from minigpt2 import GPT2
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> GPT2(demonstration_weights()).generate("The meaning of life is", max_new_tokens=3).shape
+    >>> GPT2.bundled().generate("The meaning of life is", max_new_tokens=3).shape
     (1, 8)
     """
     prompt, mask = _prompt(model, ids, attention_mask)
@@ -228,8 +227,7 @@ def stream(
         ValueError: there are several texts, one has more tokens than positions, or an option is outside its range.
 
     >>> from minigpt2 import GPT2
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> model = GPT2(demonstration_weights())
+    >>> model = GPT2.bundled()
     >>> list(model.stream("Hello", max_new_tokens=3)) == model.generate("Hello", max_new_tokens=3)[0, 1:].tolist()
     True
     """
@@ -291,8 +289,7 @@ def next_tokens(model: "GPT2", ids: str | ArrayLike, k: int = 10) -> list[Token]
         ValueError: there are several texts, or `k` is below 1.
 
     >>> from minigpt2 import GPT2
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> token_id, token, probability = GPT2(demonstration_weights()).next_tokens("The meaning of life is")[0]
+    >>> token_id, token, probability = GPT2.bundled().next_tokens("The meaning of life is")[0]
     """
     prompt, _ = _one_prompt(model, ids)
     return _likeliest(model, model(prompt, logits_to_keep=1).logits[0, -1], k)

@@ -212,8 +212,7 @@ class GPT2:
         CheckpointError: this is not a GPT-2, its config asks for what is not supported, or its files have changed.
         MemoryError: there is too little memory for the parameters.
 
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> model = GPT2(demonstration_weights())
+    >>> model = GPT2.bundled()
     >>> model([[464, 3616, 286, 1204, 318]]).logits.shape
     (1, 5, 50257)
     """
@@ -352,8 +351,7 @@ class GPT2:
         With `last`, only those of so many last tokens, (B, last). Logits are made for some positions at a time, so
         this takes less memory than a call. Raises as a call does.
 
-        >>> from minigpt2.weights.demonstration import demonstration_weights
-        >>> GPT2(demonstration_weights()).token_losses([[464, 3616, 286, 1204, 318]]).shape
+        >>> GPT2.bundled().token_losses([[464, 3616, 286, 1204, 318]]).shape
         (1, 4)
         """
         ids = batch_of_ids(ids, self.options.vocab_size)

@@ -52,12 +52,11 @@ class Checkpoint(Mapping[str, Array]):
     unaligned: numpy computes with them, only slower. Do not use an array after its file was truncated. A remote
     checkpoint gives stand-ins that are read when they are indexed: see `remote`.
 
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> weights = demonstration_weights()
+    >>> weights = Checkpoint.bundled()
     >>> weights["wte.weight"].shape
-    (50257, 16)
+    (50257, 128)
     >>> weights["transformer.wte.weight"].dtype
-    dtype('float32')
+    dtype('float16')
     >>> "lm_head.weight" in weights
     True
     """
@@ -118,7 +117,11 @@ class Checkpoint(Mapping[str, Array]):
 
     @classmethod
     def bundled(cls) -> Self:
-        """Open the small GPT-2 that the package carries: no download, no network. It is not OpenAI's GPT-2."""
+        """Open the small GPT-2 that the package carries: no download, no network. It is not OpenAI's GPT-2.
+
+        >>> Checkpoint.bundled()["wte.weight"].shape[0]
+        50257
+        """
         from minigpt2.weights import bundled
 
         return cls.open(bundled.DIRECTORY)
@@ -264,11 +267,12 @@ class Checkpoint(Mapping[str, Array]):
             TypeError, ValueError: no such dtype, numbers beyond its range, or `path` is a file of this checkpoint.
             OSError: the file cannot be written.
 
-        >>> from minigpt2.weights.demonstration import demonstration_weights
-        >>> weights = demonstration_weights()
-        >>> weights.save(weights.path.with_name("small.safetensors"), names=["wte.weight", "wpe.weight"], dtype="F16")
-        >>> Checkpoint.open(weights.path.with_name("small.safetensors"))["wpe.weight"].dtype
-        dtype('float16')
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as directory:
+        ...     path = Path(directory, "small.safetensors")
+        ...     Checkpoint.bundled().save(path, names=["wte.weight", "wpe.weight"], dtype="BF16")
+        ...     Checkpoint.open(path).info("wpe.weight").dtype
+        'BF16'
         """
         from minigpt2.weights.safetensors_writer import save
 
@@ -303,8 +307,7 @@ class Checkpoint(Mapping[str, Array]):
     def named_parameters(self) -> Iterator[tuple[str, Array]]:
         """Each of `parameter_names()` with its array, made when the iteration reaches it.
 
-        >>> from minigpt2.weights.demonstration import demonstration_weights
-        >>> next(demonstration_weights().named_parameters())[0]
+        >>> next(Checkpoint.bundled().named_parameters())[0]
         'transformer.wte.weight'
         """
         names = self.parameter_names()  # raises now, not at the first `next`

@@ -41,10 +41,9 @@ class Names:
 def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     """Which tensors can be compared, and which cannot. This reads none of their numbers.
 
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> weights = demonstration_weights()
+    >>> weights = Checkpoint.bundled()
     >>> len(compare_names(weights, weights).common)
-    28
+    64
     """
     ours, theirs = first.bare_names, second.bare_names
     infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in ours if name in theirs}
@@ -62,8 +61,7 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
 def compare_all(first: Checkpoint, second: Checkpoint, names: list[str]) -> list[Difference]:
     """`compare` for each of these tensors, in two threads. Raises as it does.
 
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> weights = demonstration_weights()
+    >>> weights = Checkpoint.bundled()
     >>> max(each.largest for each in compare_all(weights, weights, list(weights)))
     0.0
     """
@@ -79,10 +77,9 @@ def compare(first: Checkpoint, second: Checkpoint, name: str) -> Difference:
         ValueError: the tensors differ in their shape.
         CheckpointError: numpy has no such dtype, or a file has changed since it was opened.
 
-    >>> from minigpt2.weights.demonstration import demonstration_weights
-    >>> weights = demonstration_weights()
+    >>> weights = Checkpoint.bundled()
     >>> compare(weights, weights, "wpe.weight")
-    Difference(name='wpe.weight', count=16384, differing=0, largest=0.0, mean=0.0)
+    Difference(name='wpe.weight', count=32768, differing=0, largest=0.0, mean=0.0)
     """
     shapes = first.info(name).shape, second.info(name).shape
     if shapes[0] != shapes[1]:
