@@ -130,24 +130,38 @@ def _executor(options: argparse.Namespace) -> "Iterator[Executor | None]":
 
 
 def require_row(options: argparse.Namespace, tokenizer: "Tokenizer") -> None:
-    """Refuse an end of text that the model has no row for: a model trained on such ids would fail.
+    """Refuse an end of text that the model has no row for: training on such ids would fail.
 
     Raises:
         ValueError: the model's `config.json` has a smaller `vocab_size`.
     """
-    path = Path(options.model)
-    config = (path.parent if path.is_file() else path) / "config.json"
+    end, config = tokenizer.eos_token_id, config_of(options)
     try:
-        rows = json.loads(config.read_bytes())["vocab_size"]
-        end = tokenizer.eos_token_id
-        is_missing = end is not None and end >= int(rows)
+        rows = json.loads(config.read_bytes())["vocab_size"] if config else None
     except (OSError, ValueError, LookupError, TypeError):
-        return  # there is no such file, or it does not say
-    if is_missing:
+        return  # there is none, or it does not say
+    if end is not None and isinstance(rows, int) and end >= rows:
         raise ValueError(
-            f"the end of text of {options.model} is id {end}, and {config} says that the model has "
-            f"only {rows} rows: add it to the model first"
+            f"the end of text of {options.model} is id {end}, and {config} says that the model has only {rows} rows: "
+            "add it to the model first"
         )
+
+
+def config_of(options: argparse.Namespace) -> "Path | None":
+    """The `config.json` of the model; None for GPT-2's published models, and where there is none."""
+    from minigpt2 import HubError, hub
+    from minigpt2.hub.names import GPT2_MODELS
+    from minigpt2.weights import bundled
+
+    path = Path(options.model)
+    if options.model == bundled.NAME or (options.model in GPT2_MODELS and not path.exists()):
+        return None
+    if path.exists():
+        return (path.parent if path.is_file() else path) / "config.json"
+    try:
+        return hub.fetch(options.model, "config.json", revision=options.revision)
+    except (HubError, ValueError):
+        return None
 
 
 def run(options: argparse.Namespace) -> None:

@@ -29,7 +29,7 @@ from minigpt2.corpus.chunks import Span
 from minigpt2.corpus.counts import Counts, SourceCounts, counted
 from minigpt2.corpus.documents import Reader
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded, Tally
-from minigpt2.corpus.executors import encoded, later, processes
+from minigpt2.corpus.executors import AHEAD, AHEAD_HERE, encoded, later, processes
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Progress
 from minigpt2.corpus.merging import merge
@@ -125,7 +125,9 @@ def tokenize(
             parts = list(shares(found, reader, part))
             spans = _spans(parts, reader, out.progress)
             directory = out.make_parts() if workers else None
-            for each in _shown(encoded(encoder, spans, workers, directory), parts, out.progress, progress):
+            for each in _shown(
+                encoded(encoder, spans, workers, directory, _ahead(jobs, executor)), parts, out.progress, progress
+            ):
                 out.add(each)
             counts = counted([share.source for share in parts], out.progress.tallies)
             summary = {**description(), **asdict(counts)}
@@ -167,7 +169,7 @@ def count(
     found = find(_names(sources), _checked_kind(input_format))
     parts, tallies = list(map(Share, found)), dict[int, Tally]()
     with _workers(jobs, executor) as workers:
-        results = encoded(encoder, _spans(parts, reader, Progress()), workers, None)
+        results = encoded(encoder, _spans(parts, reader, Progress()), workers, None, _ahead(jobs, executor))
         for each in _shown(results, parts, Progress(), progress):
             for part in each.parts:
                 tallies.setdefault(part.source, Tally()).add(part.tally)
@@ -201,6 +203,10 @@ def _workers(jobs: int, executor: Executor | None) -> AbstractContextManager[Exe
     if executor and jobs != 1:
         raise ValueError("jobs are processes of this machine, and an executor has its own workers: give one of them")
     return nullcontext(executor) if executor else processes(index(jobs))
+
+
+def _ahead(jobs: int, executor: Executor | None) -> int:
+    return AHEAD if executor else AHEAD_HERE * jobs
 
 
 def _dtype(tokenizer: Tokenizer) -> str:

@@ -25,8 +25,8 @@ from minigpt2.corpus.encoding import CorpusEncoder, Encoded
 #: The stored bytes of a task: enough that handing it over costs little beside its work.
 TASK = 4 << 20
 
-#: How many tasks are handed over before the first of them is done.
-AHEAD = 64
+#: How many tasks are handed over before the first of them is done: for each process here, and to an executor.
+AHEAD_HERE, AHEAD = 3, 64
 
 #: The bytes of ids that a task gives back; more are left in a file.
 RETURNED = 4 << 20
@@ -41,7 +41,11 @@ Outcome = Encoded | Exception  # what a task made, or the error that ended it
 
 
 def encoded(
-    encoder: CorpusEncoder, parts: Iterable[Span | Chunk], executor: Executor | None, directory: Path | None
+    encoder: CorpusEncoder,
+    parts: Iterable[Span | Chunk],
+    executor: Executor | None,
+    directory: Path | None,
+    ahead: int = AHEAD,
 ) -> Iterator[Encoded]:
     """What the encoder makes of spans and chunks, in their order, by an executor's workers if there is one.
 
@@ -61,9 +65,8 @@ def encoded(
     try:
         for number, task in enumerate(_until_failure(grouped(parts, TASK), failure)):
             spill = directory / str(number) if directory else None
-            with _telling_of_lost_workers():
-                waiting.append(executor.submit(_work, pickled, task, spill))
-            while waiting and (waiting[0].done() or len(waiting) >= AHEAD):
+            waiting.append(_submitted(executor, _work, pickled, task, spill))
+            while waiting and (waiting[0].done() or len(waiting) >= ahead):
                 yield from _outcome(waiting.popleft())
         while waiting:
             yield from _outcome(waiting.popleft())
@@ -101,21 +104,21 @@ def later(encoder: CorpusEncoder, function: Callable[[CorpusEncoder], T], execut
     """Have something found out about the encoder, by a worker if there is one; call the result when it is needed."""
     if executor is None:
         return cache(partial(function, encoder))
-    with _telling_of_lost_workers():
-        return partial(_result, executor.submit(_ask, pickle.dumps(encoder), function))
+    return partial(_result, _submitted(executor, _ask, pickle.dumps(encoder), function))
+
+
+def _submitted(executor: Executor, function: Callable[..., T], *arguments: object) -> "Future[T]":
+    try:
+        return executor.submit(function, *arguments)
+    except RuntimeError as error:  # it was shut down, or its workers ended
+        raise ChildProcessError(_loss(error)) from error
 
 
 def _result(future: "Future[T]") -> T:
-    with _telling_of_lost_workers():
-        return future.result()
-
-
-@contextmanager
-def _telling_of_lost_workers() -> Iterator[None]:
-    """A task gives its own errors back as what it made: what is raised is the executor's."""
+    """What a task gave back. It gives its own errors back too, so one that is raised is the executor's."""
     try:
-        yield
-    except (BrokenExecutor, CancelledError, OSError, RuntimeError, ImportError) as error:
+        return future.result()
+    except (BrokenExecutor, CancelledError, OSError, ImportError) as error:
         raise ChildProcessError(_loss(error)) from error
     except Exception as error:
         if type(error).__module__.partition(".")[0] == "distributed":

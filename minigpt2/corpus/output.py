@@ -1,6 +1,6 @@
 """The files of token ids, which appear whole or not at all.
 
-While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `OUT.parts` is a
+While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `.OUT.parts` is a
 directory for what workers leave. In the end `formats` makes of `OUT.partial` what was asked for, the summary takes its
 name, `OUT.json`, and `OUT` its own last, each at once, and the others are gone.
 """
@@ -36,9 +36,10 @@ class Paths:
         self.shown, self.file_format = os.fspath(output), file_format
         self.output = resolved(output)
         self.companions = file_format.companions(self.output)
-        self.summary, self.partial, self.journal, self.parts = (
-            self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal", ".parts")
+        self.summary, self.partial, self.journal = (
+            self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal")
         )
+        self.parts = self.output.with_name(f".{self.output.name}.parts")  # hidden: no glob takes it for an input
 
     def all(self) -> list[Path]:
         """Every file that is written."""
@@ -193,7 +194,7 @@ class Output:
                     listed |= {"output_format": file_format.name, "files": [asdict(each) for each in written]}
                 file = files.enter_context(atomic_write(paths.summary))
                 file.write(json.dumps(listed, indent=2).encode("ascii") + b"\n")
-                if paths.companions:
+                if not file_format.is_flat:
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
             if file_format.is_flat:
                 paths.partial.replace(paths.output)

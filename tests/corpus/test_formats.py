@@ -42,6 +42,14 @@ def read_megatron(path: Path) -> Iterator[list[int]]:
         yield np.fromfile(path, dtype, length, offset=offset).tolist()
 
 
+def large_tokenizer(directory: Path) -> Tokenizer:
+    """GPT-2's tokenizer with so many more tokens that an id takes four bytes."""
+    Tokenizer().save_pretrained(directory)
+    vocabulary = Tokenizer().get_vocab() | {f"ĠĠ{number}ĠĠ": 50257 + number for number in range(20_000)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    return Tokenizer.from_files(directory / "vocab.json", directory / "merges.txt")
+
+
 @pytest.fixture
 def lines(tmp_path: Path) -> Path:
     (tmp_path / "many.jsonl").write_bytes(lines_of(MANY))
@@ -97,11 +105,8 @@ def test_megatron_reads_the_documents(lines: Path, blocks_of_some_ids: None) -> 
     assert read(lines.with_name("train.bin")) == ids_of(*MANY)
 
 
-def test_megatron_reads_a_large_vocabulary(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    tokenizer.save_pretrained(tmp_path)
-    vocabulary = tokenizer.get_vocab() | {f"ĠĠ{number}ĠĠ": 50257 + number for number in range(20_000)}
-    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
-    large = Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+def test_megatron_reads_a_large_vocabulary(tmp_path: Path) -> None:
+    large = large_tokenizer(tmp_path)
     (tmp_path / "a.jsonl").write_bytes(lines_of(DOCUMENTS))
     tokenize(tmp_path / "a.jsonl", tmp_path / "out.bin", tokenizer=large, output_format="megatron")
     assert [*read_megatron(tmp_path / "out.bin")] == [ids_of(text) for text in DOCUMENTS]
@@ -176,3 +181,16 @@ def test_an_output_that_is_not_possible_is_refused(options: dict[str, object], m
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(ValueError, match=message):
         tokenize(tmp_path / "a.txt", tmp_path / "out", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_large", [False, True], ids=["uint16", "int32"])
+def test_megatron_files_are_those_of_datatroves_writer(is_large: bool, lines: Path, blocks_of_some_ids: None) -> None:
+    datatrove = pytest.importorskip("datatrove.pipeline.tokens.megatron_tokenizer", reason="datatrove is not installed")
+    theirs = datatrove.MegatronTokenizedFile(str(lines.parent), "theirs", token_size=4 if is_large else 2)
+    for text in MANY:
+        theirs.write(ids_of(text))
+    theirs.close()
+    tokenizer = large_tokenizer(lines.parent) if is_large else Tokenizer()
+    tokenize(lines, lines.with_name("ours.bin"), tokenizer=tokenizer, output_format="megatron")
+    for suffix in (".bin", ".idx"):
+        assert lines.with_name(f"ours{suffix}").read_bytes() == lines.with_name(f"theirs{suffix}").read_bytes()

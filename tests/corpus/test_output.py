@@ -72,3 +72,23 @@ def test_the_output_must_be_a_file(tmp_path: Path) -> None:
     assert raised.value.filename == str(tmp_path / "no" / "out")
     with pytest.raises(ValueError, match="/dev/null is not a file"):
         tokenize(tmp_path / "a.txt", "/dev/null")
+
+
+def test_a_tokenizer_without_an_end_of_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    endless = Tokenizer()
+    endless.eos_token = None
+    with pytest.raises(ValueError, match="this tokenizer has no end-of-text token, which must follow each document"):
+        tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=endless)
+    assert count(tmp_path / "a.txt", tokenizer=endless).tokens == 1
+
+
+def test_an_end_of_text_that_also_occurs_in_text_cannot_tell_documents_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a.b")
+    pointed = Tokenizer()
+    pointed.eos_token = "."
+    tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=pointed)
+    assert read(tmp_path / "out") == [*Tokenizer().encode("a.b"), 13]
+    for options in ({"output_format": "megatron"}, {"val_fraction": 0.5}):
+        with pytest.raises(ValueError, match="this tokenizer's end of text, id 13, also occurs in text"):
+            tokenize(tmp_path / "a.txt", tmp_path / "out.bin", tokenizer=pointed, **options)
