@@ -18,7 +18,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from operator import index
 from typing import Any
@@ -125,10 +125,10 @@ def tokenize(
             parts = list(shares(found, reader, part))
             spans = _spans(parts, reader, out.progress)
             directory = out.make_parts() if workers else None
-            for each in _shown(
-                encoded(encoder, spans, workers, directory, _ahead(jobs, executor)), parts, out.progress, progress
-            ):
-                out.add(each)
+            ahead = AHEAD if executor else AHEAD_HERE * jobs
+            with closing(encoded(encoder, spans, workers, directory, ahead)) as results:
+                for each in _shown(results, parts, out.progress, progress):
+                    out.add(each)
             counts = counted([share.source for share in parts], out.progress.tallies)
             summary = {**description(), **asdict(counts)}
             if part != WHOLE:
@@ -169,10 +169,11 @@ def count(
     found = find(_names(sources), _checked_kind(input_format))
     parts, tallies = list(map(Share, found)), dict[int, Tally]()
     with _workers(jobs, executor) as workers:
-        results = encoded(encoder, _spans(parts, reader, Progress()), workers, None, _ahead(jobs, executor))
-        for each in _shown(results, parts, Progress(), progress):
-            for part in each.parts:
-                tallies.setdefault(part.source, Tally()).add(part.tally)
+        ahead = AHEAD if executor else AHEAD_HERE * jobs
+        with closing(encoded(encoder, _spans(parts, reader, Progress()), workers, None, ahead)) as results:
+            for each in _shown(results, parts, Progress(), progress):
+                for part in each.parts:
+                    tallies.setdefault(part.source, Tally()).add(part.tally)
     return counted(found, tallies)
 
 
@@ -203,10 +204,6 @@ def _workers(jobs: int, executor: Executor | None) -> AbstractContextManager[Exe
     if executor and jobs != 1:
         raise ValueError("jobs are processes of this machine, and an executor has its own workers: give one of them")
     return nullcontext(executor) if executor else processes(index(jobs))
-
-
-def _ahead(jobs: int, executor: Executor | None) -> int:
-    return AHEAD if executor else AHEAD_HERE * jobs
 
 
 def _dtype(tokenizer: Tokenizer) -> str:

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
@@ -46,11 +46,11 @@ def encoded(
     executor: Executor | None,
     directory: Path | None,
     ahead: int = AHEAD,
-) -> Iterator[Encoded]:
+) -> Generator[Encoded, None, None]:
     """What the encoder makes of spans and chunks, in their order, by an executor's workers if there is one.
 
     In `directory`, which the workers must share, they leave what is too large to give back; they stop when it is gone.
-    It is None where ids are only counted.
+    It is None where ids are only counted. Closing the generator cancels the tasks that have not begun.
 
     Raises:
         ChildProcessError: the executor lost its workers.

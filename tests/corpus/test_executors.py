@@ -85,8 +85,9 @@ def test_whatever_ends_a_run_no_task_is_left(
         raise error
 
     monkeypatch.setattr(Output, "add", end)
-    with _Counting() as executor, pytest.raises(error):
-        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+    with _Counting() as executor:
+        with pytest.raises(error):
+            tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
         assert len(executor.futures) > 10
         assert sum(not future.done() for future in executor.futures) <= 1  # that one was running
     assert not list(tmp_path.glob("out*"))
