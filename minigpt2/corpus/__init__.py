@@ -107,7 +107,7 @@ def tokenize(
     encoder = CorpusEncoder(tokenizer, dtype, end, reader)
     file_format.check(output, dtype)
     part = _checked_shard(shard)
-    paths = Paths(output, file_format if part == WHOLE else FileFormat())
+    paths = Paths(output, FileFormat() if shard else file_format)
     found = find(_names(sources), _checked_kind(input_format), paths.all())
     can_continue = not any(source.is_stream for source in found)
     if resume and not can_continue:
@@ -119,7 +119,7 @@ def tokenize(
 
         def request() -> dict[str, Any]:
             names = [source.name for source in found]
-            return {**description(), **how_read, "shard": str(part), "sources": names}
+            return {**description(), **how_read, "shard": shard and str(part), "sources": names}
 
         with Output(paths, found, request, dtype, end, can_continue=can_continue, resume=resume) as out:
             parts = list(shares(found, reader, part))
@@ -131,7 +131,7 @@ def tokenize(
                     out.add(each)
             counts = counted([share.source for share in parts], out.progress.tallies)
             summary = {**description(), **asdict(counts)}
-            if part != WHOLE:
+            if shard:
                 summary["shard"] = shard_summary(part, found, parts, how_read | how_written)
             elif not counts.documents:
                 raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")

@@ -1,6 +1,6 @@
 """The files of token ids, which appear whole or not at all.
 
-While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `.OUT.parts` is a
+While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `.OUT.parts.*` is a
 directory for what workers leave. In the end `formats` makes of `OUT.partial` what was asked for, the summary takes its
 name, `OUT.json`, and `OUT` its own last, each at once, and the others are gone.
 """
@@ -11,8 +11,9 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -39,7 +40,8 @@ class Paths:
         self.summary, self.partial, self.journal = (
             self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal")
         )
-        self.parts = self.output.with_name(f".{self.output.name}.parts")  # hidden: no glob takes it for an input
+        # Hidden, so that it is not taken for an input, and another in each run, so that no worker mistakes it.
+        self.parts = self.output.with_name(f".{self.output.name}.parts.{os.urandom(4).hex()}")
 
     def all(self) -> list[Path]:
         """Every file that is written."""
@@ -135,9 +137,9 @@ class Output:
         return self._paths.parts
 
     def _remove_parts(self) -> None:
-        parts = self._paths.parts
-        with suppress(FileNotFoundError):
-            gone = parts.with_name(f"{parts.name}.{os.urandom(4).hex()}")
+        output = self._paths.output
+        for parts in output.parent.glob(f"{escape(f'.{output.name}.parts.')}*"):
+            gone = parts.with_name(f"{parts.name}.gone")
             parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
             shutil.rmtree(gone, ignore_errors=True)
 

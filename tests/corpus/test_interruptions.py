@@ -19,7 +19,7 @@ from tests.corpus.samples import DOCUMENTS, STORED, ids_of, read
 
 
 class _Killed(BaseException):
-    """The process is no more."""
+    """Stands for the end of the process."""
 
 
 def interrupted(sources: Path, out: Path, tokenizer: Tokenizer, after: int, torn: bytes, **options: Any) -> bool:

@@ -25,7 +25,7 @@ def recipe(name: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def directory(tmp_path: Path) -> Path:
     """A directory with books."""
     (tmp_path / "books").mkdir()
     for number, text in enumerate(TEXTS):
@@ -46,21 +46,21 @@ def shell(commands: str, directory: Path, **changes: str) -> None:
     assert status == 0, (directory / "log").read_text()
 
 
-def test_the_slurm_recipe_writes_the_corpus(place: Path) -> None:
+def test_the_slurm_recipe_writes_the_corpus(directory: Path) -> None:
     tasks = re.search(r"--array=1-(\d+)", recipe("slurm"))
     assert tasks
     for task in range(int(tasks[1]), 0, -1):
-        shell(recipe("slurm"), place, SLURM_ARRAY_TASK_ID=str(task))
-    shell(recipe("merge"), place)
-    assert read(place / "train.bin") == ids_of(*TEXTS)
-    assert run("tokenize", str(place / "books"), "-o", str(place / "whole.bin")).returncode == 0
-    assert (place / "whole.bin").read_bytes() == (place / "train.bin").read_bytes()
+        shell(recipe("slurm"), directory, SLURM_ARRAY_TASK_ID=str(task))
+    shell(recipe("merge"), directory)
+    assert read(directory / "train.bin") == ids_of(*TEXTS)
+    assert run("tokenize", str(directory / "books"), "-o", str(directory / "whole.bin")).returncode == 0
+    assert (directory / "whole.bin").read_bytes() == (directory / "train.bin").read_bytes()
 
 
-def test_the_dask_recipe_writes_the_corpus(place: Path) -> None:
+def test_the_dask_recipe_writes_the_corpus(directory: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     commands = recipe("dask").replace("8786", str(port)).replace("--nworkers -1", "--nworkers 2")
-    shell('dask() { python -m dask "$@"; }\n' + commands + "exit\n", place, HOST="127.0.0.1")
-    assert read(place / "train.bin") == ids_of(*TEXTS)
+    shell('dask() { python -m dask "$@"; }\n' + commands + "exit\n", directory, HOST="127.0.0.1")
+    assert read(directory / "train.bin") == ids_of(*TEXTS)
