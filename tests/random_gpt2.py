@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+torch.set_num_threads(1)  # the models are small, and on busy cores several threads wait for each other
+
 
 def random_config(seed: int, **changes: Any) -> GPT2Config:
     """A small GPT-2 with every option that the package supports."""
