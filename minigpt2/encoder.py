@@ -205,7 +205,7 @@ class Encoder:
 
     def parts(self, text: str, allowed: Selection) -> list[Part]:
         """The added tokens in a text, and the ordinary text between them."""
-        return self._added.parts(_required(text), allowed) or [Part(0, len(text), None)][: len(text)]
+        return list(self._added.parts(_required(text), allowed)) or [Part(0, len(text), None)][: len(text)]
 
     def _ids_of_part(self, text: str, part: Part) -> list[int]:
         start, end, token = part

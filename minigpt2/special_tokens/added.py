@@ -5,7 +5,7 @@ Tokens that are not `normalized` are found first, over the whole text; then the 
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple
@@ -66,7 +66,7 @@ class AddedTokens:
         special: the contents that stand for no text, which flags given later do not change.
 
     >>> added = AddedTokens().and_also([AddedToken("<a>", rstrip=True)], {}.get, 50257)
-    >>> added.parts("x<a>  y"), added.ids
+    >>> list(added.parts("x<a>  y")), added.ids
     ([Part(start=0, end=1, token=None), Part(start=1, end=6, token='<a>'), Part(start=6, end=7, token=None)], \
 {'<a>': 50257})
     """
@@ -106,8 +106,8 @@ class AddedTokens:
         new = dict.fromkeys(replace(token, normalized=token.is_second) for token in tokens if token.content)
         return [token for token in new if self.tokens.get(token.content) != token]
 
-    def parts(self, text: str, allowed: Selection = "all", disallowed: Selection = ()) -> list[Part]:
-        """The parts of a text, in order; none at all where it has no added token.
+    def parts(self, text: str, allowed: Selection = "all", disallowed: Selection = ()) -> Iterable[Part]:
+        """The parts of a text, in order, found as they are asked for; an empty tuple where it has no added token.
 
         Only tokens in `allowed` are looked for; one in `disallowed` is refused ("all": each that is not allowed).
 
@@ -122,15 +122,14 @@ class AddedTokens:
             self._refuse(text, tokens, disallowed)
         return tokens._parts(text)
 
-    def _parts(self, text: str) -> list[Part]:
-        parts: list[Part] = []
-        for search in self._searches:
-            if parts:
-                cut = [self._cut(text, part, search) if part.token is None else [part] for part in parts]
-                parts = [part for each in cut for part in each]
-            elif spans := search.spans(text):
+    def _parts(self, text: str) -> Iterable[Part]:
+        for index, search in enumerate(self._searches):
+            if spans := search.spans(text):
                 parts = self._flagged(text, 0, spans)
-        return parts
+                for later in self._searches[index + 1 :]:
+                    parts = self._cut(text, parts, later)
+                return parts
+        return ()
 
     @ComputedOnce
     def _searches(self) -> tuple[Search, ...]:
@@ -138,16 +137,19 @@ class AddedTokens:
         passes = ([token for token in self.ids if self.tokens[token].is_second is second] for second in (False, True))
         return tuple(Search(contents) for contents in passes if contents)
 
-    def _cut(self, text: str, part: Part, search: Search) -> list[Part]:
-        piece = text[part.start : part.end]
-        return self._flagged(piece, part.start, search.spans(piece))
+    def _cut(self, text: str, parts: Iterable[Part], search: Search) -> Iterator[Part]:
+        for part in parts:
+            if part.token is None:
+                piece = text[part.start : part.end]
+                yield from self._flagged(piece, part.start, search.spans(piece))
+            else:
+                yield part
 
-    def _flagged(self, piece: str, offset: int, spans: Iterable[tuple[int, int]]) -> list[Part]:
+    def _flagged(self, piece: str, offset: int, spans: Iterable[tuple[int, int]]) -> Iterator[Part]:
         """The parts of a piece that starts at `offset` in its text: what the flags make of the tokens found.
 
         The order of the steps is that of `tokenizers`, so that tokens which are whitespace overlap as they do there.
         """
-        parts = []
         position = 0
         for found_start, found_end in spans:
             token = self.tokens[piece[found_start:found_end]]
@@ -156,13 +158,12 @@ class AddedTokens:
             start = max(position, _spaces_before(piece, found_start, position)) if token.lstrip else found_start
             end = _spaces_after(piece, found_end) if token.rstrip else found_end
             if position < start:
-                parts.append(Part(offset + position, offset + start, None))
+                yield Part(offset + position, offset + start, None)
             if start < end:  # not so where the token before took all of it along
-                parts.append(Part(offset + start, offset + end, token.content))
+                yield Part(offset + start, offset + end, token.content)
             position = end
         if position < len(piece):
-            parts.append(Part(offset + position, offset + len(piece), None))
-        return parts
+            yield Part(offset + position, offset + len(piece), None)
 
     def _chosen(self, selection: Selection, option: str) -> Collection[str]:
         if isinstance(selection, str) or not isinstance(selection, Collection):
@@ -179,7 +180,7 @@ class AddedTokens:
         if disallowed == "all":
             refused = [token for token in refused if token not in allowed.ids]
         if spans := _search(frozenset(refused)).spans(text):
-            start, end = spans[0]
+            start, end = next(iter(spans))
             token = text[start:end]
             raise ValueError(
                 f"the text contains the special token {token!r} at index {start}, which disallowed_special refuses:"

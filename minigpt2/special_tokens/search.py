@@ -8,8 +8,9 @@ Source: Aho and Corasick, "Efficient string matching: an aid to bibliographic se
 """
 
 import re
+from array import array
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 from minigpt2.vocabulary import ComputedOnce
 
@@ -21,7 +22,7 @@ _FEW_CHARACTERS = 256
 class Search:
     """Finds strings in a text.
 
-    >>> Search(["<a>", "<a><b>", "b"]).spans("b <a><b> <a>b")
+    >>> list(Search(["<a>", "<a><b>", "b"]).spans("b <a><b> <a>b"))
     [(0, 1), (2, 8), (9, 12), (12, 13)]
     """
 
@@ -29,14 +30,17 @@ class Search:
         self.strings = tuple(strings)
         self._are_few = len(self.strings) <= _FEW_STRINGS and sum(map(len, self.strings)) <= _FEW_CHARACTERS
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where the strings are: the first index of each, and the one after its last."""
+    def spans(self, text: str) -> Iterable[tuple[int, int]]:
+        """Where the strings are: the first index of each, and the one after its last. An empty tuple if nowhere.
+
+        They are found as they are asked for, or kept as plain numbers, because a text may have a million.
+        """
         if not self._are_few:
-            return _leftmost(self._automaton.longest_at(text))
-        for string in self.strings:
-            if string in text:
-                return [match.span() for match in self._pattern.finditer(text)]
-        return []
+            starts, ends = self._automaton.longest_at(text)
+            return _leftmost(starts, ends) if starts else ()
+        if any(string in text for string in self.strings):
+            return (match.span() for match in self._pattern.finditer(text))
+        return ()
 
     @ComputedOnce
     def _pattern(self) -> re.Pattern[str]:
@@ -48,15 +52,13 @@ class Search:
         return _Automaton(self.strings)
 
 
-def _leftmost(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _leftmost(starts: "array[int]", ends: "array[int]") -> Iterator[tuple[int, int]]:
     """From strings by their start, the last first: the leftmost that do not overlap."""
-    spans = []
     position = 0
-    for start, end in reversed(found):
+    for start, end in zip(reversed(starts), reversed(ends), strict=True):
         if start >= position:
-            spans.append((start, end))
+            yield start, end
             position = end
-    return spans
 
 
 class _Automaton:
@@ -102,24 +104,25 @@ class _Automaton:
             node = self.back[node]
         return self.moves[node].get(character, 0)
 
-    def longest_at(self, text: str) -> list[tuple[int, int]]:
+    def longest_at(self, text: str) -> "tuple[array[int], array[int]]":
         """Every index at which a string starts, the last first, and the end of the longest string there."""
         backwards, size = text[::-1], len(text)
         moves, back, longest = self.moves, self.back, self.longest
-        found: list[tuple[int, int]] = []
+        starts, ends = array("q"), array("q")
         read = 0  # how many characters of the text have been read, from its end
         while match := self.first.search(backwards, read):
             read = match.end()
             node = moves[0][match[0]]
             while True:
                 if length := longest[node]:
-                    found.append((size - read, size - read + length))
+                    starts.append(size - read)
+                    ends.append(size - read + length)
                 if read == size:
-                    return found
+                    return starts, ends
                 character = backwards[read]
                 while node and character not in moves[node]:
                     node = back[node]
                 if not (node := moves[node].get(character, 0)):
                     break
                 read += 1
-        return found
+        return starts, ends

@@ -12,7 +12,7 @@ from string import ascii_lowercase
 import numpy as np
 import pytest
 
-from minigpt2 import Tokenizer
+from minigpt2 import AddedToken, Tokenizer
 from minigpt2.vocabulary import gpt2
 from tests.readable import readable_ids
 from tests.vectorized.inputs import words
@@ -61,6 +61,21 @@ def test_memory_is_the_output_and_a_bounded_amount(name: str) -> None:
         assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 64_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kinds", [1, 100])
+@pytest.mark.parametrize("normalized", [True, False], ids=["in the rest", "in the text"])
+def test_memory_of_many_occurrences_of_added_tokens_is_small(kinds: int, normalized: bool) -> None:
+    tokenizer = Tokenizer()
+    tokenizer.add_tokens([AddedToken(f"<{index}>", normalized=normalized) for index in range(kinds)])
+    text = "<0><|endoftext|>a" * 300_000
+    tracemalloc.start()
+    try:
+        ids = tokenizer.encode_to_numpy(text, dtype=np.uint16)
+        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 64_000_000
+    finally:
+        tracemalloc.stop()
+    assert ids.reshape(-1, 3).tolist() == [[50257, 50256, 64]] * 300_000
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other ways")
