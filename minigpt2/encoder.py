@@ -74,6 +74,7 @@ class OrdinaryText:
         self._vocabulary = vocabulary
         self._add_prefix_space = add_prefix_space
         self._ids_of = _PretokenIds(vocabulary)
+        self._unknown_merges = vocabulary.unknown is not None and bool((vocabulary.pairs == vocabulary.unknown).any())
         self._engine: Engine | None = None
 
     def ids(self, text: str) -> list[int]:
@@ -163,12 +164,19 @@ class OrdinaryText:
         if vocabulary.ignores_merges and data in vocabulary.id_of_bytes:
             yield sum(map(_width, data))
             return
-        symbols = vocabulary.symbols_with_bytes(data)
+        found = vocabulary.symbols_with_bytes(data)
+        sizes = [sum(map(_width, part)) for _, part in found]
+        if self._unknown_merges:  # the unknown token stands for any bytes, so that only the merges tell
+            for step in bpe.merge_steps([symbol for symbol, _ in found], vocabulary.merges):
+                first = step.merged.position
+                sizes[first : first + 2] = [sum(sizes[first : first + 2])]
+            yield from sizes
+            return
         index = 0
         for token_id in self._ids_of[pretoken]:
-            is_unknown = token_id == symbols[index][0] == vocabulary.unknown
+            is_unknown = token_id == found[index][0] == vocabulary.unknown
             count = 1 if is_unknown else len(vocabulary.token_bytes[token_id])
-            yield sum(_width(byte) for _, part in symbols[index : index + count] for byte in part)
+            yield sum(sizes[index : index + count])
             index += count
 
 

@@ -152,6 +152,10 @@ OPENS: dict[str, dict[str, Any]] = {
     "bytes missing, an unknown token": one_file(
         model={"vocab": {**{t: i for t, i in VOCABULARY.items() if t not in "xz"}, "<unk>": 400}, "unk_token": "<unk>"}
     ),
+    "bytes missing, an unknown token that merges": one_file(
+        model={"vocab": {t: i for t, i in VOCABULARY.items() if t not in "xzÃ"}, "unk_token": "the", "fuse_unk": True}
+        | {"merges": ["t h", "th e", "Ġ the", "a b"]}
+    ),
     "overlapping tokens, one normalized": {
         **two_files(),
         "tokenizer_config.json": GPT2
@@ -179,7 +183,7 @@ OPENS: dict[str, dict[str, Any]] = {
 def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any], tmp_path: Path) -> None:
     MadeUp(files).write(tmp_path)
     ours, theirs = Tokenizer.from_pretrained(tmp_path), auto_tokenizer(tmp_path)
-    agree(ours, theirs, [*TEXTS, *CHATML, "x<a><pad>"], 5)
+    agree(ours, theirs, [*TEXTS, *CHATML, "x<a><pad>", "the x xz zthe éxz"], 5)
     ours.save_pretrained(tmp_path / "saved")
     assert state(Tokenizer.from_pretrained(tmp_path / "saved"), TEXTS) == state(ours, TEXTS)
     agree(ours, auto_tokenizer(tmp_path / "saved"), TEXTS, 5)
