@@ -38,7 +38,7 @@ class OutputLayer:
 
     def loss(self, h: Tensor, wte: Tensor, targets: Tensor) -> Tensor:
         """(N, n_embd), (n_rows, n_embd), (N,) -> (): the mean over all tokens."""
-        return cast(Tensor, CrossEntropy.apply(h, wte, self.share, targets))
+        return cast(Tensor, CrossEntropy.apply(h, wte, self.share, targets))  # type: ignore[no-untyped-call]
 
     def sampled_loss(self, h: Tensor, wte: Tensor, targets: Tensor) -> Tensor:
         """(N, n_embd), (n_rows, n_embd), (N,) -> (): the mean over the targets and tokens drawn."""
@@ -46,7 +46,7 @@ class OutputLayer:
         chosen[targets] = True
         rows = chosen.nonzero()[:, 0]
         columns = (chosen.cumsum(0) - 1)[targets]  # of the targets' logits
-        return cast(Tensor, CrossEntropy.apply(h, wte[rows], (self.share - self.correction)[rows], columns))
+        return cast(Tensor, CrossEntropy.apply(h, wte[rows], (self.share - self.correction)[rows], columns))  # type: ignore[no-untyped-call]
 
 
 class CrossEntropy(torch.autograd.Function):
