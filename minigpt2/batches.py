@@ -152,8 +152,11 @@ def _cut(row: Row, layout: Layout) -> Row:
 
 
 def _completed(row: Row, steps: PostProcessing) -> Row:
+    """Trim the text's own offsets first: in `tokenizers`, wherever trimming stands, it sees the text alone."""
     for step in steps:
-        row = _inside(row, step) if isinstance(step, Template) else _trimmed(row, step.keeps_first_space)
+        row = _trimmed(row, step.keeps_first_space) if isinstance(step, TrimOffsets) else row
+    for step in steps:
+        row = _inside(row, step) if isinstance(step, Template) else row
     return row
 
 

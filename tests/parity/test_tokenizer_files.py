@@ -142,6 +142,14 @@ OPENS: dict[str, dict[str, Any]] = {
         **one_file("<s>", post_processor={"type": "Sequence", "processors": [BYTE_LEVEL, TEMPLATE]}),
         "tokenizer_config.json": BACKEND,
     },
+    "a Sequence with trimming last, cut on the left": {
+        **one_file(
+            "<s>",
+            post_processor={"type": "Sequence", "processors": [TEMPLATE, BYTE_LEVEL | {"add_prefix_space": True}]},
+            truncation=TRUNCATION,
+        ),
+        "tokenizer_config.json": BACKEND,
+    },
     "no end of text": {**one_file(), "tokenizer_config.json": BACKEND},
     "no class at all": one_file("<pad>"),
     "a model without a type": {**with_type_left_out(one_file()), "config.json": {"model_type": "gpt2"}},
@@ -184,6 +192,7 @@ def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any
     MadeUp(files).write(tmp_path)
     ours, theirs = Tokenizer.from_pretrained(tmp_path), auto_tokenizer(tmp_path)
     agree(ours, theirs, [*TEXTS, *CHATML, "x<a><pad>", "the x xz zthe éxz"], 5)
+    agree(ours, theirs, ["the thing ", "the \n"], 2)
     ours.save_pretrained(tmp_path / "saved")
     assert state(Tokenizer.from_pretrained(tmp_path / "saved"), TEXTS) == state(ours, TEXTS)
     agree(ours, auto_tokenizer(tmp_path / "saved"), TEXTS, 5)
