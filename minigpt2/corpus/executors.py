@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache, lru_cache, partial
 from itertools import chain
@@ -30,6 +30,9 @@ AHEAD_HERE, AHEAD = 3, 64
 
 #: The bytes of ids that a task gives back; more are left in a file.
 RETURNED = 4 << 20
+
+#: Seconds between two looks at whether an executor is still there.
+PATIENCE = 1.0
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -67,9 +70,9 @@ def encoded(
             spill = directory / str(number) if directory else None
             waiting.append(_submitted(executor, _work, pickled, task, spill))
             while waiting and (waiting[0].done() or len(waiting) >= ahead):
-                yield from _outcome(waiting.popleft())
+                yield from _outcome(executor, waiting.popleft())
         while waiting:
-            yield from _outcome(waiting.popleft())
+            yield from _outcome(executor, waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()
@@ -85,8 +88,8 @@ def _until_failure(tasks: Iterable[P], failure: list[Exception]) -> Iterator[P]:
         failure.append(error)
 
 
-def _outcome(future: "Future[list[Outcome] | Path]") -> Iterator[Encoded]:
-    outcomes = _result(future)
+def _outcome(executor: Executor, future: "Future[list[Outcome] | Path]") -> Iterator[Encoded]:
+    outcomes = _result(executor, future)
     for outcome in _spilled(outcomes) if isinstance(outcomes, Path) else outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -104,7 +107,7 @@ def later(encoder: CorpusEncoder, function: Callable[[CorpusEncoder], T], execut
     """Have something found out about the encoder, by a worker if there is one; call the result when it is needed."""
     if executor is None:
         return cache(partial(function, encoder))
-    return partial(_result, _submitted(executor, _ask, pickle.dumps(encoder), function))
+    return partial(_result, executor, _submitted(executor, _ask, pickle.dumps(encoder), function))
 
 
 def _submitted(executor: Executor, function: Callable[..., T], *arguments: object) -> "Future[T]":
@@ -114,9 +117,12 @@ def _submitted(executor: Executor, function: Callable[..., T], *arguments: objec
         raise ChildProcessError(_loss(error)) from error
 
 
-def _result(future: "Future[T]") -> T:
+def _result(executor: Executor, future: "Future[T]") -> T:
     """What a task gave back. It gives its own errors back too, so one that is raised is the executor's."""
     try:
+        while not wait([future], PATIENCE).done:
+            if is_closed(executor):
+                raise ConnectionError("the connection to the scheduler is closed")
         return future.result()
     except (BrokenExecutor, CancelledError, OSError, ImportError) as error:
         raise ChildProcessError(_loss(error)) from error
@@ -124,6 +130,12 @@ def _result(future: "Future[T]") -> T:
         if type(error).__module__.partition(".")[0] == "distributed":
             raise ChildProcessError(_loss(error)) from error
         raise
+
+
+def is_closed(executor: Executor) -> bool:
+    """Whether Dask lost its scheduler: some of its futures then stay as they are for ever."""
+    client = getattr(executor, "_client", None)
+    return getattr(client, "status", "running") in ("closing", "closed")
 
 
 def _loss(error: BaseException) -> str:

@@ -120,3 +120,21 @@ def test_jobs_and_an_executor_are_one_too_many(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="give one of them"):
         count(tmp_path, jobs=2, executor=executor)
+
+
+class _Closed(ThreadPoolExecutor):
+    """An executor as Dask's without its scheduler: what is begun never ends."""
+
+    class _client:  # noqa: N801
+        status = "closed"
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        return Future()
+
+
+def test_an_executor_that_is_gone_is_an_error(
+    corpus: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "PATIENCE", 0.01)
+    with _Closed(1) as executor, pytest.raises(ChildProcessError, match="the connection to the scheduler is closed"):
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
