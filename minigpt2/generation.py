@@ -40,7 +40,7 @@ def with_temperature(logits: Floats, temperature: float) -> Floats:
     Raises:
         ValueError: the largest is not finite then.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # a tiny temperature is 0 in float32
         scaled = logits / temperature
     if not np.isfinite(scaled.max(axis=-1)).all():
         raise ValueError(f"the largest logit divided by the temperature {temperature} is not a finite number")
@@ -91,6 +91,8 @@ class Choice:
             raise ValueError(f"top_k must be at least 1, or 0 for all tokens, not {top_k}")
         if not 0 < top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
+        if seed is not None and seed < 0:
+            raise ValueError(f"seed must be 0 or more, not {seed}")
         self._random = np.random.default_rng(seed) if do_sample else None
         self._temperature, self._top_k, self._top_p = temperature, top_k, top_p
 
@@ -117,11 +119,11 @@ class StopStrings:
     As in transformers, a string may begin in any token, the prompt's too, but some of it must lie in the last token.
 
     Raises:
-        ValueError: a string is empty.
+        ValueError: a string is empty, or has a lone surrogate.
     """
 
     def __init__(self, strings: Collection[str], tokenizer: Tokenizer, prompt: Ids, mask: Mask) -> None:
-        self._strings = [string.encode() for string in ([strings] if isinstance(strings, str) else strings)]
+        self._strings = [_utf8(string) for string in ([strings] if isinstance(strings, str) else strings)]
         if not all(self._strings):
             raise ValueError("a stop string must not be empty")
         self._tokenizer = tokenizer
@@ -142,6 +144,13 @@ class StopStrings:
             found[text] = any(data.find(string, max(0, len(end) + 1 - len(string))) >= 0 for string in self._strings)
             self._ends[text] = data[max(0, len(data) - self._reach) :]
         return found
+
+
+def _utf8(stop_string: str) -> bytes:
+    try:
+        return stop_string.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"the stop string {stop_string!r} has a lone surrogate, which is not text") from None
 
 
 def _bytes_of(tokenizer: Tokenizer, token_id: int) -> bytes:

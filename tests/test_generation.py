@@ -1,5 +1,6 @@
 """Choosing tokens: sampling, ends, streams, and what would come next, layer by layer."""
 
+import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -178,6 +179,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "temperature must be above 0, not 0; do_sample=False takes the likeliest": {"temperature": 0},
     "temperature must be above 0, not -1": {"temperature": -1},
     "the temperature 1e-45 is not a finite number": {"temperature": 1e-45, "do_sample": True},
+    "the temperature 1e-320 is not a finite number": {"temperature": 1e-320, "do_sample": True},
+    "seed must be 0 or more, not -1": {"seed": -1, "do_sample": True},
+    r"the stop string '\\udcff' has a lone surrogate": {"stop_strings": ["a", "\udcff"]},
     "top_k must be at least 1, or 0 for all tokens, not -1": {"top_k": -1},
     "top_p must be above 0 and at most 1, not 0": {"top_p": 0},
     r"top_p must be above 0 and at most 1, not 1\.1": {"top_p": 1.1},
@@ -191,7 +195,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("message", REFUSED)
 @pytest.mark.parametrize("method", ["generate", "stream"])
 def test_an_option_outside_its_range_is_refused(model: GPT2, method: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with warnings.catch_warnings(action="error"), pytest.raises(ValueError, match=message):
         answer = getattr(model, method)(PROMPT, **REFUSED[message])
         if isinstance(answer, Iterator):
             list(answer)

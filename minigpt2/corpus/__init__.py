@@ -29,7 +29,7 @@ from minigpt2.corpus.chunks import Span
 from minigpt2.corpus.counts import Counts, SourceCounts, counted
 from minigpt2.corpus.documents import Reader
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded, Tally
-from minigpt2.corpus.executors import AHEAD, AHEAD_HERE, encoded, later, processes
+from minigpt2.corpus.executors import AHEAD, AHEAD_HERE, MOST_JOBS, encoded, later, processes
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Progress
 from minigpt2.corpus.merging import merge
@@ -199,8 +199,8 @@ def _checked_shard(shard: tuple[int, int] | None) -> Shard:
 
 
 def _workers(jobs: int, executor: Executor | None) -> AbstractContextManager[Executor | None]:
-    if index(jobs) < 1:
-        raise ValueError(f"jobs is the number of processes, 1 at least, not {jobs}")
+    if not 1 <= index(jobs) <= MOST_JOBS:  # they all start at once
+        raise ValueError(f"jobs is the number of processes, 1 at least and {MOST_JOBS} at most, not {jobs}")
     if executor and jobs != 1:
         raise ValueError("jobs are processes of this machine, and an executor has its own workers: give one of them")
     return nullcontext(executor) if executor else processes(index(jobs))

@@ -27,6 +27,8 @@ TASK = 4 << 20
 
 #: How many tasks are handed over before the first of them is done: for each process here, and to an executor.
 AHEAD_HERE, AHEAD = 3, 64
+# More processes than any one machine has processors.
+MOST_JOBS = 1024
 
 #: The bytes of ids that a task gives back; more are left in a file.
 RETURNED = 4 << 20

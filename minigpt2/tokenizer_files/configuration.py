@@ -83,6 +83,8 @@ def read(find: Find) -> dict[str, Any]:
         expect(content, dict.fromkeys(("add_bos_token", "add_eos_token"), (None, True, False)))
         expect({"add_prefix_space": False} | content, {"add_prefix_space": (True, False)})
         max_length(content)
+        side(content, "padding_side", "right")
+        side(content, "truncation_side", "right")
     return content
 
 
@@ -99,15 +101,15 @@ def model_class(content: Mapping[str, Any], find: Find, model: str) -> ModelClas
     config = read_object(path) if path else {}
     model_type = config.get("model_type") or None
     where, name = find("tokenizer_config.json"), content.get("tokenizer_class")
-    if not name:
+    if name is None:
         where, name = path, config.get("tokenizer_class")
-    if name and (not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES):
+    if name is not None and (not isinstance(name, str) or name.removesuffix("Fast") not in _CLASSES):
         raise ValueError(f"{where}: tokenizer_class is {excerpt(name)}, which works in another way than GPT-2's")
     if model_type in _BACKEND_TYPES:
         return "TokenizersBackend"
     if model_type is not None and model_type not in _GPT2_TYPES:
         raise ValueError(f"{path}: model_type is {excerpt(model_type)}, whose tokenizers may differ from GPT-2's")
-    if name:
+    if name is not None:
         return _CLASSES[name.removesuffix("Fast")]
     return None if model_type is None else "GPT2Tokenizer"
 

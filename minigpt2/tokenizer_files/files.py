@@ -105,7 +105,8 @@ def refuse_other_keys(content: Mapping[str, Any], understood: Collection[str], w
     """
     for key, value in content.items():
         if key not in understood:
-            raise ValueError(f"{where}{key} is {excerpt(value)}, which this package does not understand")
+            name = key if key.isprintable() else excerpt(key)
+            raise ValueError(f"{where}{name} is {excerpt(value)}, which this package does not understand")
 
 
 def expect(content: Mapping[str, Any], values: Mapping[str, Collection[Any]], where: str = "") -> None:

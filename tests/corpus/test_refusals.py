@@ -123,8 +123,9 @@ def test_options_are_checked(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(ValueError, match="errors is one of strict, replace, ignore, not 'surrogateescape'"):
         count(tmp_path, errors="surrogateescape")
-    with pytest.raises(ValueError, match="jobs is the number of processes, 1 at least, not 0"):
-        count(tmp_path, jobs=0)
+    for jobs in (0, 1025, 10**12):
+        with pytest.raises(ValueError, match=f"processes, 1 at least and 1024 at most, not {jobs}"):
+            count(tmp_path, jobs=jobs)
     with pytest.raises(ValueError, match="the input format is one of text, jsonl, parquet, not 'csv'"):
         count(tmp_path, input_format="csv")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="name a file"):

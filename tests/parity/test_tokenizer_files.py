@@ -1,6 +1,7 @@
 """Directories as people have them, each opened here and by `AutoTokenizer`, or refused by file and key."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -200,6 +201,7 @@ def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any
         assert [token.id for token in explain(ours, text).tokens] == ours.encode(text, add_special_tokens=False)
 
 
+NOT_A_CLASS: list[Any] = ["", False, 0, [], {}]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another class": (
         {**two_files(), "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}},
@@ -234,11 +236,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {**two_files(), "tokenizer_config.json": {"split_special_tokens": True}},
         "split_spec",
     ),
+    "a side that is none": ({**two_files(), "tokenizer_config.json": {"padding_side": None}}, "padding_side is null"),
+    "an unknown key with escapes": (
+        {**two_files(), "tokenizer_config.json": {"x\n\x1b[2J": 1}},
+        re.escape(r'"x\n\u001b[2J" is 1'),
+    ),
     "code of its own": ({**two_files(), "tokenizer_config.json": {"auto_map": {}}}, "auto_map"),
     "an unknown flag": ({**two_files(), "tokenizer_config.json": GPT2 | decoder(bold=True)}, "bold"),
     "a template with two texts": (one_file("<s>", post_processor={**TEMPLATE, "single": TEMPLATE["pair"]}), "single"),
     "an id that no token has": (one_file(post_processor=TEMPLATE), "267"),
     "two tokens with one id": ({**two_files(), "added_tokens.json": {}, **HOLE, "config.json": OPT}, "which is"),
+}
+
+REFUSED |= {
+    f"a class that is {name!r}": ({**one_file(), "tokenizer_config.json": {"tokenizer_class": name}}, "tokenizer_class")
+    for name in NOT_A_CLASS
 }
 
 
