@@ -39,7 +39,7 @@ class Template(NamedTuple):
 
 
 class TrimOffsets(NamedTuple):
-    """Leave spaces at a token's ends out of its offsets, except, if so told, the first space of the first token."""
+    """Leave spaces at a token's ends out of its offsets, except, if so told, a single one before the first token."""
 
     keeps_first_space: bool
 
@@ -178,8 +178,8 @@ def _trimmed(row: Row, keeps_first_space: bool) -> Row:
     for index, ((start, end), token) in enumerate(zip(row.offsets, row.tokens, strict=True)):
         text = token.replace("Ġ", " ")
         leading, trailing = len(text) - len(text.lstrip(WHITESPACE)), len(text) - len(text.rstrip(WHITESPACE))
-        if leading and keeps_first_space and (index == 0 or start == 0):
-            leading -= 1
+        if leading == 1 and keeps_first_space and (index == 0 or start == 0):
+            leading = 0
         first = min(start + leading, end)
         offsets.append((first, max(end - trailing, first) if end >= trailing else end))
     return Row(row.ids, offsets, row.tokens)
