@@ -4,7 +4,7 @@
 
 By default it has the layout of `model.safetensors` of openai-community/gpt2, to the byte: 548,105,171 bytes, a header
 of 14,283 bytes without padding (so that no tensor is aligned), 160 F32 tensors without the `transformer.` prefix, each
-at its published place, 12 of them causal masks; and the published config.json. None of the numbers is GPT-2's.
+at its published offset, 12 of them causal masks; and the published config.json. None of the numbers is GPT-2's.
 """
 
 import argparse

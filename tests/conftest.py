@@ -51,7 +51,7 @@ def hurtful_texts() -> st.SearchStrategy[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nobody_asks_the_hub(request: pytest.FixtureRequest) -> Iterator[None]:
+def tests_stay_off_the_hub(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keep the tests in this process off the real hub, unless they are asked to talk to it."""
     with pytest.MonkeyPatch.context() as patched:
         patched.delenv("COLUMNS", raising=False)  # as pytest-xdist sets it: tables would be cut to fit

@@ -26,7 +26,7 @@ BEFORE_2: Final = _MAJOR < 2
 
 
 class Fault(Enum):
-    """What goes wrong with a file. A plain number in its place is a status to answer instead."""
+    """What goes wrong with a file. A plain number is a status to answer instead."""
 
     HANG = auto()  # the question is taken and never answered
     LOGIN_PAGE = auto()  # a friendly page of another kind, as a captive portal shows
@@ -45,7 +45,7 @@ class Fault(Enum):
     LONGER_PART = auto()  # more is sent than was asked for, in an answer of no announced length
     NO_LENGTH = auto()  # the answer's length is not announced: its end is the connection's
     CHUNKED = auto()  # nor here, where it comes in chunks
-    GZIP = auto()  # it is compressed though nobody asked for that
+    GZIP = auto()  # it is compressed although the request did not ask for that
     NO_RANGE = auto()  # it comes without saying which part it is
     ANOTHER_SIZE = auto()  # it is called a part of a larger file
     CHANGED = auto()  # it is of a content with another hash than before

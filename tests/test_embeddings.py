@@ -239,7 +239,7 @@ def test_nearest_among_equal_rows_alone(tmp_path: Path) -> None:
     assert [id_ for id_, _ in found] == [0, 1, 2, 3, 4, 6]
 
 
-def test_rows_without_a_direction_are_nobodys_neighbours(tmp_path: Path, wte: Array) -> None:
+def test_rows_without_a_direction_are_neighbours_of_none(tmp_path: Path, wte: Array) -> None:
     damaged = wte.copy()
     damaged[2], damaged[3, 1], damaged[4, 2] = 0, np.nan, np.inf
     embeddings = embeddings_of(tmp_path, damaged)

@@ -1,4 +1,4 @@
-"""Go on with a text: the prompt, and then the tokens that the model adds, as they come.
+"""Continue a text: the prompt, and then the tokens that the model adds, as they come.
 
 The likeliest token comes next, or with --sample one drawn at random; --temperature, --top-k, --top-p and --seed imply
 --sample. The text ends with <|endoftext|>, with the token that completes a stop string, or after --max-new-tokens.

@@ -116,14 +116,14 @@ def _id_of_word(facts: Facts) -> str:
 
 def _to_the_rows(facts: Facts) -> Iterator[Step]:
     rows, width = facts.shape
-    choice = "768 in GPT-2, 12 heads of 64" if width == 768 else f"{width} here, 768 in GPT-2"
+    choice = "768 in GPT-2, 64 for each of its 12 attention heads" if width == 768 else f"{width} here, 768 in GPT-2"
     yield Step(
         "Each id is a row of numbers",
         f"""A list of numbers that stands for something is called a vector, or an embedding. The matrix wte, word token
         embeddings, has {rows:,} rows, one for each token. The id is the index of the row.""",
         (line("embed", facts.text, facts.model),),
-        f"""Nobody chose these numbers; training set them. How many a row has is a choice of the designers: {choice}.
-        More numbers hold more, and cost more.""",
+        f"""Training set these numbers. How many a row has is a choice of the designers: {choice}. More numbers hold
+        more, and cost more.""",
     )
     yield Step(
         "Tokens that are used alike have rows that are alike",
@@ -147,9 +147,9 @@ def _to_the_next_word(facts: Facts) -> Iterator[Step]:
     model, head = facts.layers_model, f"{facts.n_layer // 2}.{min(1, facts.n_head - 1)}"
     yield Step(
         "Layers mix the rows: attention",
-        f"""A layer changes each row in two steps, and each step adds to it. In attention a token takes in something of
-        the tokens before it. Then the MLP, a small network, works on each row alone. This model has {facts.n_layer}
-        layers of {facts.n_head} heads; each head looks for something else.""",
+        f"""A layer changes each row in two steps, and each step adds to it. In attention a token takes in something
+        from the tokens before it. Then the MLP, a small network, works on each row alone. This model has
+        {facts.n_layer} layers of {facts.n_head} heads; each head looks for something different.""",
         (line("explain", facts.text, f" --part attention --head {head}{model}"),),
         """Each line is a token: how much it takes from itself and from each token before it, about 100 in all. No token
         sees later ones, because it must predict them.""",
@@ -163,8 +163,8 @@ def _to_the_next_word(facts: Facts) -> Iterator[Step]:
     )
     yield Step(
         "The next word",
-        """After all layers, the last row is multiplied with every row of wte, the matrix that your sentence began
-        with. Each product is a logit, the score of a token. exp(logit), divided by the sum over all tokens, is its
+        """After all layers, the last row is multiplied by every row of wte, the matrix of step 6.
+        Each product is a logit, the score of a token. exp(logit), divided by the sum over all tokens, is its
         probability.""",
         (line("next", facts.text, f" -k 6{model}"),),
         """A token scores high where its row points the same way as the row that the layers have made.""",

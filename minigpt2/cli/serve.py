@@ -1,4 +1,4 @@
-"""The page of `minigpt2 explain` with a box for text: it follows as you type.
+"""The page of `minigpt2 explain` with a box for text: it changes as you type.
 
 It is served on 127.0.0.1, to this machine only; nothing that is typed leaves the machine or is kept. The rows are
 GPT-2's where its weights are in the cache of downloads, or else those of the bundled model; nothing is downloaded.

@@ -1,4 +1,4 @@
-"""From a sentence of yours to the next word: a lesson in short steps, each with a command to try.
+"""From your sentence to the next word: a lesson in short steps, each with a command to try.
 
 It runs on GPT-2's weights if they are in the cache of downloads or if the hub answers soon, or else on the small model
 that comes with minigpt2; the steps about layers need all weights on this machine. On a terminal it waits for Enter
@@ -162,7 +162,7 @@ def _close_tour(facts: Facts) -> None:
     print(f"\n{_painted('WHAT TO TRY NEXT', '1')}\n")
     for command, purpose in (
         (line("explain", facts.text, " --open"), "All of this as a page to play with"),
-        ("minigpt2 serve", "That page with a box for text: it follows as you type"),
+        ("minigpt2 serve", "That page with a box for text: it changes as you type"),
         ('minigpt2 tour "Your own sentence"', "The same with your words"),
         ("minigpt2 vocab --odd", "What else is in the vocabulary"),
         ('minigpt2 explain " lifelike" --part merges --steps', "A word that is cut where no reader would cut it"),

@@ -161,7 +161,7 @@ def test_an_interrupt_ends_it_without_a_traceback() -> None:
     assert (process.returncode, output, errors) == (130, b"", b"")
 
 
-def test_an_interrupt_ends_it_while_nobody_reads_its_output() -> None:
+def test_an_interrupt_ends_it_while_its_output_is_not_read() -> None:
     process = subprocess.Popen(
         command("tokens"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     )

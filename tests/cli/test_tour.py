@@ -188,7 +188,7 @@ def test_a_hub_that_does_not_answer_is_not_waited_for_long() -> None:
     assert LABEL in finished.stdout.decode()
 
 
-def test_offline_it_asks_nobody_for_anything() -> None:
+def test_offline_it_makes_no_request() -> None:
     with socket.create_server(("127.0.0.1", 0)) as hub:
         address = f"http://127.0.0.1:{hub.getsockname()[1]}"
         assert run("tour", env=environment(HF_ENDPOINT=address)).returncode == 0

@@ -75,7 +75,7 @@ def test_the_data_has_the_librarys_ids_offsets_and_bytes(text: str, tokenizer: T
     assert [data["pretokens"][place]["ids"] for place in data["sequence"]] == recorded
 
 
-def test_the_page_asks_nobody_for_anything(tokenizer: Tokenizer, weights: Checkpoint) -> None:
+def test_the_page_makes_no_request(tokenizer: Tokenizer, weights: Checkpoint) -> None:
     html = page(explain(tokenizer, PARAGRAPH, weights))
     addresses = re.findall(r"""(?:src|href|action|url\(|import|@import)\s*[=(]?\s*["']?([^"'\s>)]+)""", html)
     outside = [address for address in addresses if re.match(r"(https?:)?//", address)]

@@ -300,7 +300,7 @@ def test_a_first_answer_that_is_no_answer_ends_it_at_once(
     assert len(hub.requests) == 1 and not client.cache.exists()
 
 
-def test_a_hub_that_nobody_can_reach_is_one_error(client: Client) -> None:
+def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
     client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     assert "127.0.0.1:9" in refusal(client.fetch("owner/tiny", "config.json"))
     client.environment["HF_ENDPOINT"] = "http://hub.invalid"
@@ -315,7 +315,7 @@ def test_an_answer_that_takes_too_long_in_all_is_given_up() -> None:
     forever.set()
 
 
-def test_offline_uses_the_cache_and_asks_nobody(hub: Hub, client: Client) -> None:
+def test_offline_uses_the_cache_and_makes_no_request(hub: Hub, client: Client) -> None:
     path = client.fetch("owner/tiny", "config.json")["path"]
     hub.requests.clear()
     client.environment["HF_HUB_OFFLINE"] = "1"
@@ -325,7 +325,7 @@ def test_offline_uses_the_cache_and_asks_nobody(hub: Hub, client: Client) -> Non
     assert hub.requests == []
 
 
-def test_local_files_only_asks_nobody(hub: Hub, client: Client) -> None:
+def test_local_files_only_makes_no_request(hub: Hub, client: Client) -> None:
     assert "minigpt2 download owner/tiny" in refusal(client.fetch("owner/tiny", "config.json", local_files_only=True))
     assert hub.requests == []
 

@@ -63,7 +63,7 @@ def assert_same_tensors(weights: Checkpoint, files: list[Path]) -> None:
     names = set()
     for path in files:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  # it is no mapping
+            for name in file.keys():  # noqa: SIM118  # it is not a mapping
                 assert same_bits(weights[name], file.get_tensor(name)), name
                 names.add(name)
     assert set(weights) == names and len(weights) == len(names)

@@ -17,7 +17,7 @@ FILES = [files for files in OPENS.values() if "merges.txt" not in files or "toke
 
 
 def paths(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The way to every value in some JSON, but for single tokens and merges."""
+    """The way to every value in some JSON, except single tokens and merges."""
     children: list[tuple[Any, Any]] = []
     if isinstance(content, dict):
         children = list(content.items())[:40]

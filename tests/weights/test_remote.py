@@ -539,7 +539,7 @@ def test_without_a_network_the_first_look_is_a_hub_error_and_the_second_needs_no
         remote("owner/other")
 
 
-def test_offline_asks_nobody(hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_makes_no_request(hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     remote()

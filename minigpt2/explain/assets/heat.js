@@ -44,7 +44,7 @@ function drawLabels(height) {
   }
 }
 
-// The colours mean the same in all three: full colour at the largest value but for the outermost 2%.
+// The colours mean the same in all three: full colour from the value that only 2% exceed.
 function largest() {
   const all = [...heat.rows.tokens, ...heat.rows.positions, ...heat.rows.sums]
     .map(Math.abs)

@@ -81,7 +81,7 @@ def test_it_prints_without_what_only_works_on_a_screen(show: Open, weights: Chec
     assert page.pdf().startswith(b"%PDF")
 
 
-def test_the_page_may_ask_nobody(browser: "Browser", tmp_path: Path, tokenizer: Tokenizer) -> None:
+def test_the_page_may_make_no_request(browser: "Browser", tmp_path: Path, tokenizer: Tokenizer) -> None:
     path = tmp_path / "page.html"
     path.write_text(page_of(explain(tokenizer, PROMPT)), encoding="utf-8")
     page = browser.new_page()
