@@ -159,7 +159,7 @@ class Engine:
         return memory
 
     def _symbols(self, text: str, start: int, stop: int, scale: int) -> Iterator[NDArray[Any]]:
-        """The symbols of each window, (tokens,). A group of windows is looked up, and learns its new pieces, together."""
+        """The symbols of each window, (tokens,). Windows are looked up, and their new pieces learned, in groups."""
         memory = self._current_memory()
         waiting: list[Found] = []
         missed = 0
