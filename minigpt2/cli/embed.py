@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         weights.refuse_to_replace(options.output)
         with atomic_write(options.output) as file:
             _write_npy(file, rows)
-        print(f"{options.output}: {rows.dtype} {rows.shape}")
+        print(streams.escaped(f"{options.output}: {rows.dtype} {rows.shape}"))
     elif options.json:
         streams.print_json(_as_json(tokenizer, ids, rows))
     else:

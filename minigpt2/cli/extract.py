@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_weights
 from minigpt2.cli.params import matches
 
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> None:
     names = _names(weights, options.patterns)
     weights.save(options.output, names=names, dtype=options.dtype)
     tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
-    print(f"{options.output}: {tensors}, {options.output.stat().st_size:,} bytes")
+    print(streams.escaped(f"{options.output}: {tensors}, {options.output.stat().st_size:,} bytes"))
 
 
 def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:

@@ -186,4 +186,4 @@ def run(options: argparse.Namespace) -> None:
 def print_counts(output: str, counts: "Counts") -> None:
     """Say how much was written."""
     documents = "1 document" if counts.documents == 1 else f"{counts.documents:,} documents"
-    print(f"{output}: {counts.tokens:,} tokens of {documents}")
+    print(streams.escaped(f"{output}: {counts.tokens:,} tokens of {documents}"))

@@ -9,6 +9,7 @@ tokenizer.
 """
 
 import argparse
+import sys
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     from minigpt2 import Tokenizer, bpe
     from minigpt2.vocabulary import from_pairs
 
-    learned = [*islice(bpe.train(pretoken_counts(options.files)), options.merges)]
+    learned = [*islice(bpe.train(pretoken_counts(options.files)), min(options.merges, sys.maxsize))]
     if not learned:
         raise ValueError("there is nothing to learn: no two bytes stand next to each other in a word")
     vocabulary = from_pairs(np.array([merge.pair for merge in learned], np.int64))
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         print(f"Every pretoken is one token after {len(learned):,} merges, so there is nothing left to learn.")
     if options.output:
         for path in Tokenizer(vocabulary).save_pretrained(options.output):
-            print(path)
+            print(streams.escaped(str(path)))
 
 
 def pretoken_counts(names: list[str]) -> dict[tuple[int, ...], int]:

@@ -76,6 +76,26 @@ def test_output_without_unicode_is_escaped(arguments: list[str], changes: dict[s
     assert b"\\u0120" in finished.stdout
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tokenize", "{file}", "-o", "{odd}"],
+        ["train-bpe", "{file}", "--merges", "1", "-o", "{odd}"],
+        ["extract", "{odd}", "wte.weight", "--model", "bundled"],
+        ["embed", "x", "--model", "bundled", "-o", "{odd}"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_the_name_of_a_written_file_moves_no_cursor(arguments: list[str], tmp_path: Path) -> None:
+    file, odd = tmp_path / "text.txt", tmp_path / "a\n\x1b[2J.npy"
+    file.write_text("the text")
+    finished = run(*(each.format(file=file, odd=odd) for each in arguments))
+    assert finished.returncode == 0
+    assert b"a\\n\\x1b[2J.npy" in finished.stdout
+    assert b"\x1b" not in finished.stdout
+    assert odd.exists()
+
+
 def test_an_error_can_be_told_where_there_is_no_unicode() -> None:
     finished = run("params", "--model", "./größe".encode(), env=environment(PYTHONIOENCODING="ascii"))
     assert finished.returncode == 1

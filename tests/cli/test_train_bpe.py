@@ -26,9 +26,10 @@ def test_several_files_are_counted_together(tmp_path: Path, capsys: Capture) -> 
     assert shown.splitlines()[1].split() == ["0", "2", "x", "+", "y", "xy", "256"]
 
 
-def test_it_says_when_nothing_is_left_to_learn(tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize("merges", [100, 10**30])
+def test_it_says_when_nothing_is_left_to_learn(merges: int, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "text").write_text("low low")
-    shown = answer(capsys, "train-bpe", tmp_path / "text", "--merges", 100)
+    shown = answer(capsys, "train-bpe", tmp_path / "text", "--merges", merges)
     assert shown.endswith("Every pretoken is one token after 3 merges, so there is nothing left to learn.\n")
 
 
