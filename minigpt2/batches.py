@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class Encoding(dict[str, Any]):
-    """What a tokenizer's call answers: a dict whose keys are attributes too.
+    """The answer of a tokenizer's call: a dict whose keys are attributes too.
 
     >>> Encoding(input_ids=[464]).input_ids
     [464]

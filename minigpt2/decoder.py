@@ -91,7 +91,7 @@ class DecodeStream:
         return self._characters.decode(self._decoder.data(checked(ids), self._skips))
 
     def end(self) -> str:
-        """What remains at the end: bytes that did not become a character, handled as `errors` says."""
+        """The bytes left at the end, which did not become a character, handled as `errors` says."""
         rest = self._characters.decode(b"", final=True)
         self._characters.reset()
         return rest

@@ -305,7 +305,7 @@ def next_tokens(model: "GPT2", ids: str | ArrayLike, k: int = 10) -> list[Token]
 
 
 def logit_lens(model: "GPT2", ids: str | ArrayLike, k: int = 5) -> list[list[Token]]:
-    """What each layer would say next if it were the last: `next_tokens` for each of the `n_layer + 1` hidden states.
+    """Each layer's next tokens if it were the last: `next_tokens` for each of the `n_layer + 1` hidden states.
 
     The first is that of the embeddings alone, the last the model's own answer. Every state goes through `ln_f` and the
     head; the last has been through `ln_f` already. Raises as `next_tokens` does.

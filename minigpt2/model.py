@@ -125,7 +125,7 @@ class Layer:
         return linear(x, *self.parts[part])
 
     def see(self, point: str, array: Array) -> Array:
-        """What the hook at this point of the layer makes of the array; without one, the array."""
+        """The hook's result at this point of the layer; without one, the array."""
         return self.hooks(f"h.{self.index}.{point}", array)
 
 
@@ -193,7 +193,7 @@ def mean_loss(logits: Array, labels: NDArray[np.int64]) -> float:  # (B, T, V), 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a call of the model gives; what was not asked for is None."""
+    """The result of a call of the model; what was not asked for is None."""
 
     logits: Array  # (B, T, V), or fewer positions with `logits_to_keep`
     loss: float | None = None  # the mean over all labels, in nats

@@ -1,4 +1,4 @@
-"""What a tokenizer does beside merging: added tokens and their roles, what goes around a text, limits."""
+"""A tokenizer's settings besides its merges: added tokens and their roles, what goes around a text, limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

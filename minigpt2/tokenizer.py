@@ -71,7 +71,7 @@ class Tokenizer(Decoding, TokenNames):
 
     @property
     def settings(self) -> Settings:
-        """What the tokenizer does beside merging."""
+        """The tokenizer's settings besides its merges."""
         return self._state.settings
 
     @property

@@ -124,7 +124,7 @@ class Vocabulary:
         return -1 not in self.byte_ids and not self.ignores_merges
 
     def symbols(self, pretoken: bytes) -> list[int]:
-        """What merging a pretoken starts from: the ids of its bytes, of those at least that have one.
+        """The ids that merging a pretoken starts from: the ids of its bytes, of those at least that have one.
 
         >>> gpt2().symbols(b" life")
         [220, 75, 72, 69, 68]

@@ -1,4 +1,4 @@
-"""What happens to a text: its pretokens, every merge, its tokens, their rows, and the next word.
+"""Everything that happens to a text: its pretokens, every merge, its tokens, their rows, and the next word.
 
 In the terminal each pretoken's merges are a tree, bytes at the top and tokens at the bottom, the ranks on the way;
 --steps lists them with the pairs that each was chosen from. Then come the rows of the tokens, the attention of one

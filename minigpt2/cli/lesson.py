@@ -19,7 +19,7 @@ class Step(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What the steps depend on: the sentence, words of it, and the models that they run on.
+    """The facts that the steps depend on: the sentence, words of it, and the models that they run on.
 
     `word` is the pretoken with the most merges, `rank` that of the last of them, and `token_id` the id that it makes;
     `neighbour_of` is a whole token. The others are options, with a space before them: for steps about the vocabulary,

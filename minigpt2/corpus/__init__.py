@@ -227,7 +227,7 @@ def _end(tokenizer: Tokenizer, file_format: FileFormat) -> int:
 
 
 def _description(encoder: CorpusEncoder) -> dict[str, Any]:
-    """What the ids are. The hashes are those of the files that the tokenizer saves: of GPT-2's, the published ones."""
+    """The ids' type, and hashes of the vocabulary's files as the tokenizer saves them, GPT-2's as published."""
     vocabulary = encoder.tokenizer.vocabulary
     files = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     return {
@@ -239,7 +239,7 @@ def _description(encoder: CorpusEncoder) -> dict[str, Any]:
 
 
 def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Iterator[Span]:
-    """What is still to be read."""
+    """The spans still to be read."""
     for source, first, stop in parts:
         start = max(first, since.start) if source.index == since.source else first
         if source.index >= since.source and (stop is None or start < stop):

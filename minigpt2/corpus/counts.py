@@ -1,4 +1,4 @@
-"""What was read: of all inputs, and of each."""
+"""Counts of what was read: of all inputs, and of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from minigpt2.corpus.sources import Source
 
 @dataclass(frozen=True)
 class SourceCounts:
-    """What was read of one input.
+    """Counts of what was read of one input.
 
     Attributes:
         path: its path as it was given or found; `-` is standard input.
@@ -26,7 +26,7 @@ class SourceCounts:
 
 @dataclass(frozen=True)
 class Counts:
-    """What was read of all inputs, and of each.
+    """Counts of what was read of all inputs, and of each.
 
     Attributes:
         tokens: how many; of `tokenize`, with the one after each document.
@@ -42,12 +42,12 @@ class Counts:
 
 
 def counted(sources: Sequence[Source], tallies: Mapping[int, Tally]) -> Counts:
-    """What was read of these sources, from what was read of each by its index."""
+    """Counts of what was read of these sources, from what was read of each by its index."""
     return added([SourceCounts(source.name, **asdict(tallies.get(source.index, Tally()))) for source in sources])
 
 
 def added(parts: list[SourceCounts]) -> Counts:
-    """What was read of all inputs."""
+    """Counts over all inputs."""
     return Counts(
         tokens=sum(part.tokens for part in parts),
         documents=sum(part.documents for part in parts),

@@ -29,7 +29,7 @@ Cut = Callable[[bytes], int]
 
 @dataclass(frozen=True)
 class Delimiter:
-    """What stands between two documents: a line end, or some text and one line end after it.
+    """The text between two documents: a line end, or some text and one line end after it.
 
     The text must not overlap itself, so that it is found in any part of a file as in the whole.
     """
@@ -49,7 +49,7 @@ class Delimiter:
         return re.compile(re.escape(self.separator) + rb"(?:\r?\n)?")
 
     def documents(self, data: bytes) -> list[bytes]:
-        """What stands before, between and after the delimiters."""
+        """The pieces before, between and after the delimiters."""
         return self._pattern.split(data)
 
     def last_cut(self, data: bytes) -> int:

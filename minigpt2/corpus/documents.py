@@ -60,7 +60,7 @@ class Reader:
 
     @cached_property
     def delimiter(self) -> Delimiter | None:
-        """What stands between the documents of a text."""
+        """The delimiter between the documents of a text; None without a separator."""
         return None if self.separator is None else Delimiter(self.separator.encode("utf-8"))
 
     def spans(self, source: Source, start: int = 0, stop: int | None = None) -> Iterator[Span]:
@@ -68,7 +68,7 @@ class Reader:
         return spans_of(source, self._cut(source), start, stop)
 
     def chunks(self, span: Span) -> Iterator[Chunk]:
-        """What is read of a span. Raises as `chunks_in`."""
+        """The chunks of a span. Raises as `chunks_in`."""
         return chunks_in(span, self._cut(span.source), self.field)
 
     def _cut(self, source: Source) -> Cut:
@@ -182,7 +182,7 @@ def _row(source: Source, row: int) -> str:
 
 
 def _line(source: Source, start: int) -> str:
-    """What to call the line that starts at a byte. Its number is not kept: it takes reading the source again."""
+    """A name for the line that starts at a byte. Its number is not kept: it takes reading the source again."""
     if source.is_stream:
         return f"{source.shown}, the line from byte offset {start} on,"
     return f"{source.shown}, line {1 + _lines_before(source, start)},"

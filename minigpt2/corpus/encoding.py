@@ -13,7 +13,7 @@ from minigpt2.tokenizer import Tokenizer
 
 @dataclass
 class Tally:
-    """What was read of a source: documents, the bytes of their text, and tokens."""
+    """Counts of what was read of a source: documents, the bytes of their text, and tokens."""
 
     bytes: int = 0
     documents: int = 0
@@ -27,7 +27,7 @@ class Tally:
 
 
 class Part(NamedTuple):
-    """What became of a chunk: the source's index, where its next chunk starts, what was read of it, and what it had."""
+    """The result of a chunk: the source's index, where its next chunk starts, what was read of it, and what it had."""
 
     source: int
     end: int

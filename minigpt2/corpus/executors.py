@@ -52,7 +52,7 @@ def encoded(
     directory: Path | None,
     ahead: int = AHEAD,
 ) -> Generator[Encoded, None, None]:
-    """What the encoder makes of spans and chunks, in their order, by an executor's workers if there is one.
+    """The encoder's results for spans and chunks, in their order, by an executor's workers if there is one.
 
     In `directory`, which the workers must share, they leave what is too large to give back; they stop when it is gone.
     It is None where ids are only counted. Closing the generator cancels the tasks that have not begun.
@@ -120,7 +120,7 @@ def _submitted(executor: Executor, function: Callable[..., T], *arguments: objec
 
 
 def _result(executor: Executor, future: "Future[T]") -> T:
-    """What a task gave back. It gives its own errors back too, so one that is raised is the executor's."""
+    """The result of a task. It gives its own errors back too, so one that is raised is the executor's."""
     try:
         while not wait([future], PATIENCE).done:
             if is_closed(executor):
@@ -209,7 +209,7 @@ def _ask(pickled: bytes, function: Callable[[CorpusEncoder], T]) -> T:
 
 
 def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Path:
-    """What a task makes and, last, the error that ended it; where that is much, the file that holds it."""
+    """A task's results and, last, the error that ended it; where that is much, the file that holds it."""
     outcomes = _outcomes(_encoder(pickled), task, spill and spill.parent)
     held: list[Outcome] = []
     size = 0

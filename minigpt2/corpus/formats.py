@@ -44,7 +44,7 @@ class Written:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """What is made of the ids.
+    """The files that the ids go to.
 
     Attributes:
         name: one of `FORMATS`.

@@ -171,7 +171,7 @@ def _state(source: Source) -> list[int]:
 
 
 def _difference(then: Any, now: Any) -> str:
-    """What differs; of lists, where they first do."""
+    """The difference; of lists, the first one."""
     if isinstance(then, list) and isinstance(now, list):
         pairs = zip_longest(then, now, fillvalue="nothing")
         then, now = next(pair for pair in pairs if pair[0] != pair[1])

@@ -77,7 +77,7 @@ def _decompressed(source: Source, stored: BinaryIO) -> tuple[BinaryIO, tuple[typ
 
 
 def _zstd() -> tuple[Callable[[BinaryIO], BinaryIO], type[Exception]]:
-    """What opens a file that is compressed with zstd, and what it raises over a damaged one."""
+    """The function that opens a file compressed with zstd, and the error that it raises over a damaged one."""
     try:
         if sys.version_info >= (3, 14):
             from compression import zstd

@@ -38,7 +38,7 @@ class Share(NamedTuple):
 
 
 def shares(sources: Sequence[Source], reader: Reader, shard: Shard) -> Iterator[Share]:
-    """What a shard has of the sources.
+    """A shard's part of the sources.
 
     All sources, one after the other, are a line of bytes, of which each shard has the same length. It has the documents
     that start there; a source that only can be read whole, it has if its middle is there.
@@ -72,7 +72,7 @@ def shares(sources: Sequence[Source], reader: Reader, shard: Shard) -> Iterator[
 def shard_summary(
     shard: Shard, sources: Sequence[Source], parts: Sequence[Share], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What the summary of a shard says, for `merge`: which shard it is, of what, and the indices of its sources."""
+    """The content of a shard's summary, for `merge`: which shard it is, of what, and the indices of its sources."""
     listed = json.dumps([[source.name, source.size] for source in sources])
     return {
         "number": shard.number,

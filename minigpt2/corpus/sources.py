@@ -98,7 +98,7 @@ def find(
 
 
 def kind_of(name: str) -> Kind:
-    """What a file holds, by its name.
+    """The content of a file, by its name.
 
     >>> kind_of("books.JSONL.gz"), kind_of("table.parquet"), kind_of("README"), kind_of("-")
     ('jsonl', 'parquet', 'text', 'text')

@@ -1,4 +1,4 @@
-"""What the package carries: GPT-2's merges and Unicode's character classes, each made by a script under `scripts/`."""
+"""The package's data: GPT-2's merges and Unicode's character classes, each made by a script under `scripts/`."""
 
 import os
 

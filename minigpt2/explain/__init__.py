@@ -1,4 +1,4 @@
-"""What happens on the way from a text to the next word: as data, in the terminal, as a page, in a notebook.
+"""The steps on the way from a text to the next word: as data, in the terminal, as a page, in a notebook.
 
 `trace` has the data and the function `explain`; everything that is shown is drawn from it.
 """

@@ -66,7 +66,7 @@ def visible(data: bytes) -> str:
 
 
 def _shown(part: str) -> str:
-    """What is shown of a character, or of a run of bytes outside any character."""
+    """The text shown for a character, or for a run of bytes outside any character."""
     if "\udc80" <= part[0] <= "\udcff":
         return f"⟨{part.encode('utf-8', 'surrogateescape').hex(' ')}⟩"
     if part in _SIGNS:

@@ -1,4 +1,4 @@
-"""What the layers of a GPT-2 make of a text: attention, what each layer would say next, and the next token."""
+"""The work of a GPT-2's layers on a text: attention, what each layer would say next, and the next token."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Guess:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Layers:
-    """What the layers of a GPT-2 make of a text of T tokens.
+    """The work of a GPT-2's layers on a text of T tokens.
 
     Attributes:
         attentions: how much of each token (last axis) each token (third axis) takes in, by layer and head, shape
@@ -62,7 +62,7 @@ class LayerReader:
         self._model = _model_of(tokenizer, weights)
 
     def read(self, ids: Sequence[int]) -> Layers | None:
-        """What the layers make of these tokens; None without layers, or without tokens."""
+        """The layers' work on these tokens; None without layers, or without tokens."""
         if self._model is None or not ids:
             return None
         model, ids = self._model, list(ids[: self._model.options.n_positions])

@@ -56,7 +56,7 @@ _ESCAPES: Final = {ord(character): f"\\u{ord(character):04x}" for character in "
 
 
 def _policy(style: str, script: str, live: bool) -> str:
-    """What the page may do: run this script, use this style and, if it is live, ask its server."""
+    """The page's permissions: run this script, use this style and, if it is live, ask its server."""
     return "; ".join(
         [
             "default-src 'none'",

@@ -21,7 +21,7 @@ VALUES: Final = 64
 
 
 def payload(trace: Trace) -> dict[str, Any]:
-    """What the page's scripts draw, as JSON can hold it. Tokens are named by id; `tokens` has each of them once."""
+    """The data for the page's scripts, as JSON can hold it. Tokens are named by id; `tokens` has each of them once."""
     tokens = trace.tokens[:MOST_TOKENS]
     pretokens = trace.pretokens[: tokens[-1].pretoken + 1] if tokens else ()
     different = {(each.text, each.branch): each for each in pretokens}

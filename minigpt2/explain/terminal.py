@@ -176,7 +176,7 @@ def _steps(pretoken: Pretoken, width: int, paint: Paint) -> Iterator[str]:
 
 
 def _rivals(merge: Merge, symbols: list[str]) -> str:
-    """What a merge was chosen from, the lowest ranks first."""
+    """The pairs that a merge was chosen from, the lowest ranks first."""
     ranks = sorted((rank, symbols[position] + symbols[position + 1]) for rank, position in merge.candidates)
     listed = [f"{pair} {rank}" for rank, pair in ranks[:_MOST_CANDIDATES]]
     if len(ranks) > _MOST_CANDIDATES:

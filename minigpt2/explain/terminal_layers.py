@@ -42,7 +42,7 @@ def attention_lines(trace: Trace, layers: Layers, head: tuple[int, int], width: 
 
 
 def lens_lines(layers: Layers, width: int) -> Iterator[str]:
-    """What each layer would say after the last token, best first."""
+    """The tokens that each layer would give after the last token, best first."""
     yield cut("what the model would say next if it ended after", width)
     for number, row in enumerate(layers.lens):
         name = "wte + wpe" if number == 0 else f"h.{number - 1}"

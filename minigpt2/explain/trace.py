@@ -82,7 +82,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What happened to a text: its pretokens and its tokens, with weights their rows, with layers the next tokens."""
+    """The trace of a text: its pretokens and its tokens, with weights their rows, with layers the next tokens."""
 
     text: str
     pretokens: tuple[Pretoken, ...]
@@ -113,7 +113,7 @@ class Trace:
 
 
 class WeightsReader:
-    """What traces need of a checkpoint; it can be used for many texts.
+    """The parts of a checkpoint that traces need; it can be used for many texts.
 
     Raises:
         CheckpointError: the checkpoint has no sound `wte` and `wpe`.

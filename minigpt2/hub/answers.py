@@ -36,7 +36,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Published:
-    """What the hub says about a file: its commit, the hash of its content, its size in bytes, and its URL.
+    """The hub's facts about a file: its commit, the hash of its content, its size in bytes, and its URL.
 
     The hash is the SHA-256 of a file in Git LFS, and the SHA-1 of the git blob of any other. A storage of the Xet kind
     may name the content by another hash.
@@ -50,7 +50,7 @@ class Published:
 
 
 def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
-    """What the hub says about the file, in one small request.
+    """The hub's facts about the file, in one small request.
 
     Without it `hf_hub_download` would retry for minutes when the network is down, and would use any hash that a server
     sends as a file name.
@@ -70,7 +70,7 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
 
 
 def _patiently(ask: Callable[[], _Result]) -> _Result:
-    """What `ask()` returns; it is called again if a busy hub says after how many seconds."""
+    """The result of `ask()`; it is called again if a busy hub says after how many seconds."""
     import time
 
     from huggingface_hub.errors import HfHubHTTPError
@@ -99,7 +99,7 @@ def asked_pause(status: int, headers: Mapping[str, str]) -> float | None:
 
 
 def within(seconds: float, call: Callable[[], _Result]) -> _Result:
-    """What `call()` returns or raises, or a `TimeoutError` if that takes longer.
+    """The result of `call()`, or its error, or a `TimeoutError` if that takes longer.
 
     The timeout of a connection starts again for each address of a host, and does not cover the lookup of its name.
     """
@@ -161,7 +161,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: BaseException, model: str, cache: Path) -> str:
-    """What went wrong and what to do, in one line."""
+    """The fault and the way out, in one line."""
     from huggingface_hub import constants, errors
 
     hub = constants.ENDPOINT
@@ -197,7 +197,7 @@ def missing(model: str, filename: str, revision: str) -> str:
 
 
 def advice(status: int) -> str:
-    """What to do about an answer with this HTTP status."""
+    """The way out for an answer with this HTTP status."""
     if status in (401, 403):
         return "set HF_TOKEN to a token that may read the model, or unset it if it has expired"
     if status == 429:

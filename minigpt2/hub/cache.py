@@ -112,7 +112,7 @@ def published(
     cache_dir: str | os.PathLike[str] | None = None,
     timeout: float = ANSWER_SECONDS,
 ) -> Published:
-    """What the hub says about one of a model's files, in one request without its content.
+    """The hub's facts about one of a model's files, in one request without its content.
 
     If the cache knows the commit of the revision, it is the file of that commit. The answer may take `timeout` seconds.
     Raises as `fetch` does.

@@ -1,4 +1,4 @@
-"""What makes the model fast: aligned parameters, few rows multiplied one by one, and attention in blocks of queries.
+"""Tricks for a fast model: aligned parameters, few rows multiplied one by one, and attention in blocks of queries.
 
 None of it changes an equation. `model` would compute the same without this file, only slower.
 """
@@ -109,7 +109,7 @@ def parts_of(matrix: Float32, nbytes: int = PART) -> list[slice]:
 
 
 def shared(work: Callable[[list[slice]], Result], parts: list[slice]) -> list[Result]:
-    """What `work` makes of all parts, shared out among the threads: a result for each thread's share, in order.
+    """The results of `work` for all parts, shared out among the threads: a result for each thread's share, in order.
 
     OpenBLAS takes a product with so small a part for one thread. Its own threads would wait for each other in a busy
     loop at every product, which takes fifty times as long as soon as another process needs a processor.

@@ -48,7 +48,7 @@ class Hooks:
         return point in self._hooks
 
     def __call__(self, point: str, array: Float32) -> Float32:
-        """What the hook at this point returns, or else `array` itself.
+        """The array that the hook at this point returns, or else `array` itself.
 
         Raises:
             ValueError: it returned an array of another shape.

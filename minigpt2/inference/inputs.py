@@ -1,4 +1,4 @@
-"""What callers pass to the model, checked: every wrong shape or value is a `ValueError` that says what was expected."""
+"""The model's inputs, checked: every wrong shape or value is a `ValueError` that says what was expected."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def positions_of(mask: Mask, new: int, n_positions: int) -> Ids:
 
 
 def additive_mask(mask: Mask, new: int) -> Float32:
-    """What is added to the scores, shape (texts or 1, 1, new, tokens): 0, or `HIDDEN` where a query must not look.
+    """The mask added to the scores, shape (texts or 1, 1, new, tokens): 0, or `HIDDEN` where a query must not look.
 
     A token looks at those before it and at itself (the causal mask), but never at padding. A padded token that sees
     nothing but padding looks at all of it equally, which is finite and which no other token sees.

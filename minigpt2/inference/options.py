@@ -1,4 +1,4 @@
-"""What a model's `config.json` says beyond the shapes of its tensors: understood here, or refused by name."""
+"""The options in a model's `config.json` beyond the shapes of its tensors: understood here, or refused by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Options:
     pad_token_id: int | None
 
     def attention_scale(self, layer: int) -> float:
-        """What the scores of a layer's attention are multiplied by: 1/8 in every published GPT-2."""
+        """The factor for the scores of a layer's attention: 1/8 in every published GPT-2."""
         scale = (self.n_embd // self.n_head) ** -0.5 if self.scale_attn_weights else 1.0
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale
 

@@ -133,7 +133,7 @@ class AddedTokens:
 
     @ComputedOnce
     def _searches(self) -> tuple[Search, ...]:
-        """What is looked for over the whole text, and what in the rest."""
+        """The tokens looked for in the whole text, and those looked for in the rest."""
         passes = ([token for token in self.ids if self.tokens[token].is_second is second] for second in (False, True))
         return tuple(Search(contents) for contents in passes if contents)
 

@@ -62,7 +62,7 @@ class RoleId:
 
 
 class SpecialTokens(ABC):
-    """What a tokenizer knows of its special tokens, under the names that transformers and tiktoken give it.
+    """A tokenizer's special tokens, under the names that transformers and tiktoken give it.
 
     Changing them is safe beside other threads: each call works with the tokens that it found at its start.
     """
@@ -77,7 +77,7 @@ class SpecialTokens(ABC):
     @property
     @abstractmethod
     def settings(self) -> Settings:
-        """What the tokenizer does beside merging."""
+        """The tokenizer's settings besides its merges."""
 
     @property
     @abstractmethod

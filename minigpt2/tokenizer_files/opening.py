@@ -26,7 +26,7 @@ def has_tokenizer(directory: PathLike) -> bool:
 
 
 def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened:
-    """What transformers' `GPT2Tokenizer(vocab_file, merges_file)` is.
+    """The tokenizer that transformers' `GPT2Tokenizer(vocab_file, merges_file)` gives.
 
     Raises:
         OSError: a file cannot be read.
@@ -134,7 +134,7 @@ def _combine(
 
 
 def _begin_and_end(config: dict[str, object], roles: dict[str, str], vocabulary: Vocabulary) -> PostProcessing:
-    """What `add_bos_token` and `add_eos_token` put around a text; where `tokenizer.json` exists, they count nothing."""
+    """The tokens that `add_bos_token` and `add_eos_token` put around a text. A `tokenizer.json` overrides them."""
     around: list[tuple[int, ...]] = []
     for role in ("bos_token", "eos_token"):
         token = roles.get(role) if config.get(f"add_{role}") else None

@@ -25,7 +25,7 @@ _BYTE_LEVEL: tuple[str, ...] = ("type", "add_prefix_space", "trim_offsets", "use
 
 
 class TokenizerJson(NamedTuple):
-    """What a `tokenizer.json` says.
+    """The content of a `tokenizer.json`.
 
     `added` has the added tokens with the ids that the file gives them, which decide only their order.
     """

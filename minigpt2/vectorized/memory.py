@@ -38,7 +38,7 @@ FIRST_BITS, MOST_BITS = 16, 18
 
 
 class Found(NamedTuple):
-    """What was found for the pieces of a window by looking among the short ones.
+    """The result of looking up a window's pieces among the short ones.
 
     Attributes:
         entries: of the pieces (see `store`), still undefined for the `others` and the `long` ones, (pieces,) intp.

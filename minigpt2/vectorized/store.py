@@ -35,7 +35,7 @@ class Overflow:
 
 
 class Store:
-    """What learned pieces became. An entry keeps its meaning for as long as the store lives.
+    """The symbols of learned pieces. An entry keeps its meaning for as long as the store lives.
 
     >>> store, overflow = Store(tokens=50257), Overflow(0)
     >>> store.add(Merged(np.array([400, 87], np.int32), np.array([2])), overflow).tolist()  # th x

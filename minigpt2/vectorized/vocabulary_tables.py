@@ -1,4 +1,4 @@
-"""What follows from a vocabulary alone, made once for all memories: its merges, and its tokens as pieces."""
+"""Tables that follow from a vocabulary alone, made once for all memories: its merges, and its tokens as pieces."""
 
 from functools import lru_cache
 

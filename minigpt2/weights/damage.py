@@ -18,7 +18,7 @@ _FOREIGN: Final = {
 
 
 def explanation(path: Path, error: str) -> str:
-    """What is wrong with the file that `safetensors` refused with this error.
+    """The fault in the file that `safetensors` refused with this error.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as directory:

@@ -30,7 +30,7 @@ def rows_table(title: str, metadata: Mapping[str, str], ids: Sequence[int], rows
 
 
 def _said(metadata: Mapping[str, str]) -> list[str]:
-    """What a file says about itself, such as the label of the bundled model."""
+    """A file's own metadata, such as the label of the bundled model."""
     return [f"{key}: {text}" for key, text in metadata.items() if key != "format"]
 
 

@@ -52,7 +52,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """What the header says of a tensor: its `dtype` as the file spells it, `shape`, and bytes `[begin, end)` of `path`.
+    """A tensor's entry in the header: its `dtype` as the file spells it, `shape`, and bytes `[begin, end)` of `path`.
 
     >>> from pathlib import Path
     >>> wpe = TensorInfo("F32", (1024, 768), Path("model.safetensors"), 14_291, 3_160_019)

@@ -108,5 +108,5 @@ def _rounded_to_bfloat16(numbers: Array) -> NDArray[np.uint16]:
 
 
 def _value(converted: Array, dtype: str) -> Array:
-    """What `_converted` gave, as numbers (n,)."""
+    """The result of `_converted`, as numbers (n,)."""
     return (converted.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else converted

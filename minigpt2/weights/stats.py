@@ -1,4 +1,4 @@
-"""What the numbers of a tensor are like: extremes, mean, spread, norms and histogram, a block at a time."""
+"""Statistics of a tensor's numbers: extremes, mean, spread, norms and histogram, a block at a time."""
 
 from dataclasses import dataclass
 from math import inf, nan, sqrt
