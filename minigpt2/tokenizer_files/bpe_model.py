@@ -62,6 +62,7 @@ def from_tokenizer_json(model: Any, model_class: ModelClass) -> BpeModel:
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE" or not {"vocab", "merges"} <= model.keys():
         raise ValueError("model is not a BPE model with vocab and merges, so not one of GPT-2's kind")
     refuse_other_keys(model, _KEYS, "model.")
+    expect(model, dict.fromkeys(("byte_fallback", "fuse_unk", "ignore_merges"), (None, True, False)), "model.")
     token_ids, merges = model["vocab"], model["merges"]
     if not isinstance(token_ids, dict) or not isinstance(merges, list):
         raise ValueError("model.vocab is not an object, or model.merges not a list")

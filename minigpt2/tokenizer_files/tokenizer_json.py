@@ -46,6 +46,7 @@ def parse(content: Mapping[str, Any], model_class: ModelClass) -> TokenizerJson:
         ValueError: it is malformed, or describes a tokenizer that does not work as GPT-2's.
     """
     refuse_other_keys(content, _KEYS)
+    expect(content, {"version": (None, "1.0")})
     add_prefix_space = False
     if model_class == "TokenizersBackend":
         _check_normalizer(content.get("normalizer"))

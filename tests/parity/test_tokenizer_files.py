@@ -236,6 +236,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {**two_files(), "tokenizer_config.json": {"split_special_tokens": True}},
         "split_spec",
     ),
+    **{
+        f"a {key} that is no flag": (one_file(model={key: "no"}), f'model.{key} is "no"')
+        for key in ("byte_fallback", "fuse_unk", "ignore_merges")
+    },
+    "another version": (one_file(version="2.0"), 'version is "2.0"'),
     "a side that is none": ({**two_files(), "tokenizer_config.json": {"padding_side": None}}, "padding_side is null"),
     "an unknown key with escapes": (
         {**two_files(), "tokenizer_config.json": {"x\n\x1b[2J": 1}},
