@@ -143,8 +143,8 @@ class _Config:
 
     def number(self, key: str, default: float) -> float:
         value = self.get(key, default)
-        if type(value) not in {int, float}:
-            raise self.refusal(key, value, "it must be a number")
+        if type(value) not in {int, float} or not 0 <= value < float("inf"):
+            raise self.refusal(key, value, "it must be a number, 0 or more")
         return float(value)
 
     def flag(self, key: str, default: bool) -> bool:
