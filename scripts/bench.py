@@ -23,7 +23,7 @@ from scripts.benchmarks import added_tokens, corpus, encoding, model, processes
 
 
 def sections(files: Sequence[Path]) -> dict[str, Callable[[], None]]:
-    """What can be measured, by name; `files` are the texts of the first two."""
+    """The subjects that can be measured, by name; `files` are the texts of the first two."""
     return {
         "text": partial(encoding.bench_text, files),
         "lists": partial(encoding.bench_lists, files),

@@ -103,7 +103,7 @@ def sample(model: GPT2LMHeadModel, ids: list[int], n: int = 100, temperature: fl
 
 
 def report(model: GPT2LMHeadModel, books: Path, held_back: list[str]) -> Iterator[str]:
-    """What there is to print, the quick things first."""
+    """The lines to print, the quick things first."""
     tokenizer = Tokenizer()
     yield from neighbour_lines(model.transformer.wte.weight.detach(), tokenizer)
     with torch.no_grad():

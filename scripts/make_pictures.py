@@ -63,7 +63,7 @@ def take_page(browser: Browser) -> None:
 
 
 def take_terminal(browser: Browser) -> None:
-    """What the terminal shows of a text, in its colours."""
+    """The terminal's view of a text, in its colours."""
     lines = [f'$ minigpt2 explain "{IN_THE_TERMINAL}"', *render(explain(Tokenizer(), IN_THE_TERMINAL), colour=True)]
     page = _opened(browser, _TERMINAL + "\n".join(map(_as_html, lines)), width=900, height=600)
     page.locator("pre").screenshot(path=DOCS / "terminal.png")

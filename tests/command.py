@@ -46,14 +46,14 @@ def run(
 
 
 def one_line(stderr: bytes) -> str:
-    """What the command said on standard error, after making sure that it is one line."""
+    """The command's standard error, after making sure that it is one line."""
     line = stderr.decode()
     assert re.fullmatch(r"minigpt2: [^\n]+\n", line), line
     return line
 
 
 def answer(capsys: Capture, *arguments: object) -> str:
-    """What the command prints on standard output, having succeeded silently."""
+    """The command's standard output, after it succeeded silently."""
     assert main([str(argument) for argument in arguments]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""

@@ -1,4 +1,4 @@
-"""What several tests share: the package's own tokenizer, and text made to hurt one."""
+"""Shared by several tests: the package's own tokenizer, and text made to hurt one."""
 
 from collections.abc import Iterator
 from pathlib import Path

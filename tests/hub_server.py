@@ -26,7 +26,7 @@ BEFORE_2: Final = _MAJOR < 2
 
 
 class Fault(Enum):
-    """What goes wrong with a file. A plain number is a status to answer instead."""
+    """A fault with a file. A plain number is a status to answer instead."""
 
     HANG = auto()  # the question is taken and never answered
     LOGIN_PAGE = auto()  # a friendly page of another kind, as a captive portal shows
@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, {}, b"")
 
     def _describe(self, model: str, what: str, revision: str) -> None:
-        """What `snapshot_download` asks before it downloads several files: their names, or their sizes and hashes."""
+        """Answer `snapshot_download`, which first asks for the names of several files, or their sizes and hashes."""
         hub = self.server.hub
         commit = hub.branches.get(model, {}).get(revision, revision)
         files = hub.commits.get(model, {}).get(commit)

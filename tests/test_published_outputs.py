@@ -1,4 +1,4 @@
-"""What OpenAI's GPT-2 (124M) answers, as others have published it. Run with `pytest -m hub`: 548 MB, unless cached.
+"""The answers of OpenAI's GPT-2 (124M), as others have published it. Run with `pytest -m hub`: 548 MB, unless cached.
 
 `published_outputs.json` holds the facts, each with its source and tolerance.
 """

@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The README's examples, commands and file names are true."""
 
 import doctest
 import re

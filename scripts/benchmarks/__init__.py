@@ -1,1 +1,1 @@
-"""What `scripts/bench.py` measures, a file a subject."""
+"""The subjects of `scripts/bench.py`, a file a subject."""

@@ -97,7 +97,7 @@ def bench_fresh(directory: str) -> None:
 
 
 def bench_overhead() -> None:
-    """What a token costs with a model of almost nothing: all of it is overhead."""
+    """The cost of a token with a model of almost nothing: all of it is overhead."""
     with tempfile.TemporaryDirectory() as name:
         sizes = ["--n-layer", "2", "--n-embd", "16", "--vocab-size", "300"]
         subprocess.run([sys.executable, str(SCRIPT), name, *sizes], check=True, capture_output=True)

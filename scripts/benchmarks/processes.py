@@ -1,4 +1,4 @@
-"""What fresh processes take: the tokenizer, and rows of a full-size checkpoint."""
+"""The times of fresh processes: the tokenizer, and rows of a full-size checkpoint."""
 
 import os
 import subprocess

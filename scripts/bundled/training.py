@@ -14,7 +14,7 @@ from scripts.bundled.texts import Texts
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the result depends on besides the texts and the schedule."""
+    """Everything the result depends on besides the texts and the schedule."""
 
     n_layer: int = 5
     n_embd: int = 128
@@ -129,7 +129,7 @@ class Training:
         }
 
     def made_of(self) -> dict[str, str | float]:
-        """What the result depends on, besides the schedule."""
+        """Everything the result depends on, besides the schedule."""
         return asdict(self.recipe) | {"texts_sha256": self.texts.sha256, "torch": str(torch.__version__)}
 
     def save(self, path: Path) -> None:

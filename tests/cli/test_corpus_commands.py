@@ -167,7 +167,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
 
 
 def on_a_terminal(*arguments: str, cwd: Path) -> str:
-    """What the command writes to standard error, that being a terminal."""
+    """The command's standard error, when that is a terminal."""
     terminal, end = pty.openpty()
     termios.tcsetwinsize(end, (24, 120))
     started = subprocess.Popen(command(*arguments), env=environment(), stderr=end, stdout=subprocess.DEVNULL, cwd=cwd)

@@ -58,7 +58,7 @@ def _open_quote(line: str) -> bool:
 
 
 def in_a_shell(line: str, **changes: str) -> str:
-    """What a line gives that is typed into a shell, where `minigpt2` is this package's command."""
+    """The output of a line typed into a shell, where `minigpt2` is this package's command."""
     function = f'minigpt2() {{ {shlex.join(map(str, command()))} "$@"; }}\n'
     finished = subprocess.run(
         ["bash", "-c", function + line], capture_output=True, env=environment(**changes), check=True
@@ -228,7 +228,7 @@ def test_a_model_that_is_asked_for_and_not_cached_is_an_error(capsys: Capture) -
 
 
 def _on_a_terminal(typed: bytes, *arguments: str) -> bytes:
-    """What a terminal shows of a tour while these bytes are typed."""
+    """The terminal's view of a tour while these bytes are typed."""
     leader, follower = pty.openpty()
     with subprocess.Popen(
         command("tour", *arguments), stdin=follower, stdout=follower, env=environment(TERM="xterm", NO_COLOR="")

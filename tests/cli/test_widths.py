@@ -1,4 +1,4 @@
-"""What commands print fits the width of the terminal: digits are cut, then columns, then the ends of texts."""
+"""The output of commands fits the width of the terminal: digits are cut, then columns, then the ends of texts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the tests of corpora share: chunks so small that there is much to cut and to interrupt, and a corpus."""
+"""Shared by the tests of corpora: chunks so small that there is much to cut and to interrupt, and a corpus."""
 
 import gzip
 from pathlib import Path
@@ -38,7 +38,7 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def whole(corpus: Path, tmp_path: Path, tokenizer: Tokenizer) -> tuple[bytes, bytes]:
-    """What becomes of it without interruption: the ids and the summary."""
+    """The result without interruption: the ids and the summary."""
     tokenize(corpus, tmp_path / "whole", tokenizer=tokenizer)
     paths = [tmp_path / "whole", tmp_path / "whole.json"]
     ids, summary = (path.read_bytes() for path in paths)

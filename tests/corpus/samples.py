@@ -19,7 +19,7 @@ Write = Callable[[Path], object]
 
 
 def ids_of(*documents: str) -> list[int]:
-    """What tiktoken makes of documents as ordinary text, the id of <|endoftext|> after each."""
+    """tiktoken's ids of documents as ordinary text, the id of <|endoftext|> after each."""
     encode = tiktoken_encoding().encode_ordinary
     return [token_id for document in documents for token_id in [*encode(document), END]]
 

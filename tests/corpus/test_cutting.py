@@ -63,7 +63,7 @@ SEPARATOR = "<|endoftext|>"
 
 
 def documents_of(text: str) -> list[str]:
-    """What stands between separators, one line end after each left out, and nothing after the last one."""
+    """The texts between separators, one line end after each left out, and nothing after the last one."""
     parts = text.split(SEPARATOR)
     parts[1:] = [part[part.startswith("\r") + 1 :] if re.match(r"\r?\n", part) else part for part in parts[1:]]
     return parts if parts[-1] else parts[:-1]

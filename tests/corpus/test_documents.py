@@ -1,4 +1,4 @@
-"""What becomes a document: every way to store one gives the same ids, however it is cut."""
+"""Documents: every way to store one gives the same ids, however it is cut."""
 
 import gzip
 from collections.abc import Callable

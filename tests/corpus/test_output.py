@@ -1,4 +1,4 @@
-"""What is written: the ids, and the summary beside them."""
+"""The output: the ids, and the summary beside them."""
 
 import hashlib
 import json

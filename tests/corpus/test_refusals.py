@@ -1,4 +1,4 @@
-"""What is refused, each by name and with the way out."""
+"""Refusals, each by name and with the way out."""
 
 import gzip
 import re

@@ -51,7 +51,7 @@ def texts_of_every_character(size: int = 20_000) -> Iterator[str]:
 
 
 def auto_tokenizer(directory: Path) -> Any:
-    """What transformers opens a directory as, or None where it cannot."""
+    """transformers' tokenizer of a directory, or None where it cannot."""
     try:
         return transformers.AutoTokenizer.from_pretrained(str(directory))
     except Exception:  # it raises whatever its parts raise

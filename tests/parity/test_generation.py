@@ -84,7 +84,7 @@ def test_chances_are_those_of_the_processors(rows: list[list[float]], temperatur
 
 
 def processors(temperature: float, k: int, p: float) -> list[Any]:
-    """What transformers' `generate` puts together for these options."""
+    """The parts that transformers' `generate` puts together for these options."""
     chosen: list[Any] = [TemperatureLogitsWarper(temperature)] if temperature != 1 else []
     chosen += [TopKLogitsWarper(k)] if k else []
     return chosen + ([TopPLogitsWarper(p)] if p < 1 else [])

@@ -151,6 +151,6 @@ def roles(tokenizer: Any) -> dict[str, tuple[str | None, int | None]]:
 
 
 def state(tokenizer: Tokenizer, some: list[str]) -> Any:
-    """What saving must not change."""
+    """Everything that saving must not change."""
     ids = [tokenizer(text, return_offsets_mapping=True) for text in some]
     return roles(tokenizer), ids, tokenizer.get_vocab(), tokenizer.all_special_tokens, tokenizer.model_max_length

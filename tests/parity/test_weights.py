@@ -71,7 +71,7 @@ def assert_same_tensors(weights: Checkpoint, files: list[Path]) -> None:
 
 @dataclass(frozen=True)
 class Saved:
-    """What transformers saved."""
+    """The files that transformers saved."""
 
     directory: Path
     dtype: str

@@ -1,4 +1,4 @@
-"""What the engine remembers changes no answer: not when it is full, nor written to by a thread, nor forked."""
+"""The engine's memory changes no answer: not when it is full, nor written to by a thread, nor forked."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -157,7 +157,7 @@ def test_a_file_deleted_since_it_was_opened_is_file_not_found(tmp_path: Path) ->
 
 
 def judged(data: bytes) -> dict[str, dict[str, Any]] | None:
-    """What `safetensors` itself makes of the bytes of a file."""
+    """The tensors that `safetensors` itself reads from a file's bytes."""
     try:
         return dict(safetensors.deserialize(data))  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError:

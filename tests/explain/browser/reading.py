@@ -1,4 +1,4 @@
-"""What several tests read off the page, and the texts that they show on it."""
+"""Values that several tests read off the page, and the texts that they show on it."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING

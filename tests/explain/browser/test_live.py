@@ -42,7 +42,7 @@ def type_text(page: "Page", text: str) -> None:
 
 
 def drawn(page: "Page") -> dict[str, str]:
-    """What each section shows, as HTML; an empty `class` is the same as none."""
+    """Each section's content, as HTML; an empty `class` is the same as none."""
     sections = page.locator("main > section").all()
     return {each.get_attribute("id") or "": each.inner_html().replace(' class=""', "") for each in sections}
 
