@@ -3,6 +3,7 @@
 import errno
 import json
 import sys
+from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import BoundedSemaphore
@@ -67,8 +68,9 @@ class ExplainServer(ThreadingHTTPServer):
         names = {f"{host}:{self.server_port}" for host in (HOST, "localhost")}
         return names | {HOST, "localhost"} if self.server_port == 80 else names
 
+    @cached_property
     def page(self) -> str:
-        """The live page, with the text that the server was started with."""
+        """The live page, with the text that the server was started with: made once, for it does not change."""
         with self._in_work:
             return page(trace_text(self._tokenizer, self._text, self._reader), live=True)
 
@@ -95,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/":
             self._answer_error(HTTPStatus.NOT_FOUND, "the only page is /")
             return
-        self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page())
+        self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
 
     def do_POST(self) -> None:
         if self._refused():
