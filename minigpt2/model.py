@@ -49,9 +49,14 @@ def gelu(x: Array) -> Array:  # (...) -> (...)
     OpenAI's formula is x/2 · (1 + tanh u) with u = √(2/π) · (x + 0.044715 x³). One exp is enough, because
     (1 + tanh u) / 2 = 1 / (1 + exp(-2u)). As a power, x³ would take longer than all the rest.
     """
-    minus_two_u = x * (-2 * sqrt(2 / pi) * (1 + 0.044715 * (x * x)))
+    power = x * x  # each step overwrites it: with a new array a step this takes half as long again
+    power *= -2 * sqrt(2 / pi) * 0.044715
+    power -= 2 * sqrt(2 / pi)
+    power *= x  # -2u
     with np.errstate(over="ignore"):  # where exp is infinite the gate is closed: x / inf = 0
-        return x / (1 + np.exp(minus_two_u))
+        np.exp(power, out=power)
+    power += 1
+    return x / power
 
 
 def relu(x: Array) -> Array:  # (...) -> (...)
@@ -60,22 +65,26 @@ def relu(x: Array) -> Array:  # (...) -> (...)
 
 
 def softmax(scores: Array) -> Array:  # (..., S) -> (..., S)
-    """Scores as probabilities: positive, and 1 together. Less the maximum, no exp is too large."""
-    exps = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    exps /= exps.sum(axis=-1, keepdims=True)
-    return exps
+    """Scores turned into probabilities, in place: positive, and 1 together. Less the maximum, no exp is too large."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return scores
 
 
 def layer_norm(x: Array, weight: Array, bias: Array, epsilon: float) -> Array:  # (..., E) -> (..., E)
     """Each token's numbers shifted to mean 0 and scaled to variance 1, then scaled and shifted as was learned."""
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred * centred).mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(variance + epsilon) * weight + bias
+    centred /= np.sqrt(variance + epsilon)
+    return centred * weight + bias
 
 
 def linear(x: Array, weight: Array, bias: Array) -> Array:  # (..., inputs) -> (..., outputs)
     """x @ weight + bias, the weight of shape (inputs, outputs)."""
-    return product(x, weight) + bias
+    result = product(x, weight)
+    result += bias
+    return result
 
 
 def attention_pattern(q: Array, k: Array, mask: Array) -> Array:  # -> (B, H, T, S)
@@ -83,7 +92,9 @@ def attention_pattern(q: Array, k: Array, mask: Array) -> Array:  # -> (B, H, T,
 
     The mask (B or 1, 1, T, S) is 0 where a query may look, and very negative elsewhere.
     """
-    return softmax(q @ k.swapaxes(-1, -2) + mask)
+    scores = q @ k.swapaxes(-1, -2)
+    scores += mask
+    return softmax(scores)
 
 
 def attention(q: Array, k: Array, v: Array, mask: Array) -> Array:  # -> (B, H, T, D)

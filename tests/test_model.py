@@ -1,9 +1,6 @@
 """The model in itself: the equations, batches, masks, caches, hooks, losses, and what it refuses."""
 
 import json
-import os
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,9 @@ from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError
 from minigpt2.inference.cache import Cache
-from minigpt2.inference.fast import allowed_threads, product, product_with_rows
+from minigpt2.inference.fast import product, product_with_rows
 from minigpt2.inference.hooks import hook_points
 from tests import textbook
-from tests.command import ROOT
 from tests.small_gpt2 import N_HEAD, SIZES, write_gpt2
 
 Array = NDArray[Any]
@@ -86,34 +82,6 @@ def test_a_matrix_too_large_for_the_processors_cache_gives_each_row_the_same_bit
         together = multiply(x, right)
         np.testing.assert_allclose(together, x @ matrix, rtol=1e-5)
         assert together.tobytes() == b"".join(multiply(row, right).tobytes() for row in x)
-
-
-FORKED = """
-import os, numpy
-from minigpt2.inference.fast import product
-x, matrix = numpy.ones((2, 700), "f4"), numpy.ones((700, 1100), "f4")
-expected = product(x, matrix)
-if (child := os.fork()) == 0:
-    os._exit(int(not numpy.array_equal(product(x, matrix), expected)))
-raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
-def test_a_forked_child_multiplies_with_threads_of_its_own() -> None:
-    run = subprocess.run([sys.executable, "-c", FORKED], timeout=60, check=False, capture_output=True, cwd=ROOT)
-    assert (run.returncode, run.stdout) == (0, b"")
-
-
-def test_no_more_threads_are_used_than_blas_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert allowed_threads() == 1
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert allowed_threads() == 3
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "")
-    assert allowed_threads() == 4
 
 
 @pytest.mark.parametrize("pieces", [[1] * 9, [5, 4], [1, 1, 7], [8, 1]])

@@ -7,32 +7,22 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from functools import lru_cache
-from typing import Final, TypeVar
+from math import ceil
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2 import Checkpoint
+from minigpt2.vectorized.arrays import keep_freed_memory
 
 Float32 = NDArray[np.float32]
-Result = TypeVar("Result")
 
 FEW_ROWS: Final = 6  # from 7 rows on one matrix product is quicker than a product a row
-PART: Final = 1 << 20  # bytes of a matrix that stay in a processor's cache while each row is multiplied
+PART: Final = 3 << 20  # bytes of a matrix: large enough for BLAS to share it out, small enough to stay in the caches
+ROWS: Final = 1 << 18  # bytes of rows: a function has several such arrays at hand, all in one processor's cache
 QUERIES: Final = 128  # queries whose attention is computed at a time
-
-
-def allowed_threads() -> int:
-    """How many threads share a matrix: one a processor, 4 at most, and no more than BLAS is allowed.
-
-    Few rows wait for memory, and more threads would only wait together.
-    """
-    limits = (os.environ.get(name, "") for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"))
-    return max(1, min(4, os.cpu_count() or 1, *(int(limit) for limit in limits if limit.isdigit())))
-
-
-THREADS: Final = allowed_threads()
+READERS: Final = min(4, os.cpu_count() or 1)  # threads that read parameters
 
 
 def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
@@ -54,9 +44,10 @@ def load_parameters(weights: Checkpoint) -> dict[str, Float32]:
         gigabytes = 4 * weights.num_parameters() / 1e9
         raise MemoryError(f"{weights.path}: its parameters need {gigabytes:.1f} GB of memory") from None
     largest_first = sorted(names, key=lambda name: -arrays[name].size)  # so that the threads end together
-    with ThreadPoolExecutor(THREADS) if THREADS > 1 else nullcontext() as pool:  # WebAssembly has no threads
+    with ThreadPoolExecutor(READERS) if READERS > 1 else nullcontext() as pool:  # WebAssembly has no threads
         read = map if pool is None else pool.map
         list(read(lambda name: weights.read_into(name, arrays[name]), largest_first))
+    keep_freed_memory()  # each call makes and frees the same arrays: 20,000 page faults for 512 tokens otherwise
     return {name.removeprefix("transformer."): array for name, array in arrays.items()}
 
 
@@ -65,23 +56,16 @@ def product(x: Float32, matrix: Float32) -> Float32:
 
     One row needs one reading of the matrix, at the speed of memory. For 2 to 6 rows BLAS takes 2.5 times as long or
     longer, because it copies the matrix first. So few rows are multiplied one at a time, with one part of the matrix
-    after the other, while that part is in the processor's cache. Each row has the same bits as if it were alone.
+    after the other, while that part is in the processors' caches. Each row has the same bits as if it were alone.
     """
     rows = x.reshape(-1, x.shape[-1])  # (rows, inputs)
     if len(rows) > FEW_ROWS:
         return (rows @ matrix).reshape(*x.shape[:-1], -1)
-
-    def sum_of(parts: list[slice]) -> Float32:  # -> (rows, outputs)
-        result = np.zeros((len(rows), matrix.shape[1]), np.float32)
-        for inputs in parts:
-            part = matrix[inputs]  # (fewer inputs, outputs)
-            for index, row in enumerate(rows):
-                result[index] += row[inputs] @ part
-        return result
-
-    result, *others = shared(sum_of, parts_of(matrix))
-    for other in others:
-        result += other
+    result = np.zeros((len(rows), matrix.shape[1]), np.float32)
+    for inputs in parts_of(matrix, PART):
+        part = matrix[inputs]  # (fewer inputs, outputs)
+        for index, row in enumerate(rows):
+            result[index] += row[inputs] @ part
     return result.reshape(*x.shape[:-1], -1)
 
 
@@ -91,46 +75,28 @@ def product_with_rows(x: Float32, matrix: Float32) -> Float32:
     if len(rows) > FEW_ROWS:
         return (rows @ matrix.T).reshape(*x.shape[:-1], -1)
     result = np.empty((len(rows), len(matrix)), np.float32)
-
-    def fill(parts: list[slice]) -> None:
-        for outputs in parts:
-            part = matrix[outputs]  # (fewer outputs, inputs)
-            for index, row in enumerate(rows):
-                result[index, outputs] = part @ row
-
-    shared(fill, parts_of(matrix))
+    for outputs in parts_of(matrix, PART):
+        part = matrix[outputs]  # (fewer outputs, inputs)
+        for index, row in enumerate(rows):
+            result[index, outputs] = part @ row
     return result.reshape(*x.shape[:-1], -1)
 
 
-def parts_of(matrix: Float32, nbytes: int = PART) -> list[slice]:
-    """Slices of the rows of a matrix, about so many bytes in each."""
-    step = max(1, nbytes // (4 * matrix.shape[1]))
-    return [slice(start, start + step) for start in range(0, len(matrix), step)]
+def parts_of(matrix: Float32, nbytes: int) -> list[slice]:
+    """Slices of the rows of a matrix: as equal as can be, of about so many bytes.
 
-
-def shared(work: Callable[[list[slice]], Result], parts: list[slice]) -> list[Result]:
-    """The results of `work` for all parts, shared out among the threads: a result for each thread's share, in order.
-
-    OpenBLAS takes a product with so small a part for one thread. Its own threads would wait for each other in a busy
-    loop at every product, which takes fifty times as long as soon as another process needs a processor.
+    >>> parts_of(np.zeros((10, 2), np.float32), nbytes=30)
+    [slice(0, 4, None), slice(4, 8, None), slice(8, 12, None)]
     """
-    if THREADS == 1 or len(parts) == 1:
-        return [work(parts)]
-    others = [_pool(os.getpid()).submit(work, parts[start::THREADS]) for start in range(1, THREADS)]
-    return [work(parts[::THREADS]), *(other.result() for other in others)]
-
-
-@lru_cache(maxsize=1)
-def _pool(_: int) -> ThreadPoolExecutor:
-    """The other threads of a process: a forked child has none of its parent's, so it makes its own."""
-    return ThreadPoolExecutor(THREADS - 1)
+    step = max(1, ceil(len(matrix) / max(1, round(matrix.nbytes / nbytes))))
+    return [slice(start, start + step) for start in range(0, len(matrix), step)]
 
 
 def by_rows(function: Callable[[Float32], Float32], x: Float32) -> Float32:  # (..., columns) -> (..., columns)
     """A function of each number by itself, for some rows at a time: what it computes in between stays in the cache."""
     rows = x.reshape(-1, x.shape[-1])
     result = np.empty_like(rows)
-    for some in parts_of(rows, PART // 4):  # a function has several such arrays at hand
+    for some in parts_of(rows, ROWS):
         result[some] = function(rows[some])
     return result.reshape(x.shape)
 
