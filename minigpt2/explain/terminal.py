@@ -162,14 +162,18 @@ def _why_unrecorded(pretoken: Pretoken) -> str:
 def _steps(pretoken: Pretoken, width: int, paint: Paint) -> Iterator[str]:
     """Each merge: the symbols with the pair in brackets, the product and its rank, and the pairs it was chosen from."""
     merges = pretoken.merges or ()
-    states = replay(pretoken.characters, merges, lambda merge: merge.token)
+    states = [
+        [cut(symbol, width - 8) for symbol in symbols]
+        for symbols in replay(pretoken.characters, merges, lambda merge: merge.token)
+    ]
     for number, (symbols, merge) in enumerate(zip(states, merges, strict=False), start=1):
         at = merge.position
-        shown = [*symbols[:at], f"[{symbols[at]} {symbols[at + 1]}]", *symbols[at + 2 :]]
+        shown = [*symbols[:at], f"[{symbols[at]}", f"{symbols[at + 1]}]", *symbols[at + 2 :]]
         yield from hanging(f"{number:>4}  ", shown, width, " ")
-        start = f"      → {merge.token}  rank {merge.rank}"
-        chosen = f"      → {paint.strong(merge.token)}  rank {merge.rank}"
-        yield chosen + paint.dim(cut(f", {_rivals(merge, symbols)}", width - display_width(start)))
+        rank = f"  rank {merge.rank}"
+        token = cut(merge.token, width - 9 - len(rank))
+        room = width - 8 - display_width(token) - len(rank)
+        yield f"      → {paint.strong(token)}{rank}{paint.dim(cut(f', {_rivals(merge, symbols)}', room))}"
     yield from hanging("      ", states[-1], width, " ")
     end = "no pair left is in the list of merges" if len(states[-1]) > 1 else "one token: nothing is left to merge"
     yield paint.dim(f"      {end}")
