@@ -67,7 +67,7 @@ def in_a_shell(line: str, **changes: str) -> str:
     return finished.stdout.decode()
 
 
-@pytest.mark.parametrize(("prompt", "width"), [("The meaning of life is", ""), ("I'm naïve", "60"), (HURTFUL, "")])
+@pytest.mark.parametrize(("prompt", "width"), [("I'm naïve", "60"), (HURTFUL, "")])
 def test_every_line_typed_as_it_stands_gives_what_is_shown(prompt: str, width: str) -> None:
     output = run("tour", "--no-pause", "--", prompt, env=environment(COLUMNS=width)).stdout.decode()
     commands = commands_in(output)
@@ -80,7 +80,8 @@ def test_the_lines_name_a_model_that_was_asked_for(model: Path, capsys: Capture)
     commands = commands_in(answer(capsys, "tour", "--no-pause", "--model", model))
     assert sum(f"--model {model}" in line for line, _ in commands) == 13
     for line, shown in commands:
-        assert shown.startswith(f"{in_a_shell(line)}\n"), line
+        if line.startswith("minigpt2 "):
+            assert shown.startswith(f"{answer(capsys, *shlex.split(line)[1:])}\n"), line
 
 
 def test_the_order_is_from_the_sentence_to_the_next_word_and_the_file_last(capsys: Capture) -> None:

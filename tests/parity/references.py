@@ -15,6 +15,7 @@ from minigpt2.vocabulary import gpt2
 
 SCALAR_VALUES = [*range(0xD800), *range(0xE000, 0x110000)]
 CONTEXTS = ("{}'ve", " {}'s", "'{}'t")
+PARTS = 4  # so that several processes share them
 
 
 @cache
@@ -43,10 +44,10 @@ def tiktoken_encoding() -> tiktoken.Encoding:
     )
 
 
-def texts_of_every_character(size: int = 20_000) -> Iterator[str]:
-    """Every Unicode scalar value in every context, a line each, `size` characters' worth at a time."""
-    for start in range(0, len(SCALAR_VALUES), size):
-        characters = [chr(code_point) for code_point in SCALAR_VALUES[start : start + size]]
+def texts_of_every_character(part: int) -> Iterator[str]:
+    """Every Unicode scalar value in every context, a line each, one of `PARTS` parts of them in texts of 20,000."""
+    for start in range(part * 20_000, len(SCALAR_VALUES), PARTS * 20_000):
+        characters = [chr(code_point) for code_point in SCALAR_VALUES[start : start + 20_000]]
         yield "\n".join(context.format(character) for character in characters for context in CONTEXTS)
 
 

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.vocabulary import gpt2
 from scripts.fuzz import BLOCKS, fuzz
 from tests.fuzzing import FUZZ_SECONDS
-from tests.parity.references import texts_of_every_character, tiktoken_encoding, transformers_tokenizer
-from tests.readable import readable_ids
+from tests.parity.references import tiktoken_encoding, transformers_tokenizer
 
 
 def python_sources(size: int) -> str:
@@ -44,13 +42,8 @@ def test_words_of_every_script_are_tokenized_as_both_do() -> None:
 
 @pytest.mark.parametrize("letters", ["a", "abcdefgh", "0123456789", "-=*_", " \n", "'!", "😀😁", "ÃÂ", "通", "通遚"])
 def test_pretokens_larger_than_a_window_are_tokenized_as_tiktoken_does(letters: str) -> None:
-    text = f"x {''.join(random.Random(0).choices(letters, k=300_000))} y"
+    text = f"x {''.join(random.Random(0).choices(letters, k=200_000))} y"
     assert np.array_equal(Tokenizer().encode_to_numpy(text), tiktoken_encoding().encode_to_numpy(text))
-
-
-def test_the_readable_engine_too_tokenizes_every_character_in_every_context_as_tiktoken_does() -> None:
-    for text in texts_of_every_character():
-        assert readable_ids(gpt2(), text) == tiktoken_encoding().encode_ordinary(text)
 
 
 def test_random_text_shows_no_difference() -> None:

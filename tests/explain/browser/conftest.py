@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,13 +94,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint.open(directory)
 
 
+@cache
+def html_of(text: str, weights: Checkpoint | None) -> str:
+    """The page of a text: many tests look at the same one."""
+    return page_of(explain(Tokenizer(), text, weights))
+
+
 @pytest.fixture
-def show(visit: Open, tmp_path: Path, tokenizer: Tokenizer) -> Open:
+def show(visit: Open, tmp_path: Path) -> Open:
     """Write the page of a text, and open it from disk."""
 
     def show_text(text: str, weights: Checkpoint | None = None, **options: Any) -> "Page":
         path = tmp_path / "page.html"
-        path.write_text(page_of(explain(tokenizer, text, weights)), encoding="utf-8", newline="")
+        path.write_text(html_of(text, weights), encoding="utf-8", newline="")
         return visit(path.as_uri(), **options)
 
     return show_text
