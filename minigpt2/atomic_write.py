@@ -1,5 +1,6 @@
 """Writing a file that appears whole or not at all, whatever interrupts."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,6 +45,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):  # it took its name, or was never made
             partial.unlink()
+
+
+def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = False) -> None:
+    """Refuse a path that no file can be written to, before the work that is to be written.
+
+    `makes_directories` is for a caller that makes those of the path that are missing.
+
+    Raises:
+        OSError: it is a directory, or in a place where no file can be made; the error names `path`.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a directory: name the file to write", os.fspath(path))
+    there = next(each for each in target.parents if each.exists())
+    if not there.is_dir() or (there != target.parent and not makes_directories):
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory to write in", os.fspath(path))
+    is_replaced = target.is_file() or not target.exists()  # a device or a pipe is written to directly
+    if is_replaced and not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"no file can be written in {there}", os.fspath(path))
 
 
 def sync_directory(directory: Path) -> None:

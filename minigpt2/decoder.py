@@ -210,7 +210,7 @@ def checked(ids: Ids | SupportsIndex) -> list[int] | NDArray[Any]:
 
     Raises:
         TypeError: an id is not an integer.
-        ValueError: the ids have more than one dimension.
+        ValueError: the ids have more than one dimension, or are masked.
     """
     if isinstance(ids, np.ndarray):
         return _checked_array(ids)
@@ -223,11 +223,22 @@ def checked(ids: Ids | SupportsIndex) -> list[int] | NDArray[Any]:
 
 
 def _checked_array(ids: NDArray[Any]) -> NDArray[Any]:
+    refuse_masked(ids)
     if ids.size and ids.dtype.kind not in "iu":
         raise TypeError(f"token ids are integers, not {ids.dtype}")
     if ids.ndim > 1:
         raise ValueError(f"expected token ids of shape (tokens,), not {ids.shape}: batch_decode takes rows of them")
     return ids.reshape(-1)
+
+
+def refuse_masked(array: Any) -> None:
+    """Refuse an array with masked values, which numpy would quietly take for what is behind the mask.
+
+    Raises:
+        ValueError: it is a `numpy.ma.MaskedArray` that has some.
+    """
+    if hasattr(array, "filled") and array.mask.any():  # importing numpy.ma to ask for its type would take time
+        raise ValueError("a masked array has no value where it is masked: pass array.filled(...) or array.compressed()")
 
 
 def as_list(ids: list[int] | NDArray[Any]) -> list[int]:

@@ -5,13 +5,14 @@ GPT-2 begins with a lookup: token `id` at position `p` enters the first layer as
 """
 
 from collections.abc import Iterator
-from functools import cached_property
 from operator import index
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from minigpt2.decoder import refuse_masked
+from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.checkpoint import Checkpoint
 from minigpt2.weights.gpt2_layout import embedding_sizes
 from minigpt2.weights.safetensors_file import Array
@@ -116,6 +117,7 @@ class Embeddings:
 
     def _query(self, id_or_vector: ArrayLike) -> tuple[int | None, NDArray[np.float64]]:
         """The id, if it is one, and the direction, (n_embd,) float64 of length 1, of its row or of the vector."""
+        refuse_masked(id_or_vector)
         array = np.asarray(id_or_vector)
         own_id = None
         if array.ndim == 0:
@@ -133,7 +135,7 @@ class Embeddings:
         vector /= largest  # no square overflows then
         return own_id, vector / np.sqrt(np.square(vector).sum())
 
-    @cached_property
+    @ComputedOnce
     def _norms(self) -> NDArray[np.float64]:
         """The length of every row of `wte`, (vocab_size,) float64: no square of a float32 overflows in it."""
         squares = [np.einsum("ij,ij->i", rows, rows, dtype=np.float64) for rows in self._blocks()]
@@ -172,7 +174,7 @@ def token_ids(ids: ArrayLike, vocab_size: int) -> NDArray[np.int64]:
 
     Raises:
         TypeError: an id is not an integer.
-        ValueError: an id is out of range, or nested lists differ in length.
+        ValueError: an id is out of range or masked, or nested lists differ in length.
 
     >>> token_ids([[464, 3616], [286, 1204]], 50257).shape
     (2, 2)
@@ -186,6 +188,8 @@ def token_ids(ids: ArrayLike, vocab_size: int) -> NDArray[np.int64]:
 
 def _integers(ids: Any) -> Array:
     """`ids` as an array of integers of any width, or of Python's own."""
+    for each in (ids, *ids) if isinstance(ids, list | tuple) else (ids,):
+        refuse_masked(each)
     if hasattr(ids, "__array__"):
         array = np.asarray(ids)
         if array.dtype.kind not in "iu" and not (array.size == 0 and array.dtype == np.float64):

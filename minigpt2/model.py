@@ -15,7 +15,7 @@ answers the tests compare with. Names are those of the checkpoint's tensors. In 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import nan, pi, sqrt
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +37,7 @@ from minigpt2.inference.inputs import (
     positions_of,
 )
 from minigpt2.inference.options import Options, read_options
+from minigpt2.vocabulary import ComputedOnce
 
 Array = NDArray[Any]  # of float32, wherever nothing else is said
 
@@ -272,7 +273,7 @@ class GPT2:
         sizes = self.options
         return f"<GPT2 of {sizes.n_layer} layers, {sizes.n_head} heads, {sizes.n_embd} wide, {sizes.vocab_size} tokens>"
 
-    @cached_property
+    @ComputedOnce
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that text goes through.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt2.atomic_write import atomic_write
+from minigpt2.atomic_write import atomic_write, require_writable
 
 
 def names(directory: Path) -> list[str]:
@@ -86,3 +86,39 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised, atomic_write(tmp_path / "a"):
         (tmp_path / "source").read_bytes()
     assert raised.value.filename == str(tmp_path / "source")
+
+
+@pytest.mark.parametrize("name", ["directory", "missing/a", "file/a", "directory/missing/a"])
+def test_where_no_file_can_be_written_is_known_before(name: str, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").touch()
+    path = str(tmp_path / name)
+    with pytest.raises(OSError) as raised:
+        require_writable(path)
+    assert raised.value.filename == path
+    with pytest.raises(OSError), atomic_write(path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["new", "directory/new", "file", "link", "/dev/null"])
+def test_where_a_file_can_be_written_nothing_is_said(name: str, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("missing")
+    require_writable(tmp_path / name)
+    assert names(tmp_path) == ["directory", "file", "link"]
+    with atomic_write(tmp_path / name):
+        pass
+
+
+def test_directories_that_will_be_made_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    require_writable(tmp_path / "a" / "b" / "c", makes_directories=True)
+    with pytest.raises(FileNotFoundError):
+        require_writable(tmp_path / "file" / "b" / "c", makes_directories=True)
+
+
+def test_a_directory_that_takes_no_files_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write anywhere
+    with pytest.raises(PermissionError, match=f"no file can be written in {tmp_path}"):
+        require_writable(tmp_path / "a")

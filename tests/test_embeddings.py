@@ -153,6 +153,22 @@ def test_what_is_no_integer_is_a_type_error(embeddings: Embeddings, ids: Any) ->
             call(ids)
 
 
+MASKED = np.ma.masked_array([1, 2], [False, True])
+
+
+@pytest.mark.parametrize("ids", [MASKED, [MASKED, MASKED], [[1, 2], MASKED], MASKED.reshape(1, 2)])
+def test_a_masked_id_is_refused(embeddings: Embeddings, ids: Any) -> None:
+    for call in (embeddings.tokens, embeddings):
+        with pytest.raises(ValueError, match="a masked array has no value where it is masked"):
+            call(ids)
+
+
+def test_a_masked_vector_is_refused_and_one_without_masked_values_is_not(embeddings: Embeddings, wte: Array) -> None:
+    assert embeddings.nearest(np.ma.masked_array(wte[1]), k=1)[0][0] == 1
+    with pytest.raises(ValueError, match="masked"):
+        embeddings.nearest(np.ma.masked_array(wte[1], np.arange(len(wte[1])) == 0))
+
+
 @pytest.mark.parametrize("ids", [[[1, 2], [3]], [[1], 2], [[1], [[2]]], [[1], []]])
 def test_ragged_lists_are_refused(embeddings: Embeddings, ids: Any) -> None:
     with pytest.raises(ValueError, match="same length"):

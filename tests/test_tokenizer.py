@@ -174,6 +174,14 @@ def test_what_is_no_integer_is_a_type_error(bad: Any) -> None:
             refuse(bad)
 
 
+@pytest.mark.parametrize("length", [2, 2000])
+def test_a_masked_id_is_refused(length: int) -> None:
+    masked = np.ma.masked_array([464] * length, [False] * (length - 1) + [True])
+    for refuse in (tok.decode, tok.decode_bytes, tok.decode_tokens_bytes, tok.convert_ids_to_tokens):
+        with pytest.raises(ValueError, match="a masked array has no value where it is masked"):
+            refuse(masked)
+
+
 def test_rows_are_for_batch_decode() -> None:
     with pytest.raises(ValueError, match="batch_decode"):
         tok.decode(np.array([[1, 2]]))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, fetch_all, open_or_bundled, print_label
-from minigpt2.cli.numbers import positive
+from minigpt2.cli.numbers import above_zero, not_negative, positive, probability
 from minigpt2.cli.text import add_text, read_text, token_ids
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--sample", action="store_true", help="draw each token by its probability")
     parser.add_argument(
-        "--temperature", type=float, metavar="T", help="below 1 the likely ones more often (default: 1)"
+        "--temperature", type=above_zero, metavar="T", help="below 1 the likely ones more often (default: 1)"
     )
     parser.add_argument("--top-k", type=positive, metavar="K", help="draw from the K likeliest alone")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw from the likeliest that together have P")
-    parser.add_argument("--seed", type=int, metavar="N", help="the same number gives the same text")
+    parser.add_argument("--top-p", type=probability, metavar="P", help="draw from the likeliest that together have P")
+    parser.add_argument("--seed", type=not_negative, metavar="N", help="the same number gives the same text")
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end once this was added; repeatable"
     )

@@ -5,8 +5,8 @@ numbers and nothing else, as numpy.memmap and nanoGPT read them; OUT.json says w
 
 A file is a document, or as many as --separator stands between; of JSON lines (.jsonl, .ndjson, .jsonlines, .json) and
 .parquet files, the field of each record is one. Files may be .gz or .zst. A directory stands for all files in it whose
-names do not begin with a dot, a quoted glob for the files it matches, - for standard input, and
-hf://datasets/OWNER/NAME/PATH for files on the hub.
+names do not begin with a dot, a quoted glob for the files it matches, both without symbolic links. - is standard input,
+and hf://datasets/OWNER/NAME/PATH stands for files on the hub.
 
 OUT appears when it is complete. Until then OUT.partial holds what is done: after an interruption, the same command with
 --resume continues it.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_tokenizer
-from minigpt2.cli.numbers import positive
+from minigpt2.cli.numbers import positive, share
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--val-fraction",
-        type=float,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="write this share of the documents to a second file, named val instead of train",

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minigpt2.atomic_write import require_writable
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.numbers import positive
@@ -41,6 +42,9 @@ def run(options: argparse.Namespace) -> None:
     from minigpt2 import Tokenizer, bpe
     from minigpt2.vocabulary import from_pairs
 
+    if options.output:
+        for name in ("vocab.json", "merges.txt"):
+            require_writable(options.output / name, makes_directories=True)
     learned = [*islice(bpe.train(pretoken_counts(options.files)), min(options.merges, sys.maxsize))]
     if not learned:
         raise ValueError("there is nothing to learn: no two bytes stand next to each other in a word")

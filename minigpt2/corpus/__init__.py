@@ -66,13 +66,13 @@ def tokenize(
     The ids are little-endian uint16, or uint32 where the vocabulary has ids from 65536 on, and the id of
     `<|endoftext|>` follows each document.
 
-    A source is a file, a directory (every file in it, at any depth, whose name does not begin with a dot), a glob,
-    `hf://datasets/OWNER/NAME/PATH`, or `-` for standard input. A file of text is one document, or as many as
-    `separator` stands between, with one line end after each separator; its bytes are taken as they are. Each line of a
-    file of JSON lines (`.jsonl`, `.ndjson`, `.jsonlines`, `.json`) is a document, and each row of a `.parquet` file:
-    its `field`. `input_format` (`text`, `jsonl`, `parquet`) says what sources hold whose names do not tell. Files may
-    be compressed, `.gz` or `.zst`. However large a file is, memory is bounded by its longest record or pretoken and a
-    few megabytes for each worker.
+    A source is a file, a directory (every file in it, at any depth, whose name does not begin with a dot), a glob (both
+    without symbolic links), `hf://datasets/OWNER/NAME/PATH`, or `-` for standard input. A file of text is one document,
+    or as many as `separator` stands between, with one line end after each separator; its bytes are taken as they are.
+    Each line of a file of JSON lines (`.jsonl`, `.ndjson`, `.jsonlines`, `.json`) is a document, and each row of a
+    `.parquet` file: its `field`. `input_format` (`text`, `jsonl`, `parquet`) says what sources hold whose names do not
+    tell. Files may be compressed, `.gz` or `.zst`. However large a file is, memory is bounded by its longest record or
+    pretoken and a few megabytes for each worker.
 
     `jobs` is the number of processes; where it is more than one, a script must call this below
     `if __name__ == "__main__":`. In their place an `executor` runs the work on machines that share paths with this
@@ -109,6 +109,8 @@ def tokenize(
     part = _checked_shard(shard)
     paths = Paths(output, FileFormat() if shard else file_format)
     found = find(_names(sources), _checked_kind(input_format), paths.all())
+    if not shard and not separator and all(source.kind == "text" for source in found):
+        file_format.require_enough(len(found))  # each is one document
     can_continue = not any(source.is_stream for source in found)
     if resume and not can_continue:
         raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")
@@ -135,6 +137,8 @@ def tokenize(
                 summary["shard"] = shard_summary(part, found, parts, how_read | how_written)
             elif not counts.documents:
                 raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")
+            else:
+                file_format.require_enough(counts.documents)
             out.finish(summary)
     return counts
 

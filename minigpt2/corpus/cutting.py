@@ -13,12 +13,13 @@ Only a run of characters of one class, such as a line of nothing but letters, ha
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 
 from minigpt2.pretokenize import SPACE, character_classes
+from minigpt2.vocabulary import ComputedOnce
 
 # How many bytes at the end of a chunk are searched first for an index to cut at.
 _TAIL = 1 << 12
@@ -44,7 +45,7 @@ class Delimiter:
                 "not begin with a line end and does not begin as it ends, such as '<|endoftext|>'"
             )
 
-    @cached_property
+    @ComputedOnce
     def _pattern(self) -> re.Pattern[bytes]:
         return re.compile(re.escape(self.separator) + rb"(?:\r?\n)?")
 

@@ -4,13 +4,14 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import NamedTuple
 
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
+from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
 
@@ -58,7 +59,7 @@ class Reader:
         if self.separator is not None:
             _ = self.delimiter
 
-    @cached_property
+    @ComputedOnce
     def delimiter(self) -> Delimiter | None:
         """The delimiter between the documents of a text; None without a separator."""
         return None if self.separator is None else Delimiter(self.separator.encode("utf-8"))

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -107,22 +108,35 @@ class FileFormat:
         if self.name == "llm.c" and dtype != "<u2":
             raise ValueError("llm.c's files of GPT-2 hold two bytes a token, and this vocabulary needs four")
 
+    def require_enough(self, documents: int) -> None:
+        """Refuse so few documents that there is none for validation, or none beside it.
+
+        Raises:
+            ValueError: there are so few.
+        """
+        if self.val_fraction:
+            group = ceil(1 / Fraction(str(self.val_fraction)))  # of so many, one is drawn
+            is_val = validation(self.val_fraction, self.seed, 0, min(documents, group))
+            if is_val.all() or not is_val.any():
+                count = "1 document is" if documents == 1 else f"{documents:,} documents are"
+                raise ValueError(
+                    f"{count} too few for a val_fraction of {self.val_fraction}: a file would have none; "
+                    "a --separator makes several of one text"
+                )
+
     def write(self, flat: Path, output: Path, dtype: str, end: int, files: ExitStack) -> list[Written]:
         """Make the files of the flat one; they take their names when `files` closes, OUT the last.
 
         Raises:
             OSError: they cannot be written.
-            ValueError: a file would have no document, or more than it can hold.
+            ValueError: a document is longer than a file can hold, or a file of another corpus is in the way.
         """
         written: list[Written] = []
         for path, is_val in zip(self.outputs(output), (False, True), strict=False):
             blocks = partial(_blocks, flat, dtype)
             if self.val_fraction:
                 blocks = partial(_documents, blocks, end, partial(self._is_val, is_val))
-            made = _WRITERS[self.name](path, blocks, end, files)
-            if not any(each.documents for each in made):
-                raise ValueError(f"no document is left for {path.name}: there are too few for this val_fraction")
-            written += made
+            written += _WRITERS[self.name](path, blocks, end, files)
         return written
 
     def _is_val(self, wanted: bool, first: int, count: int) -> NDArray[np.bool_]:

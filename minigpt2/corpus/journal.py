@@ -68,6 +68,9 @@ class Journal:
                     fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise ValueError(f"{self._path} is in use: another process writes this corpus") from None
+                except OSError as error:
+                    reason = f"the file system has no locks, which keep two runs apart ({error.strerror})"
+                    raise OSError(error.errno, f"{reason}: write to another, such as a local disk") from None
                 if self.is_ours():
                     return
                 self._file.close()

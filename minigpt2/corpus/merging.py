@@ -70,6 +70,7 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
                     out.write(data)
         if not counts.documents:
             raise ValueError("there is no document in the shards")
+        file_format.require_enough(counts.documents)
         out.finish({key: first[key] for key in _SAME} | asdict(counts))
     return counts
 

@@ -5,7 +5,6 @@ directory for what workers leave. In the end `formats` makes of `OUT.partial` wh
 name, `OUT.json`, and `OUT` its own last, each at once, and the others are gone.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, sync_directory
+from minigpt2.atomic_write import atomic_write, require_writable, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Journal, Progress
@@ -51,15 +50,12 @@ class Paths:
         """Refuse an output that no file can take the place of.
 
         Raises:
-            OSError: it is a directory, or is to be in one that does not exist.
+            OSError: it is a directory, or is to be in one that does not exist or takes no files.
             ValueError: it is a device or a pipe.
         """
-        if self.output.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a directory: name the file to write", self.shown)
+        require_writable(self.shown)
         if self.output.exists() and not self.output.is_file():
             raise ValueError(f"{self.shown} is not a file, and a corpus appears whole or not at all: it needs one")
-        if not self.output.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "there is no such directory to write in", self.shown)
 
 
 class Output:
@@ -214,7 +210,7 @@ class Output:
         self._file.close()
         if self._journal.is_ours():  # still: neither finished nor removed
             self._remove_parts()
-            if not self._has_entry:
+            if not (self._has_entry and self.progress.tokens):
                 self._paths.partial.unlink(missing_ok=True)
                 self._journal.remove()
         self._journal.close()

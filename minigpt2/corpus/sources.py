@@ -6,12 +6,13 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from glob import has_magic
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal, get_args
 
 from minigpt2.corpus import hub_files
+from minigpt2.vocabulary import ComputedOnce
 
 STANDARD_INPUT = "-"
 
@@ -56,7 +57,7 @@ class Source:
         """Whether it is on the hub."""
         return hub_files.is_hub_name(self.name)
 
-    @cached_property
+    @ComputedOnce
     def compression(self) -> str:
         """The suffix that says how it is compressed, or nothing."""
         return _compression(self.name)
@@ -74,8 +75,9 @@ def find(
 
     A name is a file, `-` for standard input, a directory (its files, and those of the directories in it, except what
     begins with a dot), a glob (`**` is any depth; files alone), or any of the three on the hub, as
-    `hf://datasets/OWNER/NAME/PATH`. Links to directories are followed only where a name spells them out. The files that
-    the corpus is written to are left out of directories and globs. Each source holds what its name says, or `kind`.
+    `hf://datasets/OWNER/NAME/PATH`. Symbolic links that are found in a directory or by a glob are passed over; those
+    that a name spells out before its first wildcard are followed. The files that the corpus is written to are left out
+    of directories and globs. Each source holds what its name says, or `kind`.
 
     Raises:
         FileNotFoundError: a name stands for nothing.
@@ -123,46 +125,52 @@ def _paths(name: str, outputs: Collection[Path]) -> list[str]:
     if path.is_dir():
         paths, missing = _matches(name, ["**"]), "no file in this directory"
     elif has_magic(name) and not path.exists():
-        paths, missing = _matches(path.anchor, path.parts[bool(path.anchor) :]), "this glob matches no file"
+        start = [*takewhile(lambda part: not has_magic(part), path.parts)]
+        paths = _matches(str(Path(*start)) if start else "", path.parts[len(start) :])
+        missing = "this glob matches no file"
     elif resolved(path) in outputs:
         raise ValueError(f"{name} is where the corpus is written to: it cannot be read as well")
     else:
         return [name]
     files = {each for each in paths if Path(each).is_file() and resolved(each) not in outputs}
     if not files:
-        raise FileNotFoundError(errno.ENOENT, missing, name)
+        raise FileNotFoundError(errno.ENOENT, f"{missing} (symbolic links are passed over: name them one by one)", name)
     return sorted(files, key=lambda each: Path(each).parts)
 
 
 def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:
-    """The paths below a directory that match the parts of a glob. No wildcard goes through a link to a directory."""
+    """The paths below a directory that match the parts of a glob and lead through no symbolic link.
+
+    So a link back into the directory neither ends in a circle nor gives a document twice.
+    """
     first, rest = pattern[0], pattern[1:]
     if first == "**":
         yield from _matches(directory, rest or ["*"])
         for entry in _entries(directory, "*"):
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir():
                 yield from _matches(entry.path if directory else entry.name, pattern)
     elif has_magic(first):
         for entry in _entries(directory, first):
             path = entry.path if directory else entry.name
             if not rest:
                 yield path
-            elif entry.is_dir(follow_symlinks=False):
+            elif entry.is_dir():
                 yield from _matches(path, rest)
-    elif rest:
-        yield from _matches(str(Path(directory, first)), rest)
-    else:
-        yield str(Path(directory, first))
+    elif not Path(directory, first).is_symlink():
+        path = str(Path(directory, first))
+        yield from _matches(path, rest) if rest else [path]
 
 
 def _entries(directory: str, pattern: str) -> list[os.DirEntry[str]]:
-    """The entries of a directory that match one part of a glob; hidden ones where it begins with a dot."""
+    """What in a directory matches one part of a glob, links aside; hidden entries where that begins with a dot."""
     try:
         with os.scandir(directory or ".") as entries:
             return [
                 entry
                 for entry in entries
-                if fnmatchcase(entry.name, pattern) and (pattern[0] == "." or entry.name[0] != ".")
+                if fnmatchcase(entry.name, pattern)
+                and (pattern[0] == "." or entry.name[0] != ".")
+                and not entry.is_symlink()
             ]
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from minigpt2.decoder import refuse_masked
 from minigpt2.embeddings import token_ids
 from minigpt2.inference.cache import Cache
 
@@ -44,6 +45,7 @@ def attention_mask_of(mask: ArrayLike | None, cache: Cache | None, shape: tuple[
         continued = np.concatenate([cache.mask, continued], axis=1)
     if mask is None:
         return continued
+    refuse_masked(mask)
     array = np.atleast_2d(np.asarray(mask))
     if array.shape != continued.shape:
         raise ValueError(f"attention_mask must have the shape {continued.shape}, cached tokens too, not {array.shape}")
@@ -91,6 +93,7 @@ def labels_of(labels: ArrayLike, shape: tuple[int, ...], vocab_size: int, kept: 
     """
     if not isinstance(kept, slice) or kept.start is not None:
         raise ValueError("labels need the logits of all positions: leave logits_to_keep at 0")
+    refuse_masked(labels)
     array = np.atleast_2d(np.asarray(labels))
     if array.shape != shape:
         raise ValueError(f"labels must have the shape of the ids, {shape}, not {array.shape}")

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +17,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
+from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
     INDEX,
     WEIGHTS,
@@ -281,6 +282,7 @@ class Checkpoint(Mapping[str, Array]):
         chosen = {name: self._require(name) for name in (self if names is None else names)}
         tensors = {name: (self._files[own_name], own_name) for name, own_name in chosen.items()}
         self.refuse_to_replace(path)
+        require_writable(path)
         self.fetch(chosen)
         save(Path(path), tensors, dtype, {"format": "pt", **self.metadata})
 
@@ -317,7 +319,7 @@ class Checkpoint(Mapping[str, Array]):
         """How many numbers the model has: 124,439,808 for `gpt2`. Raises as `parameter_names` does."""
         return sum(self.info(name).size for name in self.parameter_names())
 
-    @cached_property
+    @ComputedOnce
     def config(self) -> Mapping[str, Any]:
         """The `config.json` beside the weights, read-only: `n_layer`, `n_head`, `n_embd`, `vocab_size`, …
 
@@ -332,7 +334,7 @@ class Checkpoint(Mapping[str, Array]):
         check_config(self, config, path)
         return MappingProxyType(config)
 
-    @cached_property
+    @ComputedOnce
     def config_path(self) -> Path:
         """Where the `config.json` is, or should be; of a remote checkpoint it is downloaded."""
         with suppress(MissingFileError):

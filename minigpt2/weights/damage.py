@@ -42,7 +42,7 @@ def explanation(path: Path, error: str) -> str:
 def _promised_size(start: bytes) -> int:
     """How many bytes the file should have at least, by as much of its beginning as can be parsed."""
     length = int.from_bytes(start[:8], "little")
-    if not 0 < length <= MOST_HEADER:
+    if len(start) < 8 or not 0 < length <= MOST_HEADER:
         return 8
     try:
         header = json.loads(start[8 : 8 + length]) if length <= _MOST_READ else {}

@@ -35,14 +35,14 @@ class NoWeightsError(CheckpointError, HubError):
 
 
 def is_local(model: str | os.PathLike[str]) -> bool:
-    """Whether `model` is a path: a directory, or a name that a model on the hub cannot have.
+    """Whether `model` is a path: there is something at it, or it is a name that a model on the hub cannot have.
 
     A folder called gpt2 that holds no weights is a common sight: the name means GPT-2 then.
     """
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
         return path.is_dir() and any(path.glob("*.safetensors*"))
-    return path.is_dir() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
+    return path.exists() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 
 def open_files(path: Path) -> tuple[Path, Files]:

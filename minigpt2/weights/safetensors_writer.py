@@ -18,8 +18,6 @@ Tensors = Mapping[str, tuple[SafetensorsFile, str]]  # by its new name: the file
 def save(path: Path, tensors: Tensors, dtype: DTypeLike | None, metadata: Mapping[str, str]) -> None:
     """Write the tensors to `path`, floating-point numbers as `dtype` if one is given; see `Checkpoint.save`."""
     wanted = None if dtype is None else float_dtype(dtype)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a directory: name a file in it, such as model.safetensors")
     with atomic_write(path) as file:
         _write(file, tensors, wanted, metadata)
         file.flush()

@@ -80,15 +80,24 @@ def test_generate_ends_at_a_stop_string(capsys: Capture, directory: Path, model:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--temperature", "0"], "temperature must be above 0, not 0.0"),
-        (["--top-p", "2"], "top_p must be above 0 and at most 1, not 2.0"),
-        (["--stop", ""], "a stop string must not be empty"),
+        (["--temperature", "0"], "argument --temperature: expected a number above 0, not '0'"),
+        (["--temperature", "inf"], "argument --temperature: expected a number above 0, not 'inf'"),
+        (["--top-p", "2"], "argument --top-p: expected a number above 0 and at most 1, not '2'"),
+        (["--top-p", "nan"], "argument --top-p: expected a number above 0 and at most 1, not 'nan'"),
+        (["--top-k", "0"], "argument --top-k: expected a whole number, 1 or more, not '0'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number, 0 or more, not '-1'"),
+        (["--max-new-tokens", "x"], "argument --max-new-tokens: expected a whole number, 1 or more, not 'x'"),
     ],
 )
-def test_generate_refuses_options_before_it_prints_anything(
+def test_a_number_out_of_range_is_refused_by_the_option_that_was_typed(
     capsys: Capture, directory: Path, options: list[str], message: str
 ) -> None:
-    assert message in complaint(capsys, "generate", PROMPT, *options, "--model", directory)
+    assert message in complaint(capsys, "generate", PROMPT, *options, "--model", directory, status=2)
+
+
+def test_generate_refuses_an_empty_stop_string_before_it_prints_anything(capsys: Capture, directory: Path) -> None:
+    said = complaint(capsys, "generate", PROMPT, "--stop", "", "--model", directory)
+    assert "a stop string must not be empty" in said
 
 
 def test_a_prompt_longer_than_the_model_has_positions_is_refused(capsys: Capture, directory: Path) -> None:

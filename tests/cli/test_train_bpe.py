@@ -54,3 +54,12 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: Capture) -> None:
     assert "none.txt: No such file" in complaint(capsys, "train-bpe", tmp_path / "none.txt", "--merges", 1)
     assert "not UTF-8" in one_line(run("train-bpe", "-", "--merges", "1", stdin=b"\xff").stderr)
     assert "--help` tells more)" in complaint(capsys, "train-bpe", tmp_path / "latin-1", "--merges", 0, status=2)
+
+
+@pytest.mark.parametrize("name", ["text", "text/below", "own"])
+def test_where_nothing_can_be_written_nothing_is_learned(name: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "text").write_text("low low")
+    (tmp_path / "own" / "merges.txt").mkdir(parents=True)
+    said = complaint(capsys, "train-bpe", tmp_path / "text", "--merges", 1, "-o", tmp_path / name)  # prints no merge
+    assert str(tmp_path / name) in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "text"]

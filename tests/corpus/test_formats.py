@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import formats, tokenize
-from minigpt2.corpus.formats import validation
+from minigpt2.corpus.formats import FileFormat, validation
 from tests.corpus.samples import DOCUMENTS, END, ids_of, lines_of, read
 
 MANY = [f"document {number} " * (number % 7) for number in range(200)]
@@ -156,14 +156,37 @@ def test_every_format_has_its_share_for_validation(lines: Path, blocks_of_some_i
     assert sorted(read_llm_c(out.with_name("val.bin"))) == sorted(ids_of(*val))
 
 
-def test_too_few_documents_for_validation_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
+@given(st.integers(1, 30), st.floats(0.001, 0.999), st.integers(0, 9))
+def test_too_few_documents_are_those_that_leave_a_file_without_any(documents: int, share: float, seed: int) -> None:
+    is_val = validation(share, seed, 0, documents)
+    if is_val.any() and not is_val.all():
+        FileFormat(val_fraction=share, seed=seed).require_enough(documents)
+    else:
+        with pytest.raises(ValueError, match=rf"{documents} documents? (is|are) too few for a val_fraction of {share}"):
+            FileFormat(val_fraction=share, seed=seed).require_enough(documents)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_too_few_documents_for_validation_leave_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"text": "a"}')
     for fraction in [0.5, 0.0005]:
-        with pytest.raises(ValueError, match=r"no document is left for (out|out_val): there are too few"):
-            tokenize(tmp_path / "a.txt", tmp_path / "out", val_fraction=fraction, resume=True)
-    assert not (tmp_path / "out").exists()
-    tokenize(tmp_path / "a.txt", tmp_path / "out", resume=True)  # the ids were there, and another share is possible
-    assert read(tmp_path / "out") == ids_of("a")
+        with pytest.raises(ValueError, match=r"1 document is too few for a val_fraction of .*--separator"):
+            tokenize(tmp_path / name, tmp_path / "out", val_fraction=fraction)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_texts_too_few_for_validation_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"not UTF-8: \xff")
+    with pytest.raises(ValueError, match="too few"):
+        tokenize(tmp_path / "a.txt", tmp_path / "out", val_fraction=0.1)
+
+
+def test_a_long_run_with_too_few_documents_can_be_resumed_with_another_share(small: None, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines_of(["some text " * 20]))
+    with pytest.raises(ValueError, match="too few"):
+        tokenize(tmp_path / "a.jsonl", tmp_path / "out", val_fraction=0.1)
+    tokenize(tmp_path / "a.jsonl", tmp_path / "out", resume=True)
+    assert read(tmp_path / "out") == ids_of("some text " * 20)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Two runs of `tokenize` at one output: the second is refused, whatever the order of events."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -71,6 +72,18 @@ def test_a_journal_that_was_removed_before_it_was_locked_is_not_the_lock(
     third[0].remove()
     tokenize(out.with_name("a.txt"), out)
     assert read(out) == ids_of("some text " * 200)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named(number: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match=r"the file system has no locks.*: write to another") as raised:
+        tokenize(out.with_name("a.txt"), out)
+    assert raised.value.filename == str(out)
+    assert not out.with_name("out.partial").exists()
 
 
 def test_a_run_that_lost_its_journal_publishes_nothing(out: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,3 +79,31 @@ def test_a_child_forked_while_threads_encode_encodes_as_well(name: str) -> None:
 )
 def test_a_child_forked_while_the_engine_is_imported_works_as_well(module: str, work: str) -> None:
     run(FIRST_TIME.format(module=module, work=work))
+
+
+COMPUTED_ONCE = """
+import os, signal, threading
+from minigpt2 import Checkpoint, Embeddings
+
+weights = Checkpoint.bundled()
+Embeddings(weights).nearest(464)
+
+def work():
+    while True:
+        Embeddings(weights).nearest(464)
+
+threading.Thread(target=work, daemon=True).start()
+for _ in range(12):
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        Embeddings(weights).nearest(464)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        os._exit(1)
+os._exit(0)
+"""
+
+
+def test_a_child_forked_while_a_thread_computes_the_norms_computes_them_as_well() -> None:
+    run(COMPUTED_ONCE)

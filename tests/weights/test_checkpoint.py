@@ -278,6 +278,14 @@ def test_from_pretrained_does_not_look_for_a_path_on_the_hub(model: str) -> None
         Checkpoint.from_pretrained(model)
 
 
+def test_from_pretrained_reads_whatever_is_at_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ["a.txt", "weights", "model.bin"]:
+        Path(name).write_text("not weights")
+        with pytest.raises(CheckpointError, match=rf"^{name}"):
+            Checkpoint.from_pretrained(name)
+
+
 @pytest.mark.parametrize("keep", [save, save_sharded])
 def test_from_pretrained_opens_a_cached_model_without_a_request(
     tmp_path: Path, keep: Callable[[Path, Tensors], Path]

@@ -195,8 +195,19 @@ def test_a_source_that_changes_meanwhile_is_refused(weights: Checkpoint, tmp_pat
 
 
 def test_a_directory_is_no_file_to_write(weights: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match="is a directory: name a file in it"):
+    with pytest.raises(IsADirectoryError, match="is a directory: name the file to write"):
         weights.save(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "missing/a.safetensors", "file/a.safetensors"])
+def test_where_nothing_can_be_written_nothing_is_read(
+    name: str, weights: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(Checkpoint, "fetch", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(OSError) as raised:
+        weights.save(tmp_path / name)
+    assert raised.value.filename == str(tmp_path / name)
 
 
 # --- the command
