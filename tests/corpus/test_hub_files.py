@@ -85,7 +85,8 @@ def test_ranges_are_large(hub: DataSetHub, tmp_path: Path) -> None:
 def test_an_interrupted_run_does_not_go_on_with_another_commit(hub: DataSetHub, tmp_path: Path) -> None:
     hub.commit({"a.jsonl": lines_of(DOCUMENTS), "b.txt": b"\xff"})
     out = tmp_path / "out"
-    options = ["--val-fraction", "0.9999", "--errors", "replace"]  # too much is asked for at the end
+    out.with_name("out_000001").touch()  # a file that is in the way at the end
+    options = ["--output-format", "llm.c", "--errors", "replace"]
     assert tokenize(hub, out, f"{NAME}/b.txt", *options).returncode == 1
     hub.commit({"a.jsonl": lines_of(DOCUMENTS), "b.txt": b"fine"})
     finished = tokenize(hub, out, f"{NAME}/b.txt", "--errors", "replace", "--resume")
