@@ -173,5 +173,6 @@ def _added_tokens_json(find: Find, special: set[str | None]) -> list[tuple[int, 
         for token, token_id in read_object(path).items():
             if not token or type(token_id) is not int:
                 raise ValueError(f"token {token!r} has the id {token_id!r}, expected a number")
-            added.append((token_id, AddedToken(token, special=token in special)))
+            # What `normalized` is here stays so, even if the token turns out to be special by its role.
+            added.append((token_id, AddedToken(token, normalized=token not in special, special=token in special)))
     return added

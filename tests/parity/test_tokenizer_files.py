@@ -175,6 +175,12 @@ OPENS: dict[str, dict[str, Any]] = {
             }
         },
     },
+    "a role that is an object in the config, its token in added_tokens.json too": {
+        **two_files(),
+        "tokenizer_config.json": GPT2
+        | {"eos_token": {"__type": "AddedToken", "content": "<a", **FLAGS}, "pad_token": "a><pad>"},
+        "added_tokens.json": {"<a": 267, "a><pad>": 268},
+    },
     "an ordinary token added": {**two_files(), "added_tokens.json": {"Ġthe": 258, "ab": 262}, "config.json": OPT},
     "added ids that leave holes": {**two_files(), "added_tokens.json": {"<a>": 900, "<b>": 300}, "config.json": OPT},
     "padding and truncation in tokenizer.json": {
