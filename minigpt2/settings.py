@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Final, Literal
+from weakref import WeakKeyDictionary
 
 from minigpt2.batches import PostProcessing, Side
 from minigpt2.special_tokens import AddedToken, AddedTokens
@@ -54,7 +54,10 @@ class Settings:
     truncation_side: Side = "right"
 
 
-@lru_cache(maxsize=4)
+# One object for each vocabulary that is in use, so that a tokenizer can tell whether it has these settings.
+_OF: WeakKeyDictionary[Vocabulary, Settings] = WeakKeyDictionary()
+
+
 def of(vocabulary: Vocabulary) -> Settings:
     """The settings of a vocabulary of which no file says more: added tokens are special, `<|endoftext|>` has its roles.
 
@@ -63,9 +66,11 @@ def of(vocabulary: Vocabulary) -> Settings:
     >>> of(gpt2()).model_max_length
     1024
     """
+    if (known := _OF.get(vocabulary)) is not None:
+        return known
     tokens = [AddedToken(token, normalized=True, special=True) for token in vocabulary.added_tokens]
     added = AddedTokens().and_also(tokens, vocabulary.added_tokens.get, len(vocabulary.token_bytes))
     has_end = END_OF_TEXT in vocabulary.added_tokens
     roles = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT) if has_end else {}
     settings = Settings(added, roles)
-    return replace(settings, model_max_length=1024) if vocabulary is gpt2() else settings
+    return _OF.setdefault(vocabulary, replace(settings, model_max_length=1024) if vocabulary is gpt2() else settings)

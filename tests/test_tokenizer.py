@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
+from minigpt2.vocabulary import from_pairs
 from tests.conftest import hurtful_texts
 
 PROMPT = "The meaning of life is"
@@ -219,7 +220,9 @@ def test_the_repr_says_what_it_is() -> None:
     assert repr(tok) == "Tokenizer(vocab_size=50257, special_tokens=['<|endoftext|>'])"
 
 
-def test_it_pickles_small_and_encodes_the_same() -> None:
+def test_it_pickles_small_and_encodes_the_same_whatever_others_there_are() -> None:
+    for _ in range(9):
+        Tokenizer(from_pairs(np.array([[75, 78]])))
     pickled = pickle.dumps(tok)
     assert len(pickled) < 1000
     assert pickle.loads(pickled).encode(PROMPT) == IDS
