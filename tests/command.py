@@ -2,10 +2,12 @@
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from minigpt2.cli import main
-from minigpt2.weights.gpt2_layout import gpt2_shapes
+from tests.small_gpt2 import random_tensors
 
 Capture = pytest.CaptureFixture[str]
 
@@ -45,6 +47,21 @@ def run(
     )
 
 
+def on_a_terminal(*arguments: str, typed: bytes = b"", **changes: str) -> str:
+    """The terminal's view of the command while these bytes are typed, with these changes in its environment."""
+    leader, follower = pty.openpty()
+    with subprocess.Popen(command(*arguments), stdin=follower, stdout=follower, env=environment(**changes)) as process:
+        os.close(follower)
+        os.write(leader, typed)
+        shown = b""
+        with suppress(OSError):  # the terminal is gone when the command is
+            while part := os.read(leader, 65536):
+                shown += part
+        assert process.wait(timeout=60) == 0
+    os.close(leader)
+    return shown.decode()
+
+
 def one_line(stderr: bytes) -> str:
     """The command's standard error, after making sure that it is one line."""
     line = stderr.decode()
@@ -71,8 +88,7 @@ def complaint(capsys: Capture, *arguments: object, status: int = 1) -> str:
 
 def write_small_gpt2(directory: Path, **metadata: str) -> dict[str, NDArray[np.float32]]:
     """Write a GPT-2 of random numbers as the published one is laid out: no prefix, with masks; its tensors."""
-    generator = np.random.default_rng(0)
-    tensors = {name: generator.standard_normal(shape, np.float32) for name, shape in gpt2_shapes(**SIZES).items()}
+    tensors = random_tensors(SIZES)
     mask = np.tril(np.ones((1, 1, 16, 16), np.float32))
     masks = {f"h.{layer}.attn.bias": mask for layer in range(SIZES["n_layer"])}
     directory.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,15 @@ def tokenizer() -> Tokenizer:
 
 
 @pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a small GPT-2 and its tokenizer, only to be read."""
+    directory = tmp_path_factory.mktemp("gpt2")
+    write_small_gpt2(directory)
+    Tokenizer().save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
 def small_bundled_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a model that says it is the bundled one, and is smaller."""
     directory = tmp_path_factory.mktemp("bundled")

@@ -10,30 +10,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from minigpt2 import Tokenizer
-from tests.command import ROOT, environment, write_small_gpt2
+from minigpt2 import Checkpoint
+from tests.command import ROOT, environment
 
 SCRIPTS = sorted((ROOT / "scripts").glob("article_*.py"))
 Run = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    Tokenizer().save_pretrained(directory)
-    return directory
+def wte(small_model: Path) -> NDArray[np.float32]:
+    return Checkpoint.open(small_model)["wte.weight"]
 
 
 @pytest.fixture(scope="module")
-def wte(model: Path) -> NDArray[np.float32]:
-    return write_small_gpt2(model)["wte.weight"]
-
-
-@pytest.fixture(scope="module")
-def output(model: Path) -> Run:
+def output(small_model: Path) -> Run:
     def run(name: str) -> str:
-        script = [sys.executable, str(ROOT / "scripts" / name), str(model)]
+        script = [sys.executable, str(ROOT / "scripts" / name), str(small_model)]
         return subprocess.run(script, env=environment(), capture_output=True, check=True, text=True).stdout
 
     return run

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.explain import explain
@@ -14,18 +13,10 @@ from minigpt2.explain.layers import GUESSES, MOST_TOKENS, NEXT_TOKENS, TEMPERATU
 from minigpt2.explain.terminal import NO_LAYERS, render
 from minigpt2.explain.writing import shown_token
 from minigpt2.generation import probabilities
-from minigpt2.weights.gpt2_layout import gpt2_shapes
-from tests.command import Capture, answer, complaint, write_small_gpt2
+from tests.command import Capture, answer, complaint
+from tests.small_gpt2 import write_gpt2
 
 TEXT = "The meaning of life is"
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    Tokenizer().save_pretrained(directory)
-    return Checkpoint.open(directory)
 
 
 def layers_of(text: str, weights: Checkpoint) -> Layers:
@@ -73,10 +64,7 @@ def test_a_long_text_has_the_attention_of_its_beginning_and_its_own_next_tokens(
     tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     sizes = {"n_layer": 1, "n_embd": 4, "n_positions": 2 * MOST_TOKENS, "vocab_size": 50257}
-    random = np.random.default_rng(0)
-    tensors = {name: random.standard_normal(shape, np.float32) for name, shape in gpt2_shapes(**sizes).items()}
-    save_file(tensors, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_head": 2, **sizes}))
+    write_gpt2(tmp_path, sizes, n_head=2)
     weights = Checkpoint.open(tmp_path)
     text = " life is" * (MOST_TOKENS + 5)
     layers = layers_of(text, weights)

@@ -20,9 +20,9 @@ from minigpt2.explain import explain
 from minigpt2.explain.page import page
 from minigpt2.explain.writing import shown_token
 from minigpt2.weights.bundled import LABEL
-from minigpt2.weights.gpt2_layout import gpt2_shapes
 from tests.command import Capture, answer, complaint, run, write_small_gpt2
 from tests.conftest import hurtful_texts
+from tests.small_gpt2 import random_tensors, write_gpt2
 
 PARAGRAPH = (
     "It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a"
@@ -35,13 +35,6 @@ PARAGRAPH = (
 
 
 pytestmark = pytest.mark.usefixtures("offline")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    return Checkpoint.open(directory)
 
 
 def data_of(html: str) -> dict[str, Any]:
@@ -94,11 +87,9 @@ def test_the_policy_allows_this_script_and_this_style_and_nothing_else(tokenizer
 
 
 def test_a_paragraph_with_rows_of_768_is_under_400_kb(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    shapes = gpt2_shapes(n_layer=0, n_embd=768, n_positions=1024, vocab_size=50257)
-    wanted = {name: shape for name, shape in shapes.items() if name.startswith("w")}
-    tensors = {name: generator.standard_normal(shape, np.float32).astype(np.float16) for name, shape in wanted.items()}
-    save_file(tensors, tmp_path / "model.safetensors")
+    tensors = random_tensors({"n_layer": 0, "n_embd": 768, "n_positions": 1024, "vocab_size": 50257})
+    embeddings = {name: tensors[name].astype(np.float16) for name in ("wte.weight", "wpe.weight")}
+    save_file(embeddings, tmp_path / "model.safetensors")
     trace = explain(tokenizer, PARAGRAPH, Checkpoint.open(tmp_path))
     assert len(trace.tokens) > 128
     assert len(page(trace).encode()) < 400_000
@@ -109,10 +100,7 @@ def test_a_page_with_layers_is_under_600_kb(
     tokens: int, n_layer: int, n_head: int, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     sizes = {"n_layer": n_layer, "n_embd": 96, "n_positions": 64, "vocab_size": 50257}
-    random = np.random.default_rng(0)
-    tensors = {name: random.standard_normal(shape, np.float32) for name, shape in gpt2_shapes(**sizes).items()}
-    save_file(tensors, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_head": n_head, **sizes}))
+    write_gpt2(tmp_path, sizes, n_head=n_head)
     text = tokenizer.decode(tokenizer.encode(PARAGRAPH)[:tokens])
     trace = explain(tokenizer, text, Checkpoint.open(tmp_path))
     assert len(trace.tokens) == tokens
@@ -220,11 +208,9 @@ def test_a_page_in_a_temporary_file_is_its_users_alone(
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_the_command_prints_the_trace_as_json(tokenizer: Tokenizer, tmp_path: Path, capsys: Capture) -> None:
-    write_small_gpt2(tmp_path)
-    Tokenizer().save_pretrained(tmp_path)
-    printed = json.loads(answer(capsys, "explain", "--json", "--model", tmp_path, "naïve <|endoftext|>"))
-    expected = explain(tokenizer, "naïve <|endoftext|>", Checkpoint.open(tmp_path)).to_json()
+def test_the_command_prints_the_trace_as_json(tokenizer: Tokenizer, weights: Checkpoint, capsys: Capture) -> None:
+    printed = json.loads(answer(capsys, "explain", "--json", "--model", weights.path.parent, "naïve <|endoftext|>"))
+    expected = explain(tokenizer, "naïve <|endoftext|>", weights).to_json()
     assert printed == json.loads(json.dumps(expected))
 
 

@@ -18,14 +18,7 @@ from minigpt2.explain import Trace, explain
 from minigpt2.explain.payload import payload
 from minigpt2.explain.server import MOST_BYTES, ExplainServer
 from minigpt2.explain.trace import trace_text
-from tests.command import command, environment, one_line, run, write_small_gpt2
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    return Checkpoint.open(directory)
+from tests.command import command, environment, one_line, run
 
 
 @pytest.fixture(scope="module")

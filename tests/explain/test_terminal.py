@@ -1,9 +1,6 @@
 """`minigpt2 explain` in the terminal: trees, steps, colours where they are wanted, widths that are right."""
 
-import os
-import pty
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ from minigpt2.explain.characters import display_width, segments, visible
 from minigpt2.explain.merge_tree import draw
 from minigpt2.explain.terminal import MOST_PRETOKENS, MOST_TOKENS, render
 from minigpt2.weights.bundled import LABEL
-from tests.command import Capture, answer, command, complaint, environment, one_line, run, write_small_gpt2
+from tests.command import Capture, answer, complaint, environment, on_a_terminal, one_line, run
 from tests.conftest import hurtful_texts
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -162,9 +159,7 @@ def test_wide_characters_take_two_columns(tokenizer: Tokenizer) -> None:
 # ---- the rows
 
 
-def test_rows_are_shown_with_their_bytes_and_neighbours(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    write_small_gpt2(tmp_path)
-    weights = Checkpoint.open(tmp_path)
+def test_rows_are_shown_with_their_bytes_and_neighbours(tokenizer: Tokenizer, weights: Checkpoint) -> None:
     trace = explain(tokenizer, " life", weights)
     assert trace.rows is not None
     begin, end = trace.rows.wte.row(1204)
@@ -199,10 +194,8 @@ def test_the_command_shows_the_trace(
     assert shown.splitlines() == list(render(trace, width=100))
 
 
-def test_the_command_shows_rows_of_a_model(tmp_path: Path, capsys: Capture) -> None:
-    write_small_gpt2(tmp_path)
-    Tokenizer().save_pretrained(tmp_path)
-    shown = answer(capsys, "explain", "--model", tmp_path, " life")
+def test_the_command_shows_rows_of_a_model(small_model: Path, capsys: Capture) -> None:
+    shown = answer(capsys, "explain", "--model", small_model, " life")
     assert "wte.weight: F32 (50257, 8), 32 bytes a row, in model.safetensors" in shown
     assert "minigpt2 download" not in shown
 
@@ -217,32 +210,15 @@ def test_special_tokens_are_special_unless_ordinary(capsys: Capture) -> None:
     assert "\n27 91 437 1659 5239 91 29\n" in answer(capsys, "explain", "--ordinary", "<|endoftext|>")
 
 
-def _on_a_terminal(*arguments: str, **changes: str) -> str:
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        command("explain", *arguments), stdout=follower, stdin=subprocess.DEVNULL, env=environment(**changes)
-    ) as process:
-        os.close(follower)
-        shown = b""
-        try:
-            while part := os.read(leader, 65536):
-                shown += part
-        except OSError:  # the terminal is gone when the command is
-            pass
-        assert process.wait(timeout=60) == 0
-    os.close(leader)
-    return shown.decode()
-
-
 def test_colours_are_for_terminals_that_want_them() -> None:
-    assert ESCAPE.search(_on_a_terminal("It's life", TERM="xterm", NO_COLOR=""))
-    assert not ESCAPE.search(_on_a_terminal("It's life", TERM="xterm", NO_COLOR="1"))
-    assert not ESCAPE.search(_on_a_terminal("It's life", TERM="dumb", NO_COLOR=""))
+    assert ESCAPE.search(on_a_terminal("explain", "It's life", TERM="xterm", NO_COLOR=""))
+    assert not ESCAPE.search(on_a_terminal("explain", "It's life", TERM="xterm", NO_COLOR="1"))
+    assert not ESCAPE.search(on_a_terminal("explain", "It's life", TERM="dumb", NO_COLOR=""))
     assert b"\x1b" not in run("explain", "It's life", env=environment(NO_COLOR="")).stdout
 
 
 def test_control_characters_of_a_text_never_reach_the_terminal() -> None:
-    shown = _on_a_terminal("\x1b[31mred\x07\x9b2J\u202e", NO_COLOR="1")
+    shown = on_a_terminal("explain", "\x1b[31mred\x07\x9b2J\u202e", NO_COLOR="1")
     assert not re.search("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202e]", shown)
 
 

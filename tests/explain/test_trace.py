@@ -18,17 +18,9 @@ from minigpt2.explain.rows import NEIGHBOURS, principal_components
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, replay
 from minigpt2.pretokenize import pretokenize_by_branch
 from minigpt2.vocabulary import gpt2
-from minigpt2.weights.gpt2_layout import gpt2_shapes
 from tests.command import write_small_gpt2
 from tests.conftest import hurtful_texts
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    return Checkpoint.open(directory)
-
+from tests.small_gpt2 import write_gpt2
 
 # ---- tokens
 
@@ -199,9 +191,8 @@ def test_rows_without_a_direction_have_no_neighbours(tokenizer: Tokenizer, tmp_p
     assert trace.to_json()["rows"]["tokens"][1] == [None] * 8
 
 
-def test_a_remote_checkpoint_is_not_searched_for_neighbours(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    write_small_gpt2(tmp_path)
-    weights = Checkpoint.open(tmp_path)
+def test_a_remote_checkpoint_is_not_searched_for_neighbours(tokenizer: Tokenizer, small_model: Path) -> None:
+    weights = Checkpoint.open(small_model)
     weights.commit = "0" * 40
     rows = explain(tokenizer, "The meaning", weights).rows
     assert rows is not None
@@ -210,8 +201,7 @@ def test_a_remote_checkpoint_is_not_searched_for_neighbours(tokenizer: Tokenizer
 
 
 def test_a_token_without_a_row_is_named(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    shapes = gpt2_shapes(n_layer=0, n_embd=4, n_positions=8, vocab_size=1000)
-    save_file({name: np.ones(shape, np.float32) for name, shape in shapes.items()}, tmp_path / "model.safetensors")
+    write_gpt2(tmp_path, {"vocab_size": 1000})
     with pytest.raises(ValueError, match="1204"):
         explain(tokenizer, " life", Checkpoint.open(tmp_path))
 

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, hub
-from minigpt2.weights.gpt2_layout import gpt2_shapes
+from tests.small_gpt2 import random_tensors
 
 SIZES = {"n_layer": 2, "n_embd": 4, "n_positions": 8, "vocab_size": 10}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -18,11 +18,7 @@ Tensors = dict[str, np.ndarray[Any, Any]]
 
 
 def gpt2_tensors(prefix: str = "", **sizes: int) -> Tensors:
-    random = np.random.default_rng(0)
-    return {
-        prefix + name: random.standard_normal(shape, np.float32)
-        for name, shape in gpt2_shapes(**(SIZES | sizes)).items()
-    }
+    return {prefix + name: array for name, array in random_tensors(SIZES | sizes).items()}
 
 
 def save(directory: Path, tensors: Tensors, name: str = "model.safetensors", config: object = None) -> Path:

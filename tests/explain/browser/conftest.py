@@ -12,7 +12,6 @@ import pytest
 from minigpt2 import Checkpoint, Tokenizer
 from minigpt2.explain import explain
 from minigpt2.explain.page import page as page_of
-from tests.command import write_small_gpt2
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request
@@ -85,13 +84,6 @@ def visit(browser: "Browser") -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert strange == []
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    return Checkpoint.open(directory)
 
 
 @cache
