@@ -51,7 +51,7 @@ class Fault(Enum):
     CHANGED = auto()  # it is of a content with another hash than before
     RENAMED = auto()  # each answer names its content by another tag, none of them a hash
     ELSEWHERE = auto()  # the storage sends the client on to another server
-    SLOW = auto()  # it comes byte by byte, and never ends
+    SLOW = auto()  # it comes byte by byte, about 50 a second
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Hub:
 
     def __enter__(self) -> Self:
         for server in (self._hub, self._storage):
-            Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -335,7 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.SLOW:
             for offset in range(len(part)):
                 self.wfile.write(part[offset : offset + 1])
-                if self.server.hub.closing.wait(0.1):
+                if self.server.hub.closing.wait(0.02):
                     return
         else:
             self.wfile.write(part)

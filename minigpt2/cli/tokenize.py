@@ -122,7 +122,7 @@ def _executor(options: argparse.Namespace) -> "Iterator[Executor | None]":
         raise ImportError("--dask needs the package distributed: pip install 'minigpt2[dask]'") from None
     logging.disable()  # Dask writes its own account of what becomes one line here
     try:
-        client = Client(options.dask, timeout=30, set_as_default=False)
+        client = Client(options.dask, set_as_default=False)
     except (OSError, ValueError) as error:
         raise OSError(f"there is no Dask scheduler at {options.dask} ({error})") from None
     with client:

@@ -1,0 +1,58 @@
+"""The model that these tests read on a hub, and what the hub was asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from minigpt2 import Checkpoint
+from tests.hub_server import Hub
+from tests.weights.test_checkpoint import gpt2_tensors, save
+
+MODEL = "owner/tiny"
+WEIGHTS = "model.safetensors"
+SIZES: Any = {"vocab_size": 400, "n_embd": 64}  # rows of 256 bytes, a wte of 100 KB
+Array = NDArray[Any]
+Open = Callable[..., Checkpoint]
+
+
+def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub take this for its hub, as if HF_ENDPOINT had said so when it was imported."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+
+
+def publish(hub: Hub, directory: Path, model: str = MODEL) -> str:
+    """Commit a directory's files to the hub; the commit."""
+    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+    return hub.publish(model, files, large=[name for name in files if name.endswith(".safetensors")])
+
+
+def publish_other_weights(hub: Hub, directory: Path) -> None:
+    """Commit the model again, each of its numbers larger by one."""
+    save(directory, {name: array + 1 for name, array in gpt2_tensors(**SIZES).items()})
+    publish(hub, directory)
+
+
+def ranges_asked_for(hub: Hub) -> list[str | None]:
+    """The ranges that were asked for since the last look."""
+    ranges = [request.range for request in hub.requests if request.method == "GET"]
+    hub.requests.clear()
+    return ranges
+
+
+def range_of_rows(weights: Checkpoint, start: int, stop: int) -> str:
+    """The range that holds these rows of wte."""
+    begin = weights.info("wte.weight").begin
+    return f"bytes={begin + start * 256}-{begin + stop * 256 - 1}"
+
+
+def assert_same(rows: Any, expected: Any) -> None:
+    np.testing.assert_array_equal(rows, expected)
