@@ -16,10 +16,11 @@ The steps, in the order in which the data flows:
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
+from functools import lru_cache
 from operator import index
 from typing import Any
 
@@ -37,6 +38,7 @@ from minigpt2.corpus.output import Output, Paths
 from minigpt2.corpus.shards import WHOLE, Shard, Share, shard_summary, shares
 from minigpt2.corpus.sources import KINDS, Kind, find
 from minigpt2.tokenizer import Tokenizer
+from minigpt2.vocabulary import Vocabulary
 
 __all__ = ["Counts", "SourceCounts", "count", "merge", "tokenize"]
 
@@ -231,15 +233,20 @@ def _end(tokenizer: Tokenizer, file_format: FileFormat) -> int:
 
 
 def _description(encoder: CorpusEncoder) -> dict[str, Any]:
-    """The ids' type, and hashes of the vocabulary's files as the tokenizer saves them, GPT-2's as published."""
-    vocabulary = encoder.tokenizer.vocabulary
-    files = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
+    """The ids' type and byte order, the id after each document, and the hashes of the vocabulary's files."""
     return {
         "dtype": np.dtype(encoder.dtype).name,
         "byteorder": "little",
         "eos_token_id": encoder.end,
-        "vocabulary": {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()},
+        "vocabulary": _hashes(encoder.tokenizer.vocabulary),
     }
+
+
+@lru_cache(maxsize=1)  # a tenth of a second, and many corpora are made with one vocabulary
+def _hashes(vocabulary: Vocabulary) -> Mapping[str, str]:
+    """SHA-256 of the vocabulary's files as the tokenizer saves them, GPT-2's as published."""
+    files = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
+    return {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()}
 
 
 def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Iterator[Span]:

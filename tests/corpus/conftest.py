@@ -1,6 +1,7 @@
 """Shared by the tests of corpora: chunks so small that there is much to cut and to interrupt, and a corpus."""
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,14 @@ from tests.corpus.samples import DOCUMENTS, STORED
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of some bytes, each with an entry in the journal."""
+    """Chunks of some bytes, each with an entry in the journal. No test cuts the power, so none waits for the disk."""
     for module in (chunks, documents, encoding):
         monkeypatch.setattr(module, "SIZE", 64)
     monkeypatch.setattr(executors, "TASK", 64)
     monkeypatch.setattr(executors, "RETURNED", 64)
     monkeypatch.setattr(cutting, "_TAIL", 8)
     monkeypatch.setattr(output, "INTERVAL", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

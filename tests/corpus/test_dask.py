@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.command import command, environment, one_line, run
+from tests.command import environment, one_line, run
 from tests.parity.references import tiktoken_encoding
 
 SECONDS = 120  # a generous end to waiting: the machine may be busy
@@ -109,10 +109,18 @@ def whole(corpus: Path) -> bytes:
     return np.concatenate(ids).astype("<u2").tobytes()
 
 
+def impatient(timeout: str) -> dict[str, str]:
+    """An environment in which Dask looks for its scheduler for this long, and not for 30 seconds."""
+    return environment(DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT=timeout)
+
+
 def start(corpus: Path, out: Path, cluster: Cluster) -> "subprocess.Popen[bytes]":
     arguments = ["tokenize", str(corpus), "-o", str(out), "--dask", cluster.address]
     return subprocess.Popen(
-        [sys.executable, "-c", _SMALL, *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", _SMALL, *arguments],
+        env=impatient("3s"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 
@@ -191,11 +199,6 @@ def test_a_worker_keeps_its_encoder(corpus: Path, cluster: Cluster, tmp_path: Pa
 
 
 def test_a_scheduler_that_is_not_there_is_named(corpus: Path) -> None:
-    finished = subprocess.run(
-        command("count", str(corpus), "--dask", "tcp://127.0.0.1:9"),
-        env=environment(),
-        capture_output=True,
-        check=False,
-    )
+    finished = run("count", str(corpus), "--dask", "tcp://127.0.0.1:9", env=impatient("500ms"))
     assert finished.returncode == 1
     assert "there is no Dask scheduler at tcp://127.0.0.1:9" in one_line(finished.stderr)

@@ -14,9 +14,9 @@ from minigpt2.corpus.output import Output
 from tests.corpus.samples import DOCUMENTS, STORED
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize(("method", "jobs"), [("fork", 2), ("fork", 3), ("spawn", 2)])
 def test_any_number_of_processes_writes_the_same(
-    method: str, small: None, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+    method: str, jobs: int, small: None, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = multiprocessing.get_context(method)
     monkeypatch.setattr(executors, "_context", lambda: context)
@@ -27,10 +27,9 @@ def test_any_number_of_processes_writes_the_same(
     tokenize(tmp_path, tmp_path / "one", tokenizer=tokenizer)
     (tmp_path / "one").rename(tmp_path / ".one")
     (tmp_path / "one.json").rename(tmp_path / ".one.json")
-    for jobs in [2, 3]:
-        tokenize(tmp_path, tmp_path / "several", tokenizer=tokenizer, jobs=jobs)
-        assert (tmp_path / "several").read_bytes() == (tmp_path / ".one").read_bytes()
-        assert (tmp_path / "several.json").read_bytes() == (tmp_path / ".one.json").read_bytes()
+    tokenize(tmp_path, tmp_path / "several", tokenizer=tokenizer, jobs=jobs)
+    assert (tmp_path / "several").read_bytes() == (tmp_path / ".one").read_bytes()
+    assert (tmp_path / "several.json").read_bytes() == (tmp_path / ".one.json").read_bytes()
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
