@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from minigpt2 import Checkpoint
+from tests.command import imported_with, online
 from tests.hub_server import BEFORE_1, Hub
-from tests.weights.remote.published import MODEL, SIZES, Array, Open, point_at, publish
+from tests.weights.remote.published import MODEL, SIZES, Array, Open, publish
 from tests.weights.test_checkpoint import gpt2_tensors, save
 
 
@@ -25,20 +26,13 @@ def published(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def hub(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(published: Path, tmp_path: Path) -> Iterator[Hub]:
     """A hub with one model, which huggingface_hub takes for the real one."""
     if BEFORE_1:
         pytest.skip("reading by byte ranges needs huggingface_hub 1.0")
-    from huggingface_hub import close_session, constants
-
-    with Hub() as hub:
+    with Hub() as hub, imported_with(online(hub.url, tmp_path / "home")):
         publish(hub, published)
-        point_at(hub.url, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
         yield hub
-        close_session()
 
 
 @pytest.fixture

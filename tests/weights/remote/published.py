@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from minigpt2 import Checkpoint
@@ -17,16 +16,6 @@ WEIGHTS = "model.safetensors"
 SIZES: Any = {"vocab_size": 400, "n_embd": 64}  # rows of 256 bytes, a wte of 100 KB
 Array = NDArray[Any]
 Open = Callable[..., Checkpoint]
-
-
-def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let huggingface_hub take this for its hub, as if HF_ENDPOINT had said so when it was imported."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    )
 
 
 def publish(hub: Hub, directory: Path, model: str = MODEL) -> str:

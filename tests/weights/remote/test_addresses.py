@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minigpt2 import HubError
+from tests.command import imported_with, online
 from tests.hub_server import Hub
 from tests.weights.remote.published import (
     MODEL,
@@ -15,7 +16,6 @@ from tests.weights.remote.published import (
     Array,
     Open,
     assert_same,
-    point_at,
     publish_other_weights,
 )
 from tests.weights.test_checkpoint import gpt2_tensors
@@ -94,13 +94,9 @@ def test_an_address_that_is_not_secure_where_the_hub_is_secure_is_refused(
         weights["wte.weight"][3]
 
 
-def test_one_name_on_two_hubs_is_two_models(
-    hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array, published: Path
-) -> None:
+def test_one_name_on_two_hubs_is_two_models(remote: Open, wte: Array, published: Path, tmp_path: Path) -> None:
     assert_same(remote()["wte.weight"][3], wte[3])
-    with Hub() as other:
+    with Hub() as other, imported_with(online(other.url, tmp_path)):
         publish_other_weights(other, published)
-        point_at(other.url, monkeypatch)
         assert_same(remote()["wte.weight"][3], wte[3] + 1)
-    point_at(hub.url, monkeypatch)
     assert_same(remote()["wte.weight"][3], wte[3])

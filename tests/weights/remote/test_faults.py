@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from minigpt2 import HubError
-from tests.hub_server import Fault, Hub
-from tests.weights.remote.published import MODEL, WEIGHTS, Array, Open, assert_same, point_at, ranges_asked_for
+from tests.command import imported_with, online
+from tests.hub_server import Fault, Hub, close_session
+from tests.weights.remote.published import MODEL, WEIGHTS, Array, Open, assert_same, ranges_asked_for
 
 LIES: dict[Fault, str] = {
     Fault.WHOLE: "cannot give a part of a file",
@@ -131,8 +132,6 @@ def test_another_file_under_the_same_commit_is_refused(hub: Hub, remote: Open) -
 def test_without_a_network_the_first_look_is_a_hub_error_and_the_second_needs_none(
     hub: Hub, remote: Open, wte: Array
 ) -> None:
-    from huggingface_hub import close_session
-
     remote()["wte.weight"][3]
     hub.stop()
     close_session()  # the connections that are still open
@@ -157,10 +156,8 @@ def test_offline_makes_no_request(hub: Hub, remote: Open, monkeypatch: pytest.Mo
     assert hub.requests == []
 
 
-def test_a_hub_that_accepts_and_never_answers_is_given_up_in_time(
-    remote: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_accepts_and_never_answers_is_given_up_in_time(remote: Open, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        point_at(f"http://127.0.0.1:{silent.getsockname()[1]}", monkeypatch)
-        with pytest.raises(HubError, match="check the network"):
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with imported_with(online(url, tmp_path)), pytest.raises(HubError, match="check the network"):
             remote("owner/other", timeout=0.2)

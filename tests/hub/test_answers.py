@@ -1,0 +1,88 @@
+"""What the hub does not have, or does not give: a clear error, after one question."""
+
+from threading import Event
+
+import pytest
+
+from minigpt2.hub import answers as hub_answers
+from tests.hub.client import Client, refusal
+from tests.hub_server import BEFORE_2, Fault, Hub
+
+
+def test_a_missing_file_is_told_apart_and_remembered(hub: Hub, client: Client) -> None:
+    client.fetch("owner/tiny", "config.json")
+    missing = client.fetch("owner/tiny", "model.safetensors.index.json")
+    assert refusal(missing, "MissingFileError")
+    hub.requests.clear()
+    assert refusal(client.fetch("owner/tiny", "model.safetensors.index.json"), "MissingFileError")
+    assert hub.requests == []
+    judged = client.call("huggingface_hub", "try_to_load_from_cache", "owner/tiny", "model.safetensors.index.json")
+    assert "object object" in judged["path"], "huggingface_hub knows it to be missing too"
+
+
+def test_what_huggingface_hub_knows_to_be_missing_is_not_asked_for(hub: Hub, client: Client) -> None:
+    assert client.judge("owner/tiny", "model.safetensors.index.json")["error"].endswith("EntryNotFoundError")
+    hub.requests.clear()
+    assert refusal(client.fetch("owner/tiny", "model.safetensors.index.json"), "MissingFileError")
+    assert hub.requests == []
+
+
+def test_an_unknown_model_and_an_unknown_revision_say_so(hub: Hub, client: Client) -> None:
+    assert "no such commit" in refusal(client.fetch("owner/tiny", "config.json", revision="v9"))
+    del hub.commits["owner/tiny"]
+    assert "no such model" in refusal(client.fetch("owner/tiny", "config.json"))
+    assert not client.cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (401, "HF_TOKEN"),
+        (403, "HF_TOKEN"),
+        (404, "HF_ENDPOINT"),
+        pytest.param(429, "wait", marks=pytest.mark.skipif(BEFORE_2, reason="huggingface_hub itself asks again")),
+        (500, "later"),
+        (503, "later"),
+        (Fault.GATED, "HF_TOKEN"),
+        (Fault.LOGIN_PAGE, "proxy"),
+        (Fault.HANG, "network"),
+    ],
+)
+def test_a_first_answer_that_is_no_answer_ends_it_at_once(
+    hub: Hub, client: Client, fault: Fault | int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if fault is Fault.HANG:
+        monkeypatch.setattr(hub_answers, "_CONNECTION_SECONDS", 0.3)
+    hub.faults["config.json"] = fault
+    assert words in refusal(client.fetch("owner/tiny", "config.json"))
+    assert len(hub.requests) == 1 and not client.cache.exists()
+
+
+def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
+    client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    assert "127.0.0.1:9" in refusal(client.fetch("owner/tiny", "config.json"))
+    client.environment["HF_ENDPOINT"] = "http://hub.invalid"
+    assert "hub.invalid" in refusal(client.fetch("owner/tiny", "config.json"))
+
+
+def test_an_answer_that_takes_too_long_in_all_is_given_up() -> None:
+    # As where a host's name is looked up at a server that keeps silent: no timeout of a connection covers that.
+    forever = Event()
+    with pytest.raises(TimeoutError, match="no answer"):
+        hub_answers.within(0.01, forever.wait)
+    forever.set()
+
+
+def test_offline_uses_the_cache_and_makes_no_request(hub: Hub, client: Client) -> None:
+    path = client.fetch("owner/tiny", "config.json")["path"]
+    hub.requests.clear()
+    client.environment["HF_HUB_OFFLINE"] = "1"
+    assert client.fetch("owner/tiny", "config.json")["path"] == path
+    assert "HF_HUB_OFFLINE" in refusal(client.fetch("owner/tiny", "model.safetensors"))
+    assert "HF_HUB_OFFLINE" in refusal(client.download("owner/tiny", "config.json"))
+    assert hub.requests == []
+
+
+def test_local_files_only_makes_no_request(hub: Hub, client: Client) -> None:
+    assert "minigpt2 download owner/tiny" in refusal(client.fetch("owner/tiny", "config.json", local_files_only=True))
+    assert hub.requests == []

@@ -1,0 +1,107 @@
+"""Content that comes damaged, or not at all, leaves nothing half-written in the cache."""
+
+import json
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minigpt2.hub import cache as hub_cache
+from tests.command import wait_until
+from tests.hub.client import CONFIG, WEIGHTS, Client, files, finished, refusal
+from tests.hub_server import BEFORE_2, Fault, Hub
+
+
+def do_not_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub try a download again at once."""
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("filename", "fault", "words"),
+    [
+        ("config.json", Fault.CORRUPT, "damaged"),
+        ("model.safetensors", Fault.CORRUPT, "damaged"),
+        ("config.json", Fault.TRUNCATE, "size"),
+        ("model.safetensors", Fault.TRUNCATE, "size"),
+        ("config.json", Fault.DROP, "peer closed|IncompleteRead"),
+        ("model.safetensors", Fault.STALL, "timed out"),
+    ],
+)
+def test_content_that_does_not_arrive_as_it_was_leaves_nothing(
+    hub: Hub, client: Client, filename: str, fault: Fault, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do_not_pause(monkeypatch)
+    client.patience = 0.2 if fault is Fault.STALL else 1
+    hub.faults[filename] = fault
+    assert re.search(words, refusal(client.fetch("owner/tiny", filename)))
+    assert not any(filename in name or "blobs" in name or "refs" in name for name in finished(client.cache))
+    assert "error" in client.judge("owner/tiny", filename, local_files_only=True)
+    del hub.faults[filename]
+    assert "path" in client.fetch("owner/tiny", filename)
+
+
+def test_a_damaged_renewal_leaves_the_older_snapshot_in_use(hub: Hub, client: Client) -> None:
+    before = client.fetch("owner/tiny", "model.safetensors")["path"]
+    hub.publish("owner/tiny", {"model.safetensors": WEIGHTS[::-1]})
+    hub.faults["model.safetensors"] = Fault.CORRUPT
+    assert "damaged" in refusal(client.download("owner/tiny", "model.safetensors"))
+    assert client.fetch("owner/tiny", "model.safetensors")["path"] == before
+    assert client.judge("owner/tiny", "model.safetensors", local_files_only=True)["path"] == before
+    assert Path(before).read_bytes() == WEIGHTS
+
+
+@pytest.mark.skipif(BEFORE_2, reason="huggingface_hub resumes a dropped connection in 2.x")
+def test_a_dropped_connection_is_resumed(hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    do_not_pause(monkeypatch)
+    weights = WEIGHTS * 280  # 21 MB: huggingface_hub keeps what it has by 10 MiB
+    hub.publish("owner/tiny", {"model.safetensors": weights})
+    hub.faults["model.safetensors"] = Fault.DROP_ONCE
+    assert Path(client.fetch("owner/tiny", "model.safetensors")["path"]).read_bytes() == weights
+    assert [request.range for request in hub.requests if request.method == "GET"] == [None, "bytes=10485760-"]
+
+
+def test_an_interrupted_download_leaves_nothing_half_written(hub: Hub, client: Client) -> None:
+    hub.faults["model.safetensors"] = Fault.HOLD
+    with client.start("fetch", "owner/tiny", "model.safetensors") as process:
+        wait_until(lambda: hub.count("GET") == 1)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+    assert complaints.rstrip().endswith("KeyboardInterrupt")
+    assert not any("blobs" in name or "snapshots" in name or "refs" in name for name in finished(client.cache))
+
+
+def test_an_interrupted_check_leaves_nothing_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "config.json"
+    path.write_bytes(CONFIG)
+    monkeypatch.setattr("hashlib.file_digest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hub_cache._verify(path, "0" * 64)
+    assert not path.exists()
+
+
+def test_a_hash_that_is_a_path_writes_nothing(hub: Hub, client: Client, tmp_path: Path) -> None:
+    for filename in ("config.json", "model.safetensors"):
+        hub.faults[filename] = Fault.ESCAPING_HASH
+        assert "did not answer as a hub" in refusal(client.fetch("owner/tiny", filename))
+    assert hub.count("GET") == 0 and files(tmp_path) == {}
+
+
+def test_a_cache_that_takes_no_files_says_where_else_to_put_them(hub: Hub, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file is where the cache's folder should be")
+    message = refusal(client.fetch("owner/tiny", "config.json"))
+    assert "HF_HOME" in message and str(client.cache) in message
+
+
+def test_a_disk_that_is_full_leaves_nothing_half_written(client: Client) -> None:
+    # As on a full disk, writing fails in the middle of the file.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))"
+    command = client.command("fetch", "owner/tiny", "model.safetensors", before=limit)
+    answer = subprocess.check_output(command, env=client.environment, text=True, timeout=60)
+    assert "HF_HOME" in refusal(json.loads(answer))
+    assert not any("blobs" in name or "snapshots" in name for name in finished(client.cache))
