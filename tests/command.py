@@ -7,11 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from importlib.util import find_spec, module_from_spec
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from minigpt2.cli import main
-from tests.hub_server import BEFORE_1, close_session
 from tests.small_gpt2 import random_tensors
 
 Capture = pytest.CaptureFixture[str]
@@ -37,35 +34,6 @@ def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would change the command's ways, its hub out of reach."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_CHANGING)}
     return kept | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": "/nonexistent"} | changes
-
-
-def online(url: str, home: Path, **changes: str) -> dict[str, str]:
-    """An environment in which a server on loopback is the hub, and its cache is in `home`.
-
-    It names a folder without certificates: to read those of the machine takes longer than a request.
-    """
-    hub = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
-    return environment(**hub, SSL_CERT_DIR=str(ROOT)) | changes
-
-
-@contextmanager
-def imported_with(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let huggingface_hub, in this process, be as if it had been imported in this environment, by this package."""
-    variables = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **variables}
-    spec = find_spec("huggingface_hub.constants")
-    assert spec and spec.loader
-    imported = module_from_spec(spec)
-    with patch.dict(os.environ, variables, clear=True), pytest.MonkeyPatch.context() as patched:
-        spec.loader.exec_module(imported)
-        for name, value in vars(imported).items():
-            if name.isupper():
-                patched.setattr(f"huggingface_hub.constants.{name}", value)
-        if BEFORE_1:  # which keeps one of them elsewhere too
-            template = imported.HUGGINGFACE_CO_URL_TEMPLATE
-            patched.setattr("huggingface_hub.file_download.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        close_session()  # it was opened with other settings
-        yield
-        close_session()
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:

@@ -3,7 +3,7 @@
 Like the real one it redirects a small file to a relative address, a large one (in Git LFS) to a storage host, and a
 renamed model to its new name; it names the commit and the file's hash in its headers and a missing thing in
 `X-Error-Code`. `HF_ENDPOINT` must hold `Hub.url` before huggingface_hub is imported: its clients are new processes, or
-calls within `tests.command.imported_with`.
+calls within `tests.hub_settings.imported_with`.
 """
 
 import hashlib
@@ -25,13 +25,6 @@ from urllib.parse import unquote, urlsplit
 _MAJOR = int(version("huggingface_hub").partition(".")[0])
 BEFORE_1: Final = _MAJOR < 1
 BEFORE_2: Final = _MAJOR < 2
-
-
-def close_session() -> None:
-    """Let huggingface_hub close the connections that it keeps open."""
-    from huggingface_hub.utils import _http
-
-    getattr(_http, "reset_sessions" if BEFORE_1 else "close_session")()
 
 
 class Fault(Enum):

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.command import imported_with, online
 from tests.hub_server import BEFORE_2, Hub
+from tests.hub_settings import imported_with, online
 
 CONFIG = b'{"model_type": "gpt2", "n_embd": 8}\n'
 WEIGHTS = bytes(range(256)) * 300

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import imported_with, wait_until
+from tests.command import wait_until
 from tests.hub.client import CONFIG, WEIGHTS, Client, files, refusal
 from tests.hub_server import Fault, Hub
+from tests.hub_settings import imported_with
 
 
 @pytest.mark.parametrize("filename", ["config.json", "model.safetensors"])

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from minigpt2 import Checkpoint
-from tests.command import imported_with, online
 from tests.hub_server import BEFORE_1, Hub
+from tests.hub_settings import imported_with, online
 from tests.weights.remote.published import MODEL, SIZES, Array, Open, publish
 from tests.weights.test_checkpoint import gpt2_tensors, save
 

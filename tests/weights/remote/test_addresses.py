@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from minigpt2 import HubError
-from tests.command import imported_with, online
 from tests.hub_server import Hub
+from tests.hub_settings import imported_with, online
 from tests.weights.remote.published import (
     MODEL,
     SIZES,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from minigpt2 import HubError
-from tests.command import imported_with, online
-from tests.hub_server import Fault, Hub, close_session
+from tests.hub_server import Fault, Hub
+from tests.hub_settings import close_session, imported_with, online
 from tests.weights.remote.published import MODEL, WEIGHTS, Array, Open, assert_same, ranges_asked_for
 
 LIES: dict[Fault, str] = {
