@@ -9,11 +9,12 @@ from typing import BinaryIO
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[BinaryIO]:
     """Open a file that takes the name `path` when the block ends well, and is removed when it does not.
 
     The bytes are on the disk before the name changes. A symbolic link stays, and what it points to is replaced. A
-    device or a pipe cannot be replaced: it is written to directly.
+    device or a pipe cannot be replaced: it is written to directly. A process that is killed leaves a file beside `path`
+    whose name begins with a dot and the `tag`.
 
     Raises:
         OSError: the file cannot be written; the error names `path`, and what was there before is still there.
@@ -26,7 +27,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     (['ids.bin'], b'all of it')
     """
     target = Path(path).resolve()
-    partial = target.with_name(f".{os.urandom(8).hex()}.partial")  # a name of its own may be as long as names can be
+    partial = target.with_name(f".{tag}{os.urandom(8).hex()}.partial")  # not of its name, which may be long
     try:
         if target.exists() and not target.is_file():
             with target.open("wb") as file:  # a directory is refused here

@@ -6,7 +6,7 @@ Nothing heavy is imported here or at the top of a command's file, so that `--hel
 import argparse
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from minigpt2 import __version__
 from minigpt2.cli import (
@@ -89,6 +89,13 @@ def run_command(argv: Sequence[str]) -> None:
 
 class _Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage in one line, as every other error is reported."""
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """The values of an argument. `--option=--` lacks its one: argparse takes the `--` out."""
+        values = super()._get_values(action, arg_strings)
+        if action.nargs is None and values == []:
+            raise argparse.ArgumentError(action, "expected one argument")
+        return values
 
     def error(self, message: str) -> NoReturn:
         streams.note(f"{message} (`{self.prog} --help` tells more)")

@@ -11,7 +11,6 @@ With `val_fraction`, a second set of files holds that share of the documents.
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -22,8 +21,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.atomic_write import atomic_write
-
 FORMATS = ("bin", "llm.c", "megatron")
 
 _BLOCK = 8 << 20  # bytes of ids that are copied at a time
@@ -32,6 +29,7 @@ _MEGATRON_DTYPES = {"<u2": 8, "<u4": 4}  # its codes; ids of four bytes are int3
 
 Ids = NDArray[Any]  # token ids, shape (tokens,)
 Blocks = Callable[[], Iterator[Ids]]  # the ids of a file, some at a time, from the start whenever it is called
+Create = Callable[[Path], BinaryIO]
 
 
 @dataclass(frozen=True)
@@ -124,8 +122,8 @@ class FileFormat:
                     "a --separator makes several of one text"
                 )
 
-    def write(self, flat: Path, output: Path, dtype: str, end: int, files: ExitStack) -> list[Written]:
-        """Make the files of the flat one; they take their names when `files` closes, OUT the last.
+    def write(self, flat: Path, output: Path, dtype: str, end: int, create: Create) -> list[Written]:
+        """Make the files of the flat one, OUT the first; `create` opens each of them for writing.
 
         Raises:
             OSError: they cannot be written.
@@ -136,7 +134,7 @@ class FileFormat:
             blocks = partial(_blocks, flat, dtype)
             if self.val_fraction:
                 blocks = partial(_documents, blocks, end, partial(self._is_val, is_val))
-            written += _WRITERS[self.name](path, blocks, end, files)
+            written += _WRITERS[self.name](path, blocks, end, create)
         return written
 
     def _is_val(self, wanted: bool, first: int, count: int) -> NDArray[np.bool_]:
@@ -184,8 +182,8 @@ def _count(ids: Ids, end: int) -> int:
     return int(np.count_nonzero(ids == end))
 
 
-def _write_flat(path: Path, blocks: Blocks, end: int, files: ExitStack) -> list[Written]:
-    file = files.enter_context(atomic_write(path))
+def _write_flat(path: Path, blocks: Blocks, end: int, create: Create) -> list[Written]:
+    file = create(path)
     tokens = documents = 0
     for ids in blocks():
         file.write(ids.data)
@@ -194,13 +192,13 @@ def _write_flat(path: Path, blocks: Blocks, end: int, files: ExitStack) -> list[
     return [Written(path.name, tokens, documents)]
 
 
-def _write_llm_c(path: Path, blocks: Blocks, end: int, files: ExitStack) -> list[Written]:
+def _write_llm_c(path: Path, blocks: Blocks, end: int, create: Create) -> list[Written]:
     written: list[Written] = []
     for ids in _ends_first(blocks(), end):
         rest = ids
         while len(rest):
             if not written or written[-1].tokens == _LLM_C_MOST:
-                file = files.enter_context(atomic_write(_numbered(path, len(written))))
+                file = create(_numbered(path, len(written)))
                 written.append(Written(_numbered(path, len(written)).name, 0, 0))
             last = written[-1]
             part, rest = np.split(rest, [_LLM_C_MOST - last.tokens])
@@ -236,9 +234,9 @@ def _numbered(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}_{number:06}{path.suffix}") if number else path
 
 
-def _write_megatron(path: Path, blocks: Blocks, end: int, files: ExitStack) -> list[Written]:
-    (written,) = _write_flat(path, blocks, end, files)
-    index = files.enter_context(atomic_write(path.with_suffix(".idx")))
+def _write_megatron(path: Path, blocks: Blocks, end: int, create: Create) -> list[Written]:
+    (written,) = _write_flat(path, blocks, end, create)
+    index = create(path.with_suffix(".idx"))
     dtype = next(blocks()).dtype
     counts = np.array([written.documents, written.documents + 1], "<u8")
     index.write(b"MMIDIDX\0\0" + np.array(1, "<u8").tobytes() + bytes([_MEGATRON_DTYPES[dtype.str]]) + counts.tobytes())

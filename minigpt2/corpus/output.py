@@ -15,7 +15,8 @@ from dataclasses import asdict
 from glob import escape
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
+from zlib import crc32
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Paths:
             self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal")
         )
         # Hidden, so that it is not taken for an input, and another in each run, so that no worker mistakes it.
+        self.tag = f"{crc32(os.fsencode(self.output.name)):08x}."  # of files whose names are still to come
         self.parts = self.output.with_name(f".{self.output.name}.parts.{os.urandom(4).hex()}")
 
     def all(self) -> list[Path]:
@@ -138,6 +140,8 @@ class Output:
             gone = parts.with_name(f"{parts.name}.gone")
             parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
             shutil.rmtree(gone, ignore_errors=True)
+        for left in output.parent.glob(f".{self._paths.tag}*.partial"):  # by a run that was killed as it finished
+            left.unlink(missing_ok=True)
 
     def add(self, encoded: Encoded) -> None:
         """Write the ids of what comes next, and from time to time note how far they go."""
@@ -185,13 +189,16 @@ class Output:
             else:
                 self._enter()
             self._file.close()
-            with ExitStack() as files:
+            with ExitStack() as files:  # they take their names when it ends, the last first
+
+                def create(path: Path) -> BinaryIO:
+                    return files.enter_context(atomic_write(path, paths.tag))
+
                 listed = dict(summary)
                 if not file_format.is_flat:
-                    written = file_format.write(paths.partial, paths.output, self._dtype, self._end, files)
+                    written = file_format.write(paths.partial, paths.output, self._dtype, self._end, create)
                     listed |= {"output_format": file_format.name, "files": [asdict(each) for each in written]}
-                file = files.enter_context(atomic_write(paths.summary))
-                file.write(json.dumps(listed, indent=2).encode("ascii") + b"\n")
+                create(paths.summary).write(json.dumps(listed, indent=2).encode("ascii") + b"\n")
                 if not file_format.is_flat:
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
             if file_format.is_flat:

@@ -170,6 +170,7 @@ class SafetensorsFile:
             if read_into(self._descriptor, block, offset) < len(block):
                 raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
             yield block
+        self._prepare(info, slice(0))  # nothing was written while the last block was read
 
     def _view(self, name: str, info: TensorInfo) -> Array:
         dtype = self._numpy_dtype(name, info)

@@ -71,6 +71,8 @@ def test_version(capsys: Capture) -> None:
         ["nearest", " life", "-k", "0"],
         ["nearest", "--id", "x"],
         ["embed", "text", "--json", "-o", "file"],
+        *(["generate", "text", option] for option in ("--model=--", "--seed=--", "--top-k=--", "--stop=--")),
+        *(["tokenize", "file", option] for option in ("-o--", "--output=--")),
     ],
     ids=" ".join,
 )

@@ -115,6 +115,7 @@ def test_killed_between_two_names_a_run_leaves_no_output_and_can_be_resumed(
     assert not (tmp_path / "train.bin").exists() and not (tmp_path / "val.bin").exists()
     tokenize(tmp_path / "a.jsonl", tmp_path / "train.bin", tokenizer=tokenizer, val_fraction=0.3, resume=True)
     assert len(read(tmp_path / "train.bin")) + len(read(tmp_path / "val.bin")) == len(ids_of(*DOCUMENTS))
+    assert {*files_in(tmp_path)} == {"a.jsonl", "train.bin", "train.bin.json", "val.bin"}
 
 
 def test_an_error_leaves_what_can_be_resumed(small: None, tmp_path: Path) -> None:

@@ -148,6 +148,15 @@ def test_a_file_changed_since_it_was_opened_is_refused(tmp_path: Path, change: s
         file.read("a")
 
 
+def test_a_file_changed_while_its_last_block_was_read_is_refused(tmp_path: Path) -> None:
+    path = write_entry(tmp_path / "a.safetensors")
+    blocks = SafetensorsFile(path).raw_blocks("a")
+    next(blocks)
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(CheckpointError, match="has changed since it was opened"):
+        next(blocks)
+
+
 def test_a_file_deleted_since_it_was_opened_is_file_not_found(tmp_path: Path) -> None:
     path = write_entry(tmp_path / "a.safetensors")
     file = SafetensorsFile(path)
