@@ -1,79 +1,135 @@
-"""`minigpt2 download`: what it brings, and that transformers works from its cache without a network."""
+"""`minigpt2 download`: what it brings and refuses; transformers works from its cache without a network."""
 
-import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from minigpt2 import Tokenizer
-from tests.command import environment, one_line, run, write_small_gpt2
+from minigpt2.cli import main
+from tests.command import Capture, answer, complaint, environment, one_line, run, write_small_gpt2
 from tests.hub_server import Hub
-
-# What AutoTokenizer and the model's class make of the cache, in a process that may not ask a hub.
-TRANSFORMERS = """
-import json
-from transformers import AutoModelForCausalLM, AutoTokenizer
-tokenizer, model = AutoTokenizer.from_pretrained("gpt2"), AutoModelForCausalLM.from_pretrained("gpt2")
-ids = tokenizer("The meaning of life is", return_tensors="pt")
-print(json.dumps([type(tokenizer).__name__, ids.input_ids.tolist(), list(model(**ids).logits.shape)]))
-"""
+from tests.hub_settings import imported_with, online
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> dict[str, bytes]:
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """GPT-2's files, with small weights."""
-    directory = tmp_path / "published"
+    directory = tmp_path_factory.mktemp("published")
     write_small_gpt2(directory)
     Tokenizer().save_pretrained(directory)
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_the_tokenizer_comes_too_and_agrees_with_the_package(published: dict[str, bytes], tmp_path: Path) -> None:
-    with Hub() as hub:
-        hub.publish("gpt2", published)
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
-        finished = run("download", env=online)
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where the cache is."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def hub(home: Path) -> Iterator[Hub]:
+    """A hub that has nothing yet, and is the one of this process."""
+    with Hub() as hub, imported_with(online(hub.url, home)):
+        yield hub
+
+
+def test_a_model_is_fetched_once_and_the_commands_find_it(
+    hub: Hub, home: Path, published: dict[str, bytes], capsys: Capture
+) -> None:
+    commit = hub.publish("someone/tiny", published)
+    first = answer(capsys, "download", "someone/tiny")
+    sent = hub.sent_bytes
+    assert answer(capsys, "download", "someone/tiny") == first
+    assert hub.sent_bytes == sent
+    summary, path = first.splitlines()
+    assert summary.startswith(f"someone/tiny at {commit}: 30 tensors, ")
+    assert {each.name for each in Path(path).parent.iterdir()} == published.keys()
+    with imported_with(environment(HF_HOME=str(home))):
+        answer(capsys, "tokens", "life", "--model", "someone/tiny")
+        answer(capsys, "embed", "life", "--model", "someone/tiny")
+
+
+def test_what_was_published_since_is_brought(hub: Hub, published: dict[str, bytes], capsys: Capture) -> None:
+    hub.publish("someone/tiny", published)
+    answer(capsys, "download", "someone/tiny")
+    newer = hub.publish("someone/tiny", published | {"config.json": published["config.json"] + b" "})
+    assert newer in answer(capsys, "download", "someone/tiny")
+
+
+def test_the_tokenizer_comes_too_and_transformers_agrees(hub: Hub, home: Path, published: dict[str, bytes]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    hub.publish("gpt2", published)
+    finished = run("download", env=online(hub.url, home))
     assert finished.returncode == 0, finished.stderr
     _, agreement, path = finished.stdout.decode().splitlines()
     assert agreement == "tokenizer: vocab.json and merges.txt agree with the vocabulary in this package"
     assert {each.name for each in Path(path).parent.iterdir()} == published.keys()
-    offline = environment(HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="1")
-    answer = subprocess.run([sys.executable, "-c", TRANSFORMERS], env=offline, capture_output=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout) == ["GPT2Tokenizer", [[464, 3616, 286, 1204, 318]], [1, 5, 50257]]
+    hub.requests.clear()
+    with imported_with(environment(HF_HOME=str(home), HF_HUB_OFFLINE="1")):
+        tokenizer, model = AutoTokenizer.from_pretrained("gpt2"), AutoModelForCausalLM.from_pretrained("gpt2")
+    ids = tokenizer("The meaning of life is", return_tensors="pt")
+    assert type(tokenizer).__name__.startswith("GPT2Tokenizer")
+    assert ids.input_ids.tolist() == [[464, 3616, 286, 1204, 318]]
+    assert model(**ids).logits.shape == (1, 5, 50257)
+    assert hub.requests == []
 
 
-def test_files_that_are_not_gpt2s_are_not_taken_for_them(published: dict[str, bytes], tmp_path: Path) -> None:
+def test_files_that_are_not_gpt2s_are_not_taken_for_them(
+    hub: Hub, published: dict[str, bytes], capsys: Capture
+) -> None:
     swapped = published["vocab.json"].replace(b'"!": 0, "\\"": 1', b'"!": 1, "\\"": 0')
-    with Hub() as hub:
-        hub.publish("gpt2", published | {"vocab.json": swapped})
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
-        finished = run("download", env=online)
-    assert finished.returncode == 1
-    assert "vocab.json and merges.txt are not GPT-2's" in one_line(finished.stderr)
+    assert swapped != published["vocab.json"]
+    hub.publish("gpt2", published | {"vocab.json": swapped})
+    assert main(["download"]) == 1
+    assert "vocab.json and merges.txt are not GPT-2's" in one_line(capsys.readouterr().err.encode())
 
 
 def test_a_tokenizer_of_another_kind_is_noted_and_the_weights_are_there(
-    published: dict[str, bytes], tmp_path: Path
+    hub: Hub, published: dict[str, bytes], capsys: Capture
 ) -> None:
-    files = published | {"tokenizer_config.json": b'{"tokenizer_class": "Qwen2Tokenizer"}'}
-    with Hub() as hub:
-        hub.publish("owner/tiny", files)
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
-        finished = run("download", "owner/tiny", env=online)
-    assert finished.returncode == 0
-    assert 'tokenizer_class is "Qwen2Tokenizer"' in one_line(finished.stderr)
+    hub.publish("owner/tiny", published | {"tokenizer_config.json": b'{"tokenizer_class": "Qwen2Tokenizer"}'})
+    assert main(["download", "owner/tiny"]) == 0
+    assert 'tokenizer_class is "Qwen2Tokenizer"' in one_line(capsys.readouterr().err.encode())
 
 
 def test_a_folder_that_is_called_gpt2_does_not_stand_for_the_model(
-    published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, published: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     (tmp_path / "gpt2").mkdir()
     monkeypatch.chdir(tmp_path)
-    with Hub() as hub:
-        hub.publish("gpt2", published)
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
-        assert run("download", env=online).returncode == 0
-        assert run("encode", "life", env=online).stdout == b"6042\n"
+    hub.publish("gpt2", published)
+    answer(capsys, "download")
+    assert answer(capsys, "encode", "life") == "6042\n"
+
+
+def test_what_is_not_a_model_of_the_hub_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    assert "there is nothing to download" in complaint(capsys, "download", tmp_path)
+    with imported_with(environment()):
+        assert "no-such-model" in complaint(capsys, "download", "no-such-model")
+
+
+@pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
+def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_safetensors(
+    arguments: list[str], hub: Hub, published: dict[str, bytes], capsys: Capture
+) -> None:
+    pickles = {"pytorch_model.bin": b"\x80\x02", "config.json": published["config.json"]}
+    hub.publish("someone/old", pickles)
+    refused = complaint(capsys, *arguments, "someone/old")
+    assert "pickle" in refused and "refs/pr" not in refused
+    hub.publish("someone/old", pickles | {"README.md": b"x"}, branch="refs/pr/1")
+    converted = {"model.safetensors": published["model.safetensors"]}
+    hub.publish("someone/old", pickles | converted, branch="refs/pr/2")
+    for _ in range(2):  # also where the cache remembers that there are no weights
+        refused = complaint(capsys, *arguments, "someone/old")
+        assert "pickle" in refused and "or take the model.safetensors of revision 'refs/pr/2'" in refused
+    answer(capsys, "download", "someone/old", "--revision", "refs/pr/2")
+    answer(capsys, *arguments, "someone/old", "--revision", "refs/pr/2")
+
+
+@pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
+def test_of_an_adapter_the_error_says_how_it_becomes_a_model(arguments: list[str], hub: Hub, capsys: Capture) -> None:
+    hub.publish("someone/lora", {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})
+    refused = complaint(capsys, *arguments, "someone/lora")
+    assert "it is an adapter" in refused and "merge_and_unload()" in refused

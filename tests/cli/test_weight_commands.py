@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
-from tests.command import Capture, answer, complaint, environment, one_line, run, write_small_gpt2
-from tests.hub_server import Hub
+from tests.command import Capture, answer, complaint, environment, write_small_gpt2
+from tests.hub_settings import imported_with
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +261,9 @@ def test_a_name_sends_no_escape_and_no_new_line_to_a_terminal(
 
 
 @pytest.mark.parametrize("arguments", [["params"], ["show", "wte.weight"], ["embed", "x"], ["nearest", "x", "--json"]])
-def test_without_weights_a_command_fails_in_one_line(arguments: list[str]) -> None:
-    finished = run(*arguments)
-    assert (finished.returncode, finished.stdout) == (1, b"")
-    assert "gpt2: model.safetensors" in one_line(finished.stderr)
+def test_without_weights_a_command_fails_in_one_line(arguments: list[str], capsys: Capture) -> None:
+    with imported_with(environment()):
+        assert "gpt2: model.safetensors" in complaint(capsys, *arguments)
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, capsys: Capture) -> None:
@@ -273,73 +271,3 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, capsys: Capture) 
     path.write_text("<!doctype html><title>not found</title>")
     assert str(path) in complaint(capsys, "params", "--model", path)
     assert str(tmp_path / "none.safetensors") in complaint(capsys, "params", "--model", tmp_path / "none.safetensors")
-
-
-def test_download_fetches_a_model_once_and_says_where_it_is(model: Path, tmp_path: Path) -> None:
-    with Hub() as hub:
-        commit = hub.publish("someone/tiny", {path.name: path.read_bytes() for path in model.iterdir()})
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
-        first = run("download", "someone/tiny", env=online)
-        assert first.returncode == 0, first.stderr
-        sent = sum(request.sent_bytes for request in hub.requests)
-        again = run("download", "someone/tiny", env=online)
-        assert sum(request.sent_bytes for request in hub.requests) == sent
-    summary, path = first.stdout.decode().splitlines()
-    assert first.stdout == again.stdout
-    assert summary.startswith(f"someone/tiny at {commit}: 30 tensors, ")
-    assert sorted(each.name for each in Path(path).parent.iterdir()) == sorted(each.name for each in model.iterdir())
-    offline = environment(HF_HOME=str(tmp_path))
-    assert run("tokens", "life", "--model", "someone/tiny", env=offline).returncode == 0
-    assert run("embed", "life", "--model", "someone/tiny", env=offline).returncode == 0
-
-
-def test_download_brings_what_was_published_since(model: Path, tmp_path: Path) -> None:
-    files = {path.name: path.read_bytes() for path in model.iterdir()}
-    with Hub() as hub:
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
-        hub.publish("someone/tiny", files)
-        run("download", "someone/tiny", env=online)
-        newer = hub.publish("someone/tiny", files | {"config.json": files["config.json"] + b" "})
-        assert newer in run("download", "someone/tiny", env=online).stdout.decode()
-
-
-def test_download_refuses_what_is_no_model_of_the_hub(model: Path, capsys: Capture) -> None:
-    assert "there is nothing to download" in complaint(capsys, "download", model)
-    finished = run("download", "no-such-model")
-    assert finished.returncode == 1
-    assert "no-such-model" in one_line(finished.stderr)
-
-
-@pytest.fixture
-def online(tmp_path: Path) -> Iterator[tuple[Hub, dict[str, str]]]:
-    with Hub() as hub:
-        yield hub, environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
-
-
-@pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
-def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_safetensors(
-    arguments: list[str], model: Path, online: tuple[Hub, dict[str, str]]
-) -> None:
-    hub, env = online
-    pickles = {"pytorch_model.bin": b"\x80\x02", "config.json": (model / "config.json").read_bytes()}
-    hub.publish("someone/old", pickles)
-    refused = one_line(run(*arguments, "someone/old", env=env).stderr)
-    assert "pickle" in refused and "refs/pr" not in refused
-    hub.publish("someone/old", pickles | {"README.md": b"x"}, branch="refs/pr/1")
-    converted = {"model.safetensors": (model / "model.safetensors").read_bytes()}
-    hub.publish("someone/old", pickles | converted, branch="refs/pr/2")
-    for _ in range(2):  # also where the cache remembers that there are no weights
-        refused = one_line(run(*arguments, "someone/old", env=env).stderr)
-        assert "pickle" in refused and "or take the model.safetensors of revision 'refs/pr/2'" in refused
-    assert run("download", "someone/old", "--revision", "refs/pr/2", env=env).returncode == 0
-    assert run(*arguments, "someone/old", "--revision", "refs/pr/2", env=env).returncode == 0
-
-
-@pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
-def test_of_an_adapter_the_error_says_how_it_becomes_a_model(
-    arguments: list[str], online: tuple[Hub, dict[str, str]]
-) -> None:
-    hub, env = online
-    hub.publish("someone/lora", {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})
-    refused = one_line(run(*arguments, "someone/lora", env=env).stderr)
-    assert "it is an adapter" in refused and "merge_and_unload()" in refused
