@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2.generation import probabilities
+from minigpt2.generation import likeliest
 from minigpt2.model import GPT2
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.weights.checkpoint import Checkpoint
@@ -58,7 +58,6 @@ class LayerReader:
     """Runs texts through the model in a checkpoint, if it has layers and they are on this machine."""
 
     def __init__(self, tokenizer: Tokenizer, weights: Checkpoint) -> None:
-        self._tokenizer = tokenizer
         self._model = _model_of(tokenizer, weights)
 
     def read(self, ids: Sequence[int]) -> Layers | None:
@@ -75,23 +74,16 @@ class LayerReader:
         logits = output.logits[0] if len(beginning) == len(ids) else model(ids, logits_to_keep=1).logits[0]
         return Layers(
             attentions=np.stack([pattern[0] for pattern in output.attentions]),
-            lens=tuple(tuple(self._best(row, GUESSES) for row in rows) for rows in (*early, output.logits[0])),
-            next_tokens=self._best(logits[-1], NEXT_TOKENS),
+            lens=tuple(tuple(_best(model, row, GUESSES) for row in rows) for rows in (*early, output.logits[0])),
+            next_tokens=_best(model, logits[-1], NEXT_TOKENS),
             log_sums={temperature: log_sum_exp(logits[-1] / temperature) for temperature in TEMPERATURES},
             tokens_read=len(ids),
         )
 
-    def _best(self, logits: NDArray[np.float32], count: int) -> tuple[Guess, ...]:
-        """The guesses with the highest of the logits (vocab_size,), the lower id first among equals."""
-        chances = probabilities(logits)
-        best = np.argsort(-chances, kind="stable")[:count].tolist()
-        return tuple(Guess(i, self._written(i), float(logits[i]), float(chances[i])) for i in best)
 
-    def _written(self, token_id: int) -> str:
-        try:
-            return str(self._tokenizer.convert_ids_to_tokens(token_id))
-        except ValueError:  # the model may have rows beyond the vocabulary
-            return ""
+def _best(model: GPT2, logits: NDArray[np.float32], count: int) -> tuple[Guess, ...]:
+    """The guesses with the highest of the logits (vocab_size,)."""
+    return tuple(Guess(i, token, float(logits[i]), chance) for i, token, chance in likeliest(model, logits, count))
 
 
 def log_sum_exp(values: NDArray[Any]) -> float:

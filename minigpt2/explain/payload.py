@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from minigpt2 import byte_alphabet
 from minigpt2.explain.characters import segments
 from minigpt2.explain.layers import Guess, Layers
-from minigpt2.explain.rows import FileRange, Rows
+from minigpt2.explain.rows import Rows
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Pretoken, Trace
 from minigpt2.pretokenize import BRANCHES
 
@@ -97,8 +98,8 @@ def _pretoken(pretoken: Pretoken) -> dict[str, Any]:
 def _rows(rows: Rows) -> dict[str, Any]:
     return {
         "label": rows.label,
-        "wte": _file_range(rows.wte),
-        "wpe": _file_range(rows.wpe),
+        "wte": asdict(rows.wte) | {"row_size": rows.wte.row_size},
+        "wpe": asdict(rows.wpe),
         "count": len(rows.tokens[:MOST_ROWS]),
         "values": min(VALUES, rows.wte.shape[1]),
         "type": rows.sums.dtype.name,
@@ -110,19 +111,6 @@ def _rows(rows: Rows) -> dict[str, Any]:
         },
         "points": [[each.id, each.x, each.y, each.of_text] for each in rows.plane.points],
         "shares": rows.plane.shares,
-    }
-
-
-def _file_range(matrix: FileRange) -> dict[str, Any]:
-    return {
-        "name": matrix.name,
-        "dtype": matrix.dtype,
-        "shape": matrix.shape,
-        "file": matrix.file,
-        "fileSize": matrix.file_size,
-        "begin": matrix.begin,
-        "end": matrix.end,
-        "rowSize": matrix.row_size,
     }
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import sys
+from collections.abc import Callable
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,40 +93,36 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        if self._refused():
-            return
-        if self.path != "/":
-            self._answer_error(HTTPStatus.NOT_FOUND, "the only page is /")
-            return
-        self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page)
+        self._respond("/", "the only page is /", "text/html; charset=utf-8", lambda: self.server.page)
 
     def do_POST(self) -> None:
-        if self._refused():
-            return
-        if self.path != "/explain":
-            self._answer_error(HTTPStatus.NOT_FOUND, "texts go to /explain")
-            return
-        try:
-            text = self._text()
-            answer = self.server.explain(text)
-        except _RequestError as error:
-            self._answer_error(error.status, str(error))
-        except ValueError as error:
-            self._answer_error(HTTPStatus.BAD_REQUEST, str(error))
-        else:
-            self._answer(HTTPStatus.OK, "application/json", json.dumps(answer))
+        def explained() -> str:
+            return json.dumps(self.server.explain(self._text()))
 
-    def _refused(self) -> bool:
-        """Whether the request uses a foreign name or comes from a foreign page; if so, it is answered with an error."""
+        self._respond("/explain", "texts go to /explain", "application/json", explained)
+
+    def _respond(self, path: str, elsewhere: str, content_type: str, content: Callable[[], str]) -> None:
+        """Answer a request for this path with its content, or with the reason why not: `elsewhere` for another path."""
+        try:
+            self._refuse_foreign()
+            if self.path != path:
+                raise _RequestError(HTTPStatus.NOT_FOUND, elsewhere)
+            answer = content()
+        except ValueError as error:
+            self.close_connection = True  # the rest of its body is not a request
+            status = error.status if isinstance(error, _RequestError) else HTTPStatus.BAD_REQUEST
+            self._answer(status, "application/json", json.dumps({"error": str(error)}))
+        else:
+            self._answer(HTTPStatus.OK, content_type, answer)
+
+    def _refuse_foreign(self) -> None:
+        """Refuse a request that uses a foreign name for this server, or comes from a foreign page."""
         names = self.server.own_names()
         origin = self.headers.get("Origin")
         if self.headers.get("Host", "").lower() not in names:
-            self._answer_error(HTTPStatus.FORBIDDEN, f"this server is {self.server.url} and answers to that name only")
-        elif origin is not None and origin.lower() not in {f"http://{name}" for name in names}:
-            self._answer_error(HTTPStatus.FORBIDDEN, "this server answers its own page only")
-        else:
-            return False
-        return True
+            raise _RequestError(HTTPStatus.FORBIDDEN, f"this server is {self.server.url} and answers to that name only")
+        if origin is not None and origin.lower() not in {f"http://{name}" for name in names}:
+            raise _RequestError(HTTPStatus.FORBIDDEN, "this server answers its own page only")
 
     def _text(self) -> str:
         length = self.headers.get("Content-Length", "")
@@ -151,10 +148,6 @@ class _Handler(BaseHTTPRequestHandler):
             if not self.rfile.read(min(length, MOST_BYTES)):
                 break
             length -= MOST_BYTES
-
-    def _answer_error(self, status: HTTPStatus, message: str) -> None:
-        self.close_connection = True  # the rest of its body is not a request
-        self._answer(status, "application/json", json.dumps({"error": message}))
 
     def _answer(self, status: HTTPStatus, content_type: str, content: str) -> None:
         data = content.encode("utf-8")

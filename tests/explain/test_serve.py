@@ -19,16 +19,13 @@ from minigpt2.explain.payload import payload
 from minigpt2.explain.server import MOST_BYTES, ExplainServer
 from minigpt2.explain.trace import trace_text
 from tests.command import command, environment, one_line, run
+from tests.explain.conftest import serving
 
 
 @pytest.fixture(scope="module")
 def server(weights: Checkpoint) -> Iterator[ExplainServer]:
-    with ExplainServer(0, Tokenizer(), weights, "The meaning of <life>") as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with ExplainServer(0, Tokenizer(), weights, "The meaning of <life>") as server, serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def ask(

@@ -8,9 +8,7 @@ function drawLayers(data) {
   for (const id of ["lens", "next"]) showSection(id, layers !== null);
   if (!layers)
     return byId("layers-body").replaceChildren(
-      make(
-        "p",
-        {},
+      paragraph(
         "Attention and the next word need the layers of a model on this machine: ",
         make("code", {}, "minigpt2 download"),
         " gets GPT-2’s, ",
@@ -18,20 +16,20 @@ function drawLayers(data) {
         " has a small model’s.",
       ),
     );
-  attention.weights = Uint8Array.from(atob(layers.attentions), (character) => character.charCodeAt(0));
+  attention.weights = fromBase64(layers.attentions);
   attention.layer = Math.min(attention.layer, layers.count - 1);
   attention.head = Math.min(attention.head, layers.heads - 1);
   byId("layers-body").replaceChildren(
     ...labelOf(data),
     layers.length < data.counts.tokens
-      ? make("p", {}, `Shown are the first ${layers.length} tokens; later ones do not change what these take in.`)
+      ? paragraph(`Shown are the first ${layers.length} tokens; later ones do not change what these take in.`)
       : "",
     make(
       "p",
       { class: "key" },
       "Each picture is a head of a layer. It has a line for each token, and colour where that token takes much in.",
     ),
-    make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "Heads" }, headTable(layers)),
+    scrolled("Heads", headTable(layers)),
     make("p", { class: "readout", id: "attention-readout", role: "status" }),
     make("div", { class: "attended", id: "attended", dir: baseDirection(data) }),
   );
@@ -44,30 +42,20 @@ function weightOf(layers, layer, head, query, key) {
   return attention.weights[(layer * layers.heads + head) * triangle + (query * (query + 1)) / 2 + key] / 255;
 }
 
-const range = (count) => [...Array(count).keys()];
-
-function headTable(layers) {
-  const head = make(
-    "tr",
-    {},
-    make("td"),
-    range(layers.heads).map((index) => make("th", { scope: "col" }, String(index))),
-  );
-  const lines = range(layers.count).map((layer) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, `h.${layer}`),
-      range(layers.heads).map((index) => make("td", {}, headButton(layer, index))),
-    ),
-  );
-  return make(
+const headTable = (layers) =>
+  make(
     "table",
     { id: "heads", "aria-label": "Heads by layer" },
-    make("thead", {}, head),
-    make("tbody", {}, lines),
+    ...tableParts(
+      ["", ...range(layers.heads).map(String)],
+      range(layers.count).map((layer) =>
+        tableLine(
+          `h.${layer}`,
+          range(layers.heads).map((head) => headButton(layer, head)),
+        ),
+      ),
+    ),
   );
-}
 
 const headButton = (layer, head) =>
   make(

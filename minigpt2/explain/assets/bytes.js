@@ -5,39 +5,35 @@ const chart = { data: null, selected: 0x20 };
 function drawBytes(data) {
   chart.data = data;
   const table = byId("byte-chart");
-  table.querySelector("thead")?.remove();
-  table.querySelector("tbody")?.remove();
-  const digits = [...Array(16).keys()];
-  const head = digits.map((digit) => make("th", { scope: "col" }, `_${digit.toString(16)}`));
-  const lines = digits.map((line) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, `${line.toString(16)}_`),
-      digits.map((digit) => byteCell(data, 16 * line + digit)),
+  const digits = range(16);
+  table.replaceChildren(
+    table.caption,
+    ...tableParts(
+      ["", ...digits.map((digit) => `_${digit.toString(16)}`)],
+      digits.map((line) =>
+        tableLine(
+          `${line.toString(16)}_`,
+          digits.map((digit) => byteButton(data, 16 * line + digit)),
+        ),
+      ),
     ),
   );
-  table.append(make("thead", {}, make("tr", {}, make("td"), head)), make("tbody", {}, lines));
   showByte(chart.selected);
 }
 
-function byteCell(data, byte) {
+function byteButton(data, byte) {
   const count = data.byteCounts[byte];
   const classes = `${count ? "lit" : ""}${data.moved.includes(byte) ? " moved" : ""}`;
   return make(
-    "td",
-    {},
-    make(
-      "button",
-      {
-        type: "button",
-        class: classes,
-        tabindex: byte === chart.selected ? 0 : -1,
-        "data-byte": byte,
-        "aria-label": `byte ${hex(byte)}, ${data.alphabet[byte]}${count ? `, ${count} in this text` : ""}`,
-      },
-      data.alphabet[byte],
-    ),
+    "button",
+    {
+      type: "button",
+      class: classes,
+      tabindex: byte === chart.selected ? 0 : -1,
+      "data-byte": byte,
+      "aria-label": `byte ${hex(byte)}, ${data.alphabet[byte]}${count ? `, ${count} in this text` : ""}`,
+    },
+    data.alphabet[byte],
   );
 }
 
@@ -46,16 +42,14 @@ function showByte(byte) {
   const character = data.alphabet[byte];
   const point = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   byId("byte-card").replaceChildren(
-    make(
-      "p",
-      {},
+    paragraph(
       make("span", { class: "large" }, character),
       make("strong", {}, ` byte ${hex(byte)}`),
       ` is written U+${point}, `,
       plural(data.byteCounts[byte], "time"),
       " in this text.",
     ),
-    make("p", {}, whyWritten(data, byte, point)),
+    paragraph(whyWritten(data, byte, point)),
   );
 }
 

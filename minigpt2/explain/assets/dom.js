@@ -18,6 +18,43 @@ const make = (tag, attributes = {}, ...children) => fill(document.createElement(
 const draw = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
+const paragraph = (...children) => make("p", {}, ...children);
+
+// A frame for what may be wider than the page: it scrolls, by keys too.
+const scrolled = (label, child) =>
+  make("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": label }, child);
+
+// The head and the body of a table: the names of its columns, and its lines.
+const tableParts = (names, lines) => [
+  make(
+    "thead",
+    {},
+    make(
+      "tr",
+      {},
+      names.map((name) => (name ? make("th", { scope: "col" }, name) : make("td"))),
+    ),
+  ),
+  make("tbody", {}, lines),
+];
+
+const tableLine = (name, cells, attributes = {}) =>
+  make(
+    "tr",
+    attributes,
+    make("th", { scope: "row" }, name),
+    cells.map((cell) => make("td", {}, cell)),
+  );
+
+// An item of a list with a bar behind it, as long as its share.
+function barred(share, ...children) {
+  const bar = make("span", { class: "bar", "aria-hidden": "true" });
+  bar.style.width = `${100 * share}%`;
+  return make("li", { class: "barred" }, bar, ...children);
+}
+
+const range = (count) => [...Array(count).keys()];
+
 const number = (value) => value.toLocaleString("en-US");
 const plural = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 const percent = (share) => {

@@ -5,21 +5,18 @@ follow((data, index) => {
   if (!layers) return byId("lens-body").replaceChildren();
   const position = Math.min(index, layers.length - 1);
   const lines = layers.lens.map((row, layer) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, layer ? `h.${layer - 1}` : "wte + wpe"),
-      row[position].map((guess) => make("td", {}, guessCell(data, guess))),
+    tableLine(
+      layer ? `h.${layer - 1}` : "wte + wpe",
+      row[position].map((guess) => guessCell(data, guess)),
     ),
   );
   byId("lens-body").replaceChildren(
     ...labelOf(data),
-    make(
-      "div",
-      { class: "scroll", tabindex: 0, role: "group", "aria-label": "What each layer would say next" },
+    scrolled(
+      "What each layer would say next",
       make(
         "table",
-        { id: "lens-table" },
+        { id: "lens-table", class: "lines" },
         make(
           "caption",
           {},
@@ -27,17 +24,7 @@ follow((data, index) => {
           named(tokenAt(data, position)),
           ", best first, if the model ended there",
         ),
-        make(
-          "thead",
-          {},
-          make(
-            "tr",
-            {},
-            make("th", { scope: "col" }, "after"),
-            range(layers.lens[0][0].length).map((order) => make("th", { scope: "col" }, String(order + 1))),
-          ),
-        ),
-        make("tbody", {}, lines),
+        ...tableParts(["after", ...layers.lens[0][0].map((_, order) => String(order + 1))], lines),
       ),
     ),
   );

@@ -9,14 +9,10 @@ function drawNear(data) {
   byId("near-body").replaceChildren(
     ...labelOf(data),
     ids.length
-      ? make(
-          "p",
-          {},
+      ? paragraph(
           `Under each token are the tokens with the highest cosine, best first.${ids.length < all ? ` Only the first ${number(ids.length)} different tokens, of ${number(all)}, have neighbours here.` : ""}`,
         )
-      : make(
-          "p",
-          {},
+      : paragraph(
           "Finding neighbours needs all of wte, which these weights would have to bring over the network: minigpt2 download gets it.",
         ),
     neighbourCards(data, ids, 0, CARDS),
@@ -31,7 +27,7 @@ function drawNear(data) {
         ]
       : []),
     make("h3", {}, "On a plane"),
-    make("p", {}, planeText(data.rows)),
+    paragraph(planeText(data.rows)),
     make("div", { class: "plane" }),
   );
   drawPlane(data);
@@ -46,23 +42,18 @@ const neighbourCards = (data, ids, first, end) =>
 
 function neighbourCard(data, id, index) {
   const found = data.rows.neighbours[id];
-  const items = found.map(([near, cosine]) => {
-    const bar = make("span", { class: "bar", "aria-hidden": "true" });
-    bar.style.width = `${100 * Math.max(0, cosine)}%`;
-    const token = data.tokens[near];
-    return make(
-      "li",
-      {},
-      bar,
-      token.written ? named(token) : "no token",
+  const items = found.map(([near, cosine]) =>
+    barred(
+      Math.max(0, cosine),
+      data.tokens[near].written ? named(data.tokens[near]) : "no token",
       make("span", { class: "cosine" }, cosine.toFixed(3)),
-    );
-  });
+    ),
+  );
   return make(
     "article",
     { class: `near hue${index % HUES}`, "data-id": id },
     make("h3", {}, named(data.tokens[id]), make("span", { class: "id" }, String(id))),
-    found.length ? make("ol", {}, items) : make("p", {}, "Its row has no direction."),
+    found.length ? make("ol", {}, items) : paragraph("Its row has no direction."),
   );
 }
 

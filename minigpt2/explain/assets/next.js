@@ -9,7 +9,7 @@ function drawNext(data) {
   if (!data.layers) return byId("next-body").replaceChildren();
   byId("next-body").replaceChildren(
     ...labelOf(data),
-    make("p", {}, ...endOfText(data)),
+    paragraph(...endOfText(data)),
     make("ol", { id: "next-tokens" }),
     make("p", { class: "key", id: "next-rest" }),
   );
@@ -43,8 +43,6 @@ function showNext() {
 }
 
 function nextItem(data, id, logit, probability) {
-  const bar = make("span", { class: "bar", "aria-hidden": "true" });
-  bar.style.width = `${100 * probability}%`;
   const text = textOf(bytesOf(data.tokens[id]));
   const take =
     document.body.matches(".live") && text
@@ -56,10 +54,8 @@ function nextItem(data, id, logit, probability) {
           ),
         ]
       : [];
-  return make(
-    "li",
-    {},
-    bar,
+  return barred(
+    probability,
     make("span", { class: "guess" }, named(data.tokens[id])),
     make("span", { class: "logit" }, `logit ${logit.toFixed(2)}`),
     make("span", { class: "chance" }, percent(probability)),

@@ -72,12 +72,8 @@ function pictureOf(data, width, height) {
       "aria-label": `${plural(ordered.length, "token")} on a plane; the neighbours are listed above`,
     },
     draw("path", { class: "axis", d: `M16 ${height - 24}H${width - 16}M16 ${height - 24}V16` }),
-    draw(
-      "text",
-      { class: "axis-name", x: width - 16, y: height - 8, "text-anchor": "end" },
-      "first principal component",
-    ),
-    draw("text", { class: "axis-name", x: 22, y: 26 }, "second"),
+    draw("text", { x: width - 16, y: height - 8, "text-anchor": "end" }, "first principal component"),
+    draw("text", { x: 22, y: 26 }, "second"),
     ...marks.reverse(),
   );
 }

@@ -43,7 +43,7 @@ function pickPretoken(index) {
   const leaf = Math.max(NARROWEST_LEAF, Math.min(LEAF, (byId("stage").clientWidth - 20) / current().symbols.length));
   player.states = statesOf(current());
   player.nodes = nodesOf(player.data, current(), player.states, leaf);
-  byId("stage").replaceChildren(current().merges ? treeOf(player.nodes, leaf) : make("p", {}, whyNotRecorded()));
+  byId("stage").replaceChildren(current().merges ? treeOf(player.nodes, leaf) : paragraph(whyNotRecorded()));
   drawMergeTable();
   goTo(0);
 }
@@ -156,17 +156,9 @@ function drawMergeTable() {
       String(id),
       number(candidates.length / 2),
     ];
-    return make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, String(index + 1)),
-      cells.map((cell) => make("td", {}, cell)),
-    );
+    return tableLine(String(index + 1), cells);
   });
-  const head = ["merge", "pair", "product", "rank", "id", "candidates"].map((name) =>
-    make("th", { scope: "col" }, name),
-  );
-  byId("merge-table").replaceChildren(make("thead", {}, make("tr", {}, head)), make("tbody", {}, lines));
+  byId("merge-table").replaceChildren(...tableParts(["merge", "pair", "product", "rank", "id", "candidates"], lines));
 }
 
 function start() {

@@ -7,10 +7,10 @@ function drawRows(data) {
   heat.rows = data.rows && readRows(data.rows);
   heat.at = [0, 0];
   if (!data.rows) return body.replaceChildren(howToGetRows());
-  if (!data.rows.count) return body.replaceChildren(make("p", {}, "The text has no tokens, so there are no rows."));
+  if (!data.rows.count) return body.replaceChildren(paragraph("The text has no tokens, so there are no rows."));
   body.replaceChildren(
     ...labelOf(data),
-    make("p", {}, whatIsShown(data)),
+    paragraph(whatIsShown(data)),
     make("p", { class: "readout", id: "readout", role: "status" }),
     make(
       "div",
@@ -36,9 +36,7 @@ function whatIsShown(data) {
 }
 
 const howToGetRows = () =>
-  make(
-    "p",
-    {},
+  paragraph(
     "Rows, neighbours and the next word need weights: ",
     make("code", {}, "--model bundled"),
     " has a small model’s, ",
@@ -49,9 +47,8 @@ const howToGetRows = () =>
 // The numbers travel as the bytes of an array, so that they are the library’s to the last bit.
 function readRows(rows) {
   const read = (text) => {
-    const data = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
     const Numbers = rows.type === "float64" ? Float64Array : Float32Array;
-    return new Numbers(data.buffer);
+    return new Numbers(fromBase64(text).buffer);
   };
   return { tokens: read(rows.tokens), positions: read(rows.positions), sums: read(rows.sums) };
 }

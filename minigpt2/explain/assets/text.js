@@ -3,6 +3,8 @@
 const bytesOf = (token) => (token.bytes ? token.bytes.split(" ").map((byte) => parseInt(byte, 16)) : []);
 const hex = (byte) => byte.toString(16).padStart(2, "0");
 
+const fromBase64 = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
 // The text that bytes are, or null where they are not whole characters.
 function textOf(bytes) {
   try {

@@ -25,11 +25,7 @@ function drawCounts(data) {
     plural(pretokens, "pretoken"),
     plural(tokens, "token"),
   ];
-  byId("counts").replaceChildren(
-    ...parts.flatMap((part, index) =>
-      index ? [make("span", { class: "arrow" }, "→"), make("span", {}, part)] : [make("span", {}, part)],
-    ),
-  );
+  byId("counts").replaceChildren(...parts.flatMap((part) => [make("span", {}, "→"), make("span", {}, part)]).slice(1));
 }
 
 function showMoreTokens(data) {
@@ -115,7 +111,7 @@ function showCard(data, index) {
       facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))),
     ),
     isSpecial(data, index)
-      ? make("p", {}, "A special token. It is found in the text as it stands and never merged.")
+      ? paragraph("A special token. It is found in the text as it stands and never merged.")
       : make("button", { type: "button", onclick: () => playPretoken(pretoken) }, "See how its pretoken is merged"),
   );
 }

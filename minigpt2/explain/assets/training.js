@@ -8,7 +8,7 @@ const training = { words: [], sequence: [], learned: [] };
 
 // Symbols are numbers: 0 to 255 for the bytes in the order of their characters, 256 + r for the product of merge r.
 function drawTraining(data) {
-  const order = [...Array(256).keys()].sort((a, b) => data.alphabet.codePointAt(a) - data.alphabet.codePointAt(b));
+  const order = range(256).sort((a, b) => data.alphabet.codePointAt(a) - data.alphabet.codePointAt(b));
   const numberOf = order.map((_, byte) => order.indexOf(byte));
   const kept = data.pretokens
     .slice(0, MOST_DISTINCT)
@@ -73,7 +73,15 @@ function showTraining() {
     ? `Merge ${training.learned.length}: ${newest.pair.map(symbolText).join(" + ")} occurred ${plural(newest.count, "time")} and became ${symbolText(newest.product)}, id ${newest.product}.`
     : "No merge is learned yet: every symbol is a byte.";
   byId("pairs").replaceChildren(
-    ...pairs.slice(0, MOST_PAIRS).map(({ pair, count }) => pairItem(pair, count, pairs[0].count)),
+    ...pairs
+      .slice(0, MOST_PAIRS)
+      .map(({ pair, count }) =>
+        barred(
+          count / pairs[0].count,
+          make("bdi", {}, pair.map(symbolText).join(" + ")),
+          make("span", { class: "cosine" }, number(count)),
+        ),
+      ),
   );
   byId("train-text").replaceChildren(
     ...training.sequence.slice(0, MOST_WORDS).map((index) => wordOf(training.words[index], newest)),
@@ -82,18 +90,6 @@ function showTraining() {
     ...training.learned.map(({ pair, product }) =>
       make("li", {}, `${pair.map(symbolText).join(" + ")} → ${symbolText(product)}`),
     ),
-  );
-}
-
-function pairItem(pair, count, most) {
-  const bar = make("span", { class: "bar", "aria-hidden": "true" });
-  bar.style.width = `${(100 * count) / most}%`;
-  return make(
-    "li",
-    {},
-    bar,
-    make("bdi", {}, pair.map(symbolText).join(" + ")),
-    make("span", { class: "cosine" }, number(count)),
   );
 }
 

@@ -27,15 +27,12 @@ function nodesOf(data, pretoken, states, leaf) {
     parts: [],
     parent: null,
     step: 0,
-    id,
   }));
   (pretoken.merges ?? []).forEach(([rank, position, id], index) => {
     const parts = [0, 1].map((side) => nodes[states[index][position + side]]);
     const node = {
       text: plain(data.tokens[id].shown),
       below: number(rank),
-      rank,
-      id,
       parts,
       parent: null,
       step: index + 1,
@@ -51,18 +48,15 @@ function nodesOf(data, pretoken, states, leaf) {
 function treeOf(nodes, leaf) {
   const width = leaf * nodes.filter((node) => !node.parts.length).length + 4;
   const height = LEVEL * Math.max(...nodes.map((node) => node.level)) + BOX + 8;
-  const picture = draw("svg", {
-    width,
-    height,
-    viewBox: `-2 0 ${width} ${height}`,
-    role: "img",
-    "aria-labelledby": "merge-status",
-  });
   const edges = nodes.flatMap((node) =>
     node.parts.map((part) => draw("path", { class: "edge", d: edge(part, node), "data-step": node.step })),
   );
-  picture.append(...edges, ...nodes.map(drawNode));
-  return picture;
+  return draw(
+    "svg",
+    { width, height, viewBox: `-2 0 ${width} ${height}`, role: "img", "aria-labelledby": "merge-status" },
+    ...edges,
+    ...nodes.map(drawNode),
+  );
 }
 
 const topOf = (node) => 2 + LEVEL * node.level;

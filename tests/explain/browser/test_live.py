@@ -1,8 +1,6 @@
 """The live page of `minigpt2 serve` in a real browser: tokens as one types."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,19 +10,10 @@ from minigpt2.explain.server import ExplainServer
 from tests.explain.browser.conftest import Open
 from tests.explain.browser.reading import MIXED, ids_on
 from tests.explain.browser.test_looks import serious
+from tests.explain.conftest import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-
-@contextmanager
-def serving(server: ExplainServer) -> Iterator[None]:
-    """Let a server answer in a thread of its own."""
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield
-    server.shutdown()
-    thread.join()
 
 
 @pytest.fixture
