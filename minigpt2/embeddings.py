@@ -99,7 +99,7 @@ class Embeddings:
         >>> [id for id, cosine in embeddings.nearest(embeddings.wte[464], k=1)]
         [464]
         """
-        k = _count(k)
+        k = positive("k", k)
         own_id, direction = self._query(id_or_vector)  # (n_embd,) float64, of length 1
         norms = self._norms  # (vocab_size,) float64
         rivals = np.isfinite(norms) & (norms > 0) & (np.arange(self._vocab_size) != own_id)
@@ -205,9 +205,15 @@ def _integers(ids: Any) -> Array:
     return array
 
 
-def _count(k: int) -> int:
-    if isinstance(k, bool | np.bool_):
-        raise TypeError("k must be an integer, not a bool")
-    if (k := index(k)) < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
-    return k
+def positive(name: str, count: int) -> int:
+    """A count that a caller passed under this name, after making sure that it is one.
+
+    Raises:
+        TypeError: it is not an integer.
+        ValueError: it is below 1.
+    """
+    if isinstance(count, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, not a bool")
+    if (count := index(count)) < 1:
+        raise ValueError(f"{name} must be at least 1, not {count}")
+    return count

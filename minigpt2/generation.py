@@ -4,7 +4,6 @@ The choices are those of transformers' `generate`, in its order: temperature, th
 shape (texts, vocab_size). The functions whose first argument is a model are methods of `GPT2`.
 """
 
-import operator
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from minigpt2 import Tokenizer
-from minigpt2.embeddings import token_ids
+from minigpt2.embeddings import positive, token_ids
 from minigpt2.inference.inputs import attention_mask_of, batch_of_ids
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def generate(
     (1, 8)
     """
     prompt, mask = _prompt(model, ids, attention_mask)
-    count = _positive("max_new_tokens", max_new_tokens)
+    count = positive("max_new_tokens", max_new_tokens)
     if count > (room := tokens_left(model, prompt, mask)):
         raise ValueError(f"the model's {model.options.n_positions} positions leave room for {room} tokens, not {count}")
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
@@ -241,7 +240,7 @@ def stream(
     True
     """
     prompt, mask = _one_prompt(model, ids)
-    count, room = _positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
+    count, room = positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
     stop = StopStrings(stop_strings, model.tokenizer, prompt, mask) if stop_strings else None
     steps = _steps(model, prompt, mask, min(count, room), choose, stop, end_of_text_ids(model, eos_token_id))
@@ -301,7 +300,7 @@ def next_tokens(model: "GPT2", ids: str | ArrayLike, k: int = 10) -> list[Token]
     >>> token_id, token, probability = GPT2.bundled().next_tokens("The meaning of life is")[0]
     """
     prompt, _ = _one_prompt(model, ids)
-    return _likeliest(model, model(prompt, logits_to_keep=1).logits[0, -1], k)
+    return likeliest(model, model(prompt, logits_to_keep=1).logits[0, -1], k)
 
 
 def logit_lens(model: "GPT2", ids: str | ArrayLike, k: int = 5) -> list[list[Token]]:
@@ -314,12 +313,13 @@ def logit_lens(model: "GPT2", ids: str | ArrayLike, k: int = 5) -> list[list[Tok
     output = model(prompt, output_hidden_states=True, logits_to_keep=1)
     assert output.hidden_states is not None
     early = [model.head(model.ln_f(state[:, -1]))[0] for state in output.hidden_states[:-1]]
-    return [_likeliest(model, logits, k) for logits in (*early, output.logits[0, -1])]
+    return [likeliest(model, logits, k) for logits in (*early, output.logits[0, -1])]
 
 
-def _likeliest(model: "GPT2", logits: Floats, k: int) -> list[Token]:
+def likeliest(model: "GPT2", logits: Floats, k: int) -> list[Token]:
+    """The `k` tokens with the highest logits, (vocab_size,), as `next_tokens` gives them; among equals the lower id."""
     chances = probabilities(logits)  # (vocab_size,)
-    best = np.argsort(-chances, kind="stable")[: _positive("k", k)]  # stable: the lower id first among equals
+    best = np.argsort(-chances, kind="stable")[: positive("k", k)]  # stable: the lower id first among equals
     return [(int(i), _written(model, int(i)), float(chances[i])) for i in best]
 
 
@@ -350,9 +350,3 @@ def _one_prompt(model: "GPT2", ids: str | ArrayLike) -> tuple[Ids, Mask]:
     if len(prompt) > 1:
         raise ValueError(f"give one text, not {len(prompt)}")
     return prompt, mask
-
-
-def _positive(name: str, count: int) -> int:
-    if (number := operator.index(count)) < 1:
-        raise ValueError(f"{name} must be at least 1, not {count}")
-    return number

@@ -9,15 +9,20 @@ at its published offset, 12 of them causal masks; and the published config.json.
 
 import argparse
 import json
-import os
 import random
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import numpy as np
 from numpy.typing import NDArray
+
+from minigpt2.atomic_write import atomic_write
+from minigpt2.weights.gpt2_layout import gpt2_shapes
 
 N_POSITIONS = 1024
 BLOCK = 1 << 20  # numbers that are made and written at a time: 4 MiB
@@ -78,17 +83,12 @@ Shapes = dict[str, tuple[int, ...]]
 
 def tensor_shapes(n_layer: int, n_embd: int, vocab_size: int) -> Shapes:
     """Every tensor's shape, in the model's order, which is not the order of the bytes."""
-    width = {"c_attn": 3 * n_embd, "c_fc": 4 * n_embd}  # of the outputs; elsewhere n_embd
-    shapes: Shapes = {"wte.weight": (vocab_size, n_embd), "wpe.weight": (N_POSITIONS, n_embd)}
-    for layer in range(n_layer):
-        for part in LAYER_PARTS.values():
-            *_, module, kind = part.split(".")
-            outputs = width.get(module, n_embd)
-            inputs = 4 * n_embd if part == "mlp.c_proj.weight" else n_embd
-            matrix = kind == "weight" and module.startswith("c_")
-            shapes[f"h.{layer}.{part}"] = (inputs, outputs) if matrix else (outputs,)
-        shapes[f"h.{layer}.attn.bias"] = (1, 1, N_POSITIONS, N_POSITIONS)
-    return shapes | {"ln_f.weight": (n_embd,), "ln_f.bias": (n_embd,)}
+    shapes: Shapes = {}
+    for name, shape in gpt2_shapes(n_layer, n_embd, N_POSITIONS, vocab_size).items():
+        shapes[name] = shape
+        if name.endswith(".ln_1.bias"):
+            shapes[name.replace("ln_1", "attn")] = (1, 1, N_POSITIONS, N_POSITIONS)  # the mask
+    return shapes
 
 
 def byte_order(shapes: Shapes, n_layer: int, seed: int) -> list[str]:
@@ -122,29 +122,20 @@ def numbers(name: str, shape: tuple[int, ...], generator: np.random.Generator) -
         yield (block * np.float32(0.02)).astype("<f4", copy=False)
 
 
-def write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write a file whole or not at all: under another name first."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with partial.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def standin(directory: Path, n_layer: int, n_embd: int, vocab_size: int, seed: int) -> None:
+def standin(directory: Path, n_layer: int = 12, n_embd: int = 768, vocab_size: int = 50257, seed: int = 0) -> None:
     """Write `model.safetensors` and `config.json` into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     shapes = tensor_shapes(n_layer, n_embd, vocab_size)
     order = byte_order(shapes, n_layer, seed)
     generator = np.random.default_rng(seed)
     data = (block.data for name in order for block in numbers(name, shapes[name], generator))
-    write(directory / "model.safetensors", (piece for part in ([header(shapes, order)], data) for piece in part))
+    with atomic_write(directory / "model.safetensors") as file:
+        file.write(header(shapes, order))
+        file.writelines(data)
     n_head = n_embd // 64 if n_embd % 64 == 0 else 1  # 64 numbers a head in every published GPT-2
     sizes = {"n_embd": n_embd, "n_head": n_head, "n_layer": n_layer, "vocab_size": vocab_size}
-    write(directory / "config.json", [json.dumps(CONFIG | sizes, indent=2).encode()])
+    with atomic_write(directory / "config.json") as file:
+        file.write(json.dumps(CONFIG | sizes, indent=2).encode())
 
 
 def main() -> None:

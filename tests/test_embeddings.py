@@ -299,27 +299,25 @@ def test_nearest_of_any_matrix_is_sorted_whole_and_deterministic(
     assert embeddings.nearest(id_, k=k) == every[:k]
 
 
-@pytest.mark.parametrize("vector", [np.zeros(4), [0.0, 0, 0, np.nan], [np.inf, 0, 0, 0]])
-def test_a_vector_without_a_direction_is_refused(embeddings: Embeddings, vector: Any) -> None:
-    with pytest.raises(ValueError, match="no direction"):
-        embeddings.nearest(vector)
+NO_VECTORS: dict[str, list[Any]] = {
+    "no direction": [np.zeros(4), [0.0, 0, 0, np.nan], [np.inf, 0, 0, 0]],
+    r"one id or one vector of shape \(4,\)": [np.ones(3), np.ones((1, 4)), [], [1, 2, 3, 4, 5]],
+    "token id -1 is outside the vocabulary, 0 to 9": [-1],
+    f"token id {VOCAB_SIZE} is outside the vocabulary, 0 to 9": [VOCAB_SIZE],
+    f"token id {2**70} is outside the vocabulary, 0 to 9": [2**70],
+}
 
 
-@pytest.mark.parametrize("vector", [np.ones(3), np.ones((1, 4)), [], [1, 2, 3, 4, 5]])
-def test_a_vector_of_another_shape_is_refused(embeddings: Embeddings, vector: Any) -> None:
-    with pytest.raises(ValueError, match=r"one id or one vector of shape \(4,\)"):
-        embeddings.nearest(vector)
+@pytest.mark.parametrize("message", NO_VECTORS)
+def test_what_has_no_direction_another_shape_or_no_row_is_refused(embeddings: Embeddings, message: str) -> None:
+    for query in NO_VECTORS[message]:
+        with pytest.raises(ValueError, match=message):
+            embeddings.nearest(query)
 
 
 @pytest.mark.parametrize("query", [None, True, 1.0, "a", np.bool_(False), ["a"] * 4, [True] * 4, [1j] * 4, [None] * 4])
 def test_neither_an_id_nor_a_vector_is_a_type_error(embeddings: Embeddings, query: Any) -> None:
     with pytest.raises(TypeError):
-        embeddings.nearest(query)
-
-
-@pytest.mark.parametrize("query", [-1, VOCAB_SIZE, 2**70])
-def test_nearest_refuses_an_id_outside(embeddings: Embeddings, query: int) -> None:
-    with pytest.raises(ValueError, match=f"token id {query} is outside the vocabulary, 0 to 9"):
         embeddings.nearest(query)
 
 

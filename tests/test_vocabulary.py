@@ -95,46 +95,23 @@ def test_a_token_that_is_not_written_in_the_byte_alphabet_keeps_its_form(tmp_pat
     assert (tokenizer.convert_tokens_to_ids("two words"), tokenizer.decode([500])) == (500, "two words")
 
 
-def spoil_product(vocab: dict[str, Any], merges: list[str]) -> None:
-    merges.append("t e")
-
-
-def spoil_part(vocab: dict[str, Any], merges: list[str]) -> None:
-    merges.append("xyz e")
-
-
-def spoil_merge(vocab: dict[str, Any], merges: list[str]) -> None:
-    merges.append("t h e")
-
-
-def spoil_id(vocab: dict[str, Any], merges: list[str]) -> None:
-    vocab["th"] = -1
-
-
-def spoil_distinctness(vocab: dict[str, Any], merges: list[str]) -> None:
-    vocab["th"] = vocab["the"]
-
-
-def spoil_type(vocab: dict[str, Any], merges: list[str]) -> None:
-    vocab["th"] = True
-
-
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("vocab", "merges", "message"),
     [
-        (spoil_product, r"vocab\.json: token 'te' of merge 3 is missing"),
-        (spoil_part, r"token 'xyz' of merge 3"),
-        (spoil_merge, r"merges\.txt: merge \d is 't h e', expected two tokens"),
-        (spoil_id, r"'th' has the id -1"),
-        (spoil_distinctness, r"'the?' and 'the?' share the id"),
-        (spoil_type, r"'th' has the id True"),
+        ({}, ["t e"], r"vocab\.json: token 'te' of merge 3 is missing"),
+        ({}, ["xyz e"], r"token 'xyz' of merge 3"),
+        ({}, ["t h e"], r"merges\.txt: merge \d is 't h e', expected two tokens"),
+        ({"th": -1}, [], r"'th' has the id -1"),
+        ({"th": True}, [], r"'th' has the id True"),
+        ({"th": small_vocabulary()[0]["the"]}, [], r"'the?' and 'the?' share the id"),
     ],
 )
-def test_a_vocabulary_that_cannot_work_is_refused_at_load(spoil: Any, message: str, tmp_path: Path) -> None:
-    vocab, merges = small_vocabulary()
-    spoil(vocab, merges)
+def test_a_vocabulary_that_cannot_work_is_refused_at_load(
+    vocab: dict[str, int], merges: list[str], message: str, tmp_path: Path
+) -> None:
+    sound_vocab, sound_merges = small_vocabulary()
     with pytest.raises(ValueError, match=message):
-        Tokenizer.from_files(*write_vocabulary(tmp_path, vocab, merges))
+        Tokenizer.from_files(*write_vocabulary(tmp_path, sound_vocab | vocab, sound_merges + merges))
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b"<html>", b"\x80\x02pickle", b'{"a": 1', b"[" * 100_000])

@@ -123,7 +123,7 @@ class SafetensorsFile:
         view = self._view(name, info)
         self._prepare(info, rows)
         stored = view[rows]
-        return _widened(stored) if info.dtype == "BF16" else stored
+        return widened(stored) if info.dtype == "BF16" else stored
 
     def blocks(self, name: str) -> Iterator[Array]:
         """All numbers of a tensor in the order of the file, as aligned arrays of shape (up to BLOCK,).
@@ -134,7 +134,7 @@ class SafetensorsFile:
         info = self.tensors[name]
         dtype = self._numpy_dtype(name, info)
         for raw in self.raw_blocks(name):
-            yield _widened(raw.view(dtype)) if info.dtype == "BF16" else raw.view(dtype)
+            yield widened(raw.view(dtype)) if info.dtype == "BF16" else raw.view(dtype)
 
     def read_into(self, name: str, out: NDArray[np.float32]) -> None:
         """Fill a C-contiguous array of the tensor's shape with its numbers, which become float32.
@@ -144,9 +144,7 @@ class SafetensorsFile:
         info = self.tensors[name]
         if self._view(name, info).dtype == out.dtype:
             self.fetch([name])
-            self._prepare(info, slice(0))
-            if read_into(self._descriptor, out, info.begin) < info.nbytes:
-                raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
+            self._read_into(out, info, info.begin)
         else:
             flat, start = out.reshape(-1), 0
             for block in self.blocks(name):
@@ -166,11 +164,15 @@ class SafetensorsFile:
         buffer = np.empty(min(step, info.nbytes), np.uint8)
         for offset in range(info.begin, info.end, step):
             block = buffer[: info.end - offset]
-            self._prepare(info, slice(0))
-            if read_into(self._descriptor, block, offset) < len(block):
-                raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
+            self._read_into(block, info, offset)
             yield block
         self._prepare(info, slice(0))  # nothing was written while the last block was read
+
+    def _read_into(self, buffer: Array, info: TensorInfo, offset: int) -> None:
+        """Fill a buffer with bytes of this tensor, those at an offset of the file."""
+        self._prepare(info, slice(0))
+        if read_into(self._descriptor, buffer, offset) < buffer.nbytes:
+            raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
 
     def _view(self, name: str, info: TensorInfo) -> Array:
         dtype = self._numpy_dtype(name, info)
@@ -231,7 +233,7 @@ def _tensor_info(path: Path, name: str, entry: object, data_start: int) -> Tenso
             raise CheckpointError(f"{path}: the header's entry for {name!r} has no dtype, shape and data_offsets")
 
 
-def _widened(bfloat16: Array) -> Array:
+def widened(bfloat16: Array) -> Array:
     """BF16, held as uint16, as float32 of the same shape: exact, because a BF16 is the upper 16 bits of a float32."""
     bits = bfloat16.astype(np.uint32)
     bits <<= 16

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.atomic_write import atomic_write
-from minigpt2.weights.safetensors_file import FLOATS, NUMPY_DTYPE, Array, SafetensorsFile
+from minigpt2.weights.safetensors_file import FLOATS, NUMPY_DTYPE, Array, SafetensorsFile, widened
 
 Tensors = Mapping[str, tuple[SafetensorsFile, str]]  # by its new name: the file that a tensor is in, and its name there
 
@@ -35,13 +36,11 @@ def float_dtype(dtype: DTypeLike) -> str:
     """
     if isinstance(dtype, str) and dtype in FLOATS:
         return dtype
-    try:
-        numpy_dtype = np.dtype(dtype).newbyteorder("<")
-    except TypeError:
-        raise ValueError(f"{dtype!r} is not one of {', '.join(FLOATS)}") from None
-    for name in ("F16", "F32", "F64"):
-        if numpy_dtype == np.dtype(NUMPY_DTYPE[name]):
-            return name
+    with suppress(TypeError):
+        wanted = np.dtype(dtype).newbyteorder("<")
+        for name in ("F16", "F32", "F64"):
+            if wanted == np.dtype(NUMPY_DTYPE[name]):
+                return name
     raise ValueError(f"{dtype!r} is not one of {', '.join(FLOATS)}")
 
 
@@ -84,7 +83,7 @@ def _blocks(file: SafetensorsFile, name: str, dtype: str) -> Iterator[Array]:
         return
     for block in file.blocks(name):
         converted = _converted(block, dtype)
-        lost = np.isfinite(block) & ~np.isfinite(_value(converted, dtype))
+        lost = np.isfinite(block) & ~np.isfinite(widened(converted) if dtype == "BF16" else converted)
         if lost.any():
             raise ValueError(f"{file.path}: {name!r} has {block[lost][0]}, which is beyond the range of {dtype}")
         yield converted
@@ -103,8 +102,3 @@ def _rounded_to_bfloat16(numbers: Array) -> NDArray[np.uint16]:
     # exactly half if that bit is odd.
     rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
     return np.where(np.isnan(numbers), bits >> 16 | 0x40, rounded).astype("<u2")
-
-
-def _value(converted: Array, dtype: str) -> Array:
-    """The result of `_converted`, as numbers (n,)."""
-    return (converted.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else converted

@@ -6,8 +6,6 @@ while, in a busy loop: the first is of calls that waited until those of the othe
 one of the two; the second of calls without that rest. Measure while nothing else runs: a BLAS needs all cores at once.
 """
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -19,9 +17,9 @@ import numpy as np
 
 from minigpt2 import GPT2, Checkpoint
 from scripts.benchmarks.timing import fresh, seconds
+from scripts.standin import standin
 
 RUNS = 9
-SCRIPT = Path(__file__).parents[1] / "standin.py"
 OURS = (
     "from minigpt2 import GPT2, Checkpoint; model = GPT2(Checkpoint.open({!r})); logits = model({}, logits_to_keep=1)"
 )
@@ -35,7 +33,7 @@ THEIRS = (
 def bench_model() -> None:
     """Prefill, single tokens, batches, a fresh process, and memory; and what decoding costs with a tiny model."""
     with tempfile.TemporaryDirectory() as name:
-        subprocess.run([sys.executable, str(SCRIPT), name], check=True, capture_output=True)
+        standin(Path(name))
         print("| what | minigpt2 | transformers | ratio | without rests |\n|---|---|---|---|---|")
         bench_calls(name)
         bench_fresh(name)
@@ -110,8 +108,7 @@ def bench_fresh(directory: str) -> None:
 def bench_overhead() -> None:
     """The cost of a token with a model of almost nothing: all of it is overhead."""
     with tempfile.TemporaryDirectory() as name:
-        sizes = ["--n-layer", "2", "--n-embd", "16", "--vocab-size", "300"]
-        subprocess.run([sys.executable, str(SCRIPT), name, *sizes], check=True, capture_output=True)
+        standin(Path(name), n_layer=2, n_embd=16, vocab_size=300)
         model = GPT2(Checkpoint.open(name))
         time = min(seconds(lambda: model.generate([[1]], 200, eos_token_id=None)) for _ in range(5)) / 200
         print(f"decoding with a tiny model: {1e6 * time:.0f} µs a token")

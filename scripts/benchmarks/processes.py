@@ -9,6 +9,7 @@ from statistics import median
 
 from scripts.benchmarks.encoding import PROMPT
 from scripts.benchmarks.timing import RUNS, report_fresh, seconds
+from scripts.standin import standin
 
 
 def bench_start() -> None:
@@ -49,9 +50,8 @@ def bench_malloc() -> None:
 
 def bench_weights() -> None:
     """Five rows of a full-size checkpoint, made on the spot, in a fresh process."""
-    script = Path(__file__).parents[1] / "standin.py"
     with tempfile.TemporaryDirectory() as directory:
-        subprocess.run([sys.executable, str(script), directory], check=True, capture_output=True)
+        standin(Path(directory))
         opened = f"from minigpt2 import Checkpoint; weights = Checkpoint.open({directory!r})"
         report_fresh("five rows of a 548 MB file", f"{opened}; weights['wte.weight'][[464, 3616, 286, 1204, 318]]")
         report_fresh("its 148 parameters", f"{opened}; list(weights.parameter_names()); weights.num_parameters()")

@@ -6,39 +6,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from minigpt2.weights.gpt2_layout import gpt2_shapes
+
 Parameters = dict[str, Tensor]
 
 
 def initial_parameters(n_rows: int, n_positions: int, n_embd: int, n_layer: int, seed: int) -> Parameters:
     """Random parameters of a model whose `wte` has `n_rows` rows."""
     generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int, std: float) -> Tensor:
-        return torch.randn(shape, generator=generator) * std
-
-    d = n_embd
-    std = 0.02
-    residual = std / math.sqrt(2 * n_layer)  # the sum of all layers is then as large as one alone
-    parameters = {
-        "wte.weight": normal(n_rows, d, std=0.05),  # learns faster than from 0.02
-        "wpe.weight": normal(n_positions, d, std=std),
-    }
-    for n in range(n_layer):
-        parameters |= {
-            f"h.{n}.ln_1.weight": torch.ones(d),
-            f"h.{n}.ln_1.bias": torch.zeros(d),
-            f"h.{n}.attn.c_attn.weight": normal(d, 3 * d, std=std),
-            f"h.{n}.attn.c_attn.bias": torch.zeros(3 * d),
-            f"h.{n}.attn.c_proj.weight": normal(d, d, std=residual),
-            f"h.{n}.attn.c_proj.bias": torch.zeros(d),
-            f"h.{n}.ln_2.weight": torch.ones(d),
-            f"h.{n}.ln_2.bias": torch.zeros(d),
-            f"h.{n}.mlp.c_fc.weight": normal(d, 4 * d, std=std),
-            f"h.{n}.mlp.c_fc.bias": torch.zeros(4 * d),
-            f"h.{n}.mlp.c_proj.weight": normal(4 * d, d, std=residual),
-            f"h.{n}.mlp.c_proj.bias": torch.zeros(d),
-        }
-    return parameters | {"ln_f.weight": torch.ones(d), "ln_f.bias": torch.zeros(d)}
+    std = {"c_proj.weight": 0.02 / math.sqrt(2 * n_layer)}  # the sum of all layers is then as large as one alone
+    std["wte.weight"] = 0.05  # learns faster than from 0.02
+    parameters = {}
+    for name, shape in gpt2_shapes(n_layer, n_embd, n_positions, n_rows).items():
+        *_, part, kind = name.split(".")
+        if kind == "bias":
+            parameters[name] = torch.zeros(shape)
+        elif part.startswith("ln_"):
+            parameters[name] = torch.ones(shape)
+        else:
+            parameters[name] = torch.randn(shape, generator=generator) * std.get(f"{part}.{kind}", 0.02)
+    return parameters
 
 
 def hidden_states(p: Parameters, ids: Tensor, n_head: int) -> Tensor:

@@ -2,8 +2,6 @@
 
 import copy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,10 @@ from numpy.typing import NDArray
 from transformers import GPT2LMHeadModel
 
 from minigpt2 import GPT2, Checkpoint
+from scripts.standin import standin
 from tests.random_gpt2 import random_config, random_model, saved_model
 
 SEEDS = range(24)
-STANDIN = Path(__file__).parents[2] / "scripts" / "standin.py"
 Array = NDArray[Any]
 
 
@@ -153,7 +151,7 @@ def test_logits_to_keep_means_the_same(tmp_path: Path, logits_to_keep: int) -> N
 
 
 def test_the_published_layout_at_its_full_size_gives_transformers_logits(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, STANDIN, tmp_path], check=True)
+    standin(tmp_path)
     ids = np.random.default_rng(0).integers(0, 50257, (2, 9))
     ours = GPT2(Checkpoint.open(tmp_path))
     model: Any = GPT2LMHeadModel.from_pretrained(tmp_path, attn_implementation="eager")

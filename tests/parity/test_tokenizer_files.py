@@ -209,24 +209,12 @@ def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any
 
 NOT_A_CLASS: list[Any] = ["", False, 0, [], {}]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "another class": (
-        {**two_files(), "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}},
-        "tokenizer_class",
-    ),
-    "a class that adds tokens": (
-        {**one_file(), "tokenizer_config.json": {"tokenizer_class": "RobertaTokenizer"}},
-        "tok",
-    ),
+    "another class": ({**two_files(), "tokenizer_config.json": QWEN}, "tokenizer_class"),
+    "a class that adds tokens": ({**one_file(), "tokenizer_config.json": ADDS}, "tok"),
     "another type of model": ({**two_files(), "config.json": {"model_type": "llama"}}, 'model_type is "llama"'),
     "a normalizer": (one_file(normalizer={"type": "NFC"}), "normalizer"),
-    "another split": (
-        one_file(pre_tokenizer=DIGITS),
-        "pre_tokenizer",
-    ),
-    "another pattern": (
-        one_file(pre_tokenizer=CL100K),
-        "pre_tokenizer",
-    ),
+    "another split": (one_file(pre_tokenizer=DIGITS), "pre_tokenizer"),
+    "another pattern": (one_file(pre_tokenizer=CL100K), "pre_tokenizer"),
     "another decoder": (one_file(decoder=None), "decoder"),
     "dropout": (one_file(model={"dropout": 0.1}), "model.dropout"),
     "byte_fallback": (one_file(model={"byte_fallback": True}), "model.byte_fallback"),
@@ -234,14 +222,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown key of the model": (one_file(model={"shape": 1}), "model.shape"),
     "an unknown key": (one_file(shape=1), "shape is 1"),
     "an unknown key of the config": ({**two_files(), "tokenizer_config.json": {"shape": 1}}, "shape is 1"),
-    "a token of a multimodal model": (
-        {**two_files(), "tokenizer_config.json": IMAGE},
-        "image_token",
-    ),
-    "special tokens that are split": (
-        {**two_files(), "tokenizer_config.json": {"split_special_tokens": True}},
-        "split_spec",
-    ),
+    "a token of a multimodal model": ({**two_files(), "tokenizer_config.json": IMAGE}, "image_token"),
+    "special tokens that are split": ({**two_files(), "tokenizer_config.json": SPLITS}, "split_spec"),
     **{
         f"a {key} that is no flag": (one_file(model={key: "no"}), f'model.{key} is "no"')
         for key in ("byte_fallback", "fuse_unk", "ignore_merges")

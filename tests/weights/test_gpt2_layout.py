@@ -9,6 +9,7 @@ import pytest
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings
 from minigpt2.weights.gpt2_layout import gpt2_shapes
+from minigpt2.weights.safetensors_file import Array
 from tests.command import Capture, answer
 from tests.weights.test_checkpoint import SIZES, Tensors, assert_holds, gpt2_tensors, save
 
@@ -39,38 +40,35 @@ def test_a_file_of_the_embeddings_alone_passes_for_a_gpt2_without_layers(tmp_pat
     np.testing.assert_array_equal(Embeddings(weights).tokens([3]), tensors["wte.weight"][[3]])
 
 
-ANOTHER: dict[str, Callable[[Tensors], object]] = {
-    "has no 'h.1.mlp.c_fc.bias' (GPT-2 has biases": lambda tensors: tensors.pop("h.1.mlp.c_fc.bias"),
-    "has no 'h.1.mlp.c_fc.weight'": lambda tensors: tensors.pop("h.1.mlp.c_fc.weight"),
-    "has no 'ln_f.bias'": lambda tensors: tensors.pop("ln_f.bias"),
-    "has no 'h.2.ln_1.weight'": lambda tensors: tensors.update({"h.7.attn.q_proj.weight": np.zeros(4)}),
-    "has 'h.1.attn.q_norm.weight', which GPT-2 lacks": lambda tensors: tensors.update(
-        {"h.1.attn.q_norm.weight": np.zeros(4)}
-    ),
-    "'h.1.attn.c_attn.weight' has the shape (12, 4), not (4, 12) (it is transposed": lambda tensors: tensors.update(
-        {"h.1.attn.c_attn.weight": np.zeros((12, 4))}
-    ),
-    "'h.1.mlp.c_fc.weight' is I8, not one of": lambda tensors: tensors.update(
-        {"h.1.mlp.c_fc.weight": np.ones((4, 16), np.int8)}
-    ),
-    "'ln_f.weight' is BOOL, not one of": lambda tensors: tensors.update({"ln_f.weight": np.ones(4, bool)}),
-    "'lm_head.weight' has the shape (9, 4), not (10, 4)": lambda tensors: tensors.update(
-        {"lm_head.weight": np.ones((9, 4))}
-    ),
-    "'h.1.attn.c_attn.weight' has the shape (4, 13), not (4, 12)": lambda tensors: tensors.update(
-        {"h.1.attn.c_attn.weight": np.zeros((4, 13))}
-    ),
+# What is changed in a GPT-2, None for a tensor that is left out, by the reason for which it is refused.
+ANOTHER: dict[str, dict[str, Array | None]] = {
+    "has no 'h.1.mlp.c_fc.bias' (GPT-2 has biases": {"h.1.mlp.c_fc.bias": None},
+    "has no 'h.1.mlp.c_fc.weight'": {"h.1.mlp.c_fc.weight": None},
+    "has no 'ln_f.bias'": {"ln_f.bias": None},
+    "has no 'h.2.ln_1.weight'": {"h.7.attn.q_proj.weight": np.zeros(4)},
+    "has 'h.1.attn.q_norm.weight', which GPT-2 lacks": {"h.1.attn.q_norm.weight": np.zeros(4)},
+    "'h.1.attn.c_attn.weight' has the shape (12, 4), not (4, 12) (it is transposed": {
+        "h.1.attn.c_attn.weight": np.zeros((12, 4))
+    },
+    "'h.1.attn.c_attn.weight' has the shape (4, 13), not (4, 12)": {"h.1.attn.c_attn.weight": np.zeros((4, 13))},
+    "'h.1.mlp.c_fc.weight' is I8, not one of": {"h.1.mlp.c_fc.weight": np.ones((4, 16), np.int8)},
+    "'ln_f.weight' is BOOL, not one of": {"ln_f.weight": np.ones(4, bool)},
+    "'lm_head.weight' has the shape (9, 4), not (10, 4)": {"lm_head.weight": np.ones((9, 4))},
 }
-UNSOUND: dict[str, Callable[[Tensors], object]] = {
-    "has no 'wte.weight'": lambda tensors: tensors.pop("wte.weight"),
-    "has no 'wpe.weight'": lambda tensors: tensors.pop("wpe.weight"),
-    "'wte.weight' has the shape (4,)": lambda tensors: tensors.update({"wte.weight": np.zeros(4)}),
-    "'wte.weight' has the shape (0, 4)": lambda tensors: tensors.update({"wte.weight": np.zeros((0, 4))}),
-    "'wpe.weight' has the shape (8, 5), not (8, 4)": lambda tensors: tensors.update({"wpe.weight": np.zeros((8, 5))}),
-    "has several 'wte.weight': 'decoder.wte.weight', 'wte.weight'": lambda tensors: tensors.update(
-        {"decoder.wte.weight": np.zeros((10, 4))}
-    ),
+UNSOUND: dict[str, dict[str, Array | None]] = {
+    "has no 'wte.weight'": {"wte.weight": None},
+    "has no 'wpe.weight'": {"wpe.weight": None},
+    "'wte.weight' has the shape (4,)": {"wte.weight": np.zeros(4)},
+    "'wte.weight' has the shape (0, 4)": {"wte.weight": np.zeros((0, 4))},
+    "'wpe.weight' has the shape (8, 5), not (8, 4)": {"wpe.weight": np.zeros((8, 5))},
+    "has several 'wte.weight': 'decoder.wte.weight', 'wte.weight'": {"decoder.wte.weight": np.zeros((10, 4))},
 }
+
+
+def changed(reason: str) -> Tensors:
+    """A GPT-2 with the change that is refused for this reason."""
+    tensors = gpt2_tensors() | (ANOTHER | UNSOUND)[reason]
+    return {name: array for name, array in tensors.items() if array is not None}
 
 
 def needs_of_a_gpt2(weights: Checkpoint) -> list[Callable[[], object]]:
@@ -79,8 +77,7 @@ def needs_of_a_gpt2(weights: Checkpoint) -> list[Callable[[], object]]:
 
 @pytest.mark.parametrize("reason", ANOTHER | UNSOUND)
 def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(tmp_path: Path, reason: str) -> None:
-    tensors = gpt2_tensors()
-    (ANOTHER | UNSOUND)[reason](tensors)
+    tensors = changed(reason)
     weights = Checkpoint.open(save(tmp_path, tensors, config={"model_type": "gpt2"}))
     assert_holds(weights, tensors)
     for need in needs_of_a_gpt2(weights):
@@ -91,18 +88,15 @@ def test_another_architecture_opens_and_is_refused_where_a_gpt2_is_needed(tmp_pa
 
 @pytest.mark.parametrize("reason", ANOTHER)
 def test_embeddings_need_a_sound_wte_and_wpe_only(tmp_path: Path, reason: str) -> None:
-    tensors = gpt2_tensors()
-    ANOTHER[reason](tensors)
+    tensors = changed(reason)
     embeddings = Embeddings(Checkpoint.open(save(tmp_path, tensors)))
     np.testing.assert_array_equal(embeddings([3, 1]), tensors["wte.weight"][[3, 1]] + tensors["wpe.weight"][:2])
 
 
 @pytest.mark.parametrize("reason", UNSOUND)
 def test_embeddings_refuse_an_unsound_wte_or_wpe(tmp_path: Path, reason: str) -> None:
-    tensors = gpt2_tensors()
-    UNSOUND[reason](tensors)
     with pytest.raises(CheckpointError) as refusal:
-        Embeddings(Checkpoint.open(save(tmp_path, tensors)))
+        Embeddings(Checkpoint.open(save(tmp_path, changed(reason))))
     assert reason in str(refusal.value)
 
 
