@@ -18,15 +18,7 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.cli import encode, main
-from tests.command import Capture, command, environment, one_line, run, write_small_gpt2
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    Tokenizer().save_pretrained(directory)
-    return directory
+from tests.command import Capture, command, environment, one_line, run
 
 
 def run_into(output: int, name: str, size: int) -> subprocess.CompletedProcess[bytes]:

@@ -1,7 +1,5 @@
 """`minigpt2 tour`: every command in it gives what is shown, on any text and any model, and it fits the terminal."""
 
-import os
-import pty
 import re
 import shlex
 import socket
@@ -14,20 +12,22 @@ from minigpt2 import Tokenizer
 from minigpt2.cli.tour import MOST_TOKENS, beginning
 from minigpt2.explain.characters import display_width
 from minigpt2.weights.bundled import LABEL
-from tests.command import Capture, answer, command, complaint, environment, one_line, run, write_small_gpt2
+from tests.command import (
+    Capture,
+    answer,
+    command,
+    complaint,
+    environment,
+    on_a_terminal,
+    one_line,
+    run,
+    write_small_gpt2,
+)
 from tests.hub_server import Hub
 
 pytestmark = pytest.mark.usefixtures("offline")
 
 HURTFUL = "-x $HOME `a` \"b\" 'c' \\d !\n😀"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    Tokenizer().save_pretrained(directory)
-    return directory
 
 
 def steps_of(output: str) -> list[str]:
@@ -228,33 +228,14 @@ def test_a_model_that_is_asked_for_and_not_cached_is_an_error(capsys: Capture) -
 # ---- on a terminal
 
 
-def _on_a_terminal(typed: bytes, *arguments: str) -> bytes:
-    """The terminal's view of a tour while these bytes are typed."""
-    leader, follower = pty.openpty()
-    with subprocess.Popen(
-        command("tour", *arguments), stdin=follower, stdout=follower, env=environment(TERM="xterm", NO_COLOR="")
-    ) as process:
-        os.close(follower)
-        os.write(leader, typed)
-        shown = b""
-        try:
-            while part := os.read(leader, 65536):
-                shown += part
-        except OSError:  # the terminal is gone when the command is
-            pass
-        assert process.wait(timeout=60) == 0
-    os.close(leader)
-    return shown
-
-
 def test_on_a_terminal_it_stops_after_each_step_and_has_colours() -> None:
-    shown = _on_a_terminal(b"\n" * 14)
-    assert shown.count(b"(Enter)") == 14
-    assert b"\x1b[1m1. Your sentence in tokens\x1b[0m" in shown
+    shown = on_a_terminal("tour", typed=b"\n" * 14, TERM="xterm", NO_COLOR="")
+    assert shown.count("(Enter)") == 14
+    assert "\x1b[1m1. Your sentence in tokens\x1b[0m" in shown
 
 
 def test_no_pause_does_not_stop() -> None:
-    assert b"(Enter)" not in _on_a_terminal(b"", "--no-pause")
+    assert "(Enter)" not in on_a_terminal("tour", "--no-pause")
 
 
 def test_piped_it_does_not_stop_and_has_no_colours() -> None:

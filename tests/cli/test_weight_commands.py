@@ -16,14 +16,6 @@ from tests.hub_settings import imported_with
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("gpt2")
-    write_small_gpt2(directory)
-    Tokenizer().save_pretrained(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
 def wte(model: Path) -> NDArray[np.float32]:
     array: NDArray[np.float32] = Checkpoint.open(model)["wte.weight"]
     return array
