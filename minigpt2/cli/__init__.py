@@ -4,6 +4,7 @@ Nothing heavy is imported here or at the top of a command's file, so that `--hel
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
@@ -59,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         streams.flush()
         return status
     except KeyboardInterrupt:
-        streams.discard()
+        streams.discard(sys.stdout)
         return _INTERRUPTED
     except BrokenPipeError:
-        streams.discard()
+        streams.discard(sys.stdout)
         return _PIPE_CLOSED
     except _EXPECTED as error:
         streams.note(_message(error))

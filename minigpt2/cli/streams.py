@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 
 def prepare() -> None:
@@ -61,9 +61,11 @@ def escaped(text: str) -> str:
 
 def note(message: str) -> None:
     """Tell the user something, or what went wrong, in one line on standard error."""
-    with suppress(OSError):  # if standard error is closed, the exit code has to do
-        if sys.stderr is not None:
+    if sys.stderr is not None:
+        try:
             print("minigpt2:", escaped(" ".join(message.splitlines())), file=sys.stderr, flush=True)
+        except OSError:  # it is closed, or its disk is full: the exit code has to do
+            discard(sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -161,10 +163,10 @@ def flush() -> None:
     sys.stdout.flush()
 
 
-def discard() -> None:
-    """Send the interpreter's last flush to the null device: it would fail again, or wait for a reader."""
+def discard(stream: TextIO) -> None:
+    """Send a stream's last flush to the null device: it would fail again, or wait for a reader."""
     with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def flush_or_discard() -> None:
@@ -172,4 +174,4 @@ def flush_or_discard() -> None:
     try:
         flush()
     except (OSError, AttributeError):
-        discard()
+        discard(sys.stdout)

@@ -6,6 +6,7 @@ import os
 import pty
 import resource
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -34,6 +35,14 @@ def run_into(output: int, name: str, size: int) -> subprocess.CompletedProcess[b
         )
     finally:
         os.close(output)
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["encode", "a"], 0), (["decode", "x"], 1), (["unknown"], 2)])
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
+def test_the_exit_code_says_it_where_standard_error_cannot(arguments: list[str], status: int, where: str) -> None:
+    line = f"{shlex.join(map(str, command(*arguments)))} {where}"
+    finished = subprocess.run(line, shell=True, capture_output=True, env=environment(), check=False)
+    assert (finished.returncode, finished.stderr) == (status or int(">/dev/full 2" in where), b"")
 
 
 @pytest.mark.parametrize("arguments", [["encode"], ["tokens"], ["decode"], ["embed"]])
