@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import save_file
@@ -278,7 +278,7 @@ def test_rows_at_the_ends_of_float32_are_ranked_too(tmp_path: Path, wte: Array) 
     assert embeddings.nearest(scaled[7].astype(np.float64) * 1e300, k=1)[0][0] == 7
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 5)), elements=st.floats(-2, 2, width=16)), st.data()
 )

@@ -34,7 +34,7 @@ def replaced(content: Any, path: tuple[Any, ...], value: Any) -> Any:
     return content
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_value_may_be_something_else(data: st.DataObject) -> None:
     files = data.draw(st.sampled_from(FILES))

@@ -64,11 +64,11 @@ LAYOUTS = [
 HEADERS: list[object] = [*NOT_JSON, *NOT_UTF8, *NOT_TENSORS, *METADATA, *FIELDS, *LAYOUTS]
 
 
-def content(header: object) -> bytes:
-    """A file with this header and 24 bytes of data."""
+def content(header: object, data: bytes = bytes(24)) -> bytes:
+    """A file with this header, as JSON or as the text in its place, and this data."""
     text = header.encode() if isinstance(header, str) else header
     text = text if isinstance(text, bytes) else json.dumps(text).encode()
-    return struct.pack("<Q", len(text)) + text + bytes(24)
+    return struct.pack("<Q", len(text)) + text + data
 
 
 LENGTHS = [b"", b"\x01", bytes(7), bytes(8), bytes(80), struct.pack("<Q", 2), struct.pack("<Q", 1000) + b"{}"]

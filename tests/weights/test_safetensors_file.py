@@ -2,7 +2,6 @@
 
 import json
 import os
-import struct
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,18 @@ import numpy as np
 import pytest
 import safetensors
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
 
 from minigpt2.weights.safetensors_file import NUMPY_DTYPE, CheckpointError, SafetensorsFile
-
-ENTRY = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+from tests.weights.test_damage import ENTRY, A, B, content
 
 
 def write(path: Path, header: object, data: bytes = bytes(24)) -> Path:
-    """A file with this header, given as JSON or as bytes, and this data."""
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    """A file with this header and this data."""
+    path.write_bytes(content(header, data))
     return path
 
 
@@ -110,7 +107,7 @@ def test_a_shape_that_numpy_lacks_opens_and_is_refused_when_read(tmp_path: Path,
         SafetensorsFile(path).read("a")
 
 
-TWO = {"a": {**ENTRY, "shape": [3], "data_offsets": [0, 12]}, "b": {**ENTRY, "shape": [3], "data_offsets": [12, 24]}}
+TWO = {"a": A, "b": B}
 
 
 def test_a_missing_file_is_file_not_found(tmp_path: Path) -> None:
@@ -191,8 +188,8 @@ def assert_read_as_judged(path: Path, data: bytes) -> None:
             assert array.tobytes() == bytes(judgement[name]["data"])
 
 
-SOUND = struct.pack("<Q", len(json.dumps(TWO))) + json.dumps(TWO).encode() + bytes(range(24))
-fuzz = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+SOUND = content(TWO, bytes(range(24)))
+fuzz = settings(max_examples=300)
 
 
 def test_the_fuzz_begins_with_a_sound_file(tmp_path: Path) -> None:
@@ -225,8 +222,7 @@ entry = st.fixed_dictionaries(
 @fuzz
 @given(st.dictionaries(st.text(max_size=3) | st.just("__metadata__"), entry | number, max_size=3), st.integers(0, 30))
 def test_any_header_is_judged_as_safetensors_does(tmp_path: Path, header: dict[str, Any], size: int) -> None:
-    text = json.dumps(header).encode()
-    assert_read_as_judged(tmp_path / "a", struct.pack("<Q", len(text)) + text + bytes(range(size)))
+    assert_read_as_judged(tmp_path / "a", content(header, bytes(range(size))))
 
 
 @st.composite
@@ -239,8 +235,8 @@ def sound_file(draw: st.DrawFn) -> bytes:
         begin, end = end, end + prod(shape) * np.dtype(NUMPY_DTYPE[dtype]).itemsize
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     items = draw(st.permutations(list(header.items())))
-    text = json.dumps(dict(items)).encode() + b" " * draw(st.integers(0, 9))
-    return struct.pack("<Q", len(text)) + text + draw(st.binary(min_size=end, max_size=end))
+    text = json.dumps(dict(items)) + " " * draw(st.integers(0, 9))
+    return content(text, draw(st.binary(min_size=end, max_size=end)))
 
 
 @fuzz

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
@@ -74,7 +74,6 @@ def test_transformers_reads_what_was_saved(tmp_path: Path, dtype: str | None) ->
         assert torch.equal(saved, tensor.to(torch_dtype)), name
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32)),
     st.sampled_from(["F16", "BF16", "F64"]),

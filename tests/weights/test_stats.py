@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save_file
@@ -66,13 +66,11 @@ def test_the_histogram_is_numpys(tmp_path: Path) -> None:
     assert (edges[0], edges[-1]) == (stats.least, stats.greatest)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(arrays(np.float32, st.integers(0, 40), elements=st.floats(width=32)))
 def test_any_numbers_have_figures(tmp_path: Path, numbers: Numbers) -> None:
     assert_numpys(stats_of(tmp_path, numbers), numbers)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(arrays(np.float64, st.integers(1, 20), elements=st.floats(allow_nan=False, allow_infinity=False)))
 def test_the_histogram_has_every_number_however_large_or_small(tmp_path: Path, numbers: Numbers) -> None:
     stats = stats_of(tmp_path, numbers)
