@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer
 from minigpt2.weights.bundled import LABEL
 from tests.command import write_small_gpt2
+from tests.hub_server import Hub
+from tests.hub_settings import imported_with, online
 
 _ALLOWED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]  # a directory may serve all examples of a test
 settings.register_profile("suite", deadline=None, suppress_health_check=_ALLOWED)
@@ -87,3 +89,16 @@ def offline(tmp_path: Path, small_bundled_model: Path, monkeypatch: pytest.Monke
     """In this process no model is cached and the hub is out of reach; the bundled model is a small one."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty cache"))
     monkeypatch.setattr("minigpt2.weights.bundled.DIRECTORY", small_bundled_model)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Where the hub's cache is."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def hub(home: Path) -> Iterator[Hub]:
+    """A hub that has nothing yet, and is the one of this process."""
+    with Hub() as hub, imported_with(online(hub.url, home)):
+        yield hub

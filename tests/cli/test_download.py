@@ -1,6 +1,5 @@
 """`minigpt2 download`: what it brings and refuses; transformers works from its cache without a network."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,19 +18,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     write_small_gpt2(directory)
     Tokenizer().save_pretrained(directory)
     return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Where the cache is."""
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def hub(home: Path) -> Iterator[Hub]:
-    """A hub that has nothing yet, and is the one of this process."""
-    with Hub() as hub, imported_with(online(hub.url, home)):
-        yield hub
 
 
 def test_a_model_is_fetched_once_and_the_commands_find_it(

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.command import environment, one_line, run
+from tests.command import environment, one_line, run, wait_until
 from tests.parity.references import tiktoken_encoding
 
 SECONDS = 120  # a generous end to waiting: the machine may be busy
@@ -122,13 +121,6 @@ def start(corpus: Path, out: Path, cluster: Cluster) -> "subprocess.Popen[bytes]
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def has_begun(out: Path, whole: bytes) -> Callable[[], bool]:

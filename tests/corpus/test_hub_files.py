@@ -2,15 +2,18 @@
 
 import gzip
 import json
-import subprocess
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.command import environment, one_line, run
+from minigpt2 import HubError
+from minigpt2.corpus import tokenize
+from tests.command import Capture, complaint, run
 from tests.corpus.dataset_server import DataSetHub
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read, write_table
+from tests.hub_settings import imported_with, online
 
 NAME = "hf://datasets/owner/name"
 FILES = {
@@ -23,17 +26,11 @@ FILES = {
 
 
 @pytest.fixture
-def hub() -> Iterator[DataSetHub]:
-    with DataSetHub() as hub:
+def hub(tmp_path: Path) -> Iterator[DataSetHub]:
+    """A hub with one data set, and the one of this process."""
+    with DataSetHub() as hub, imported_with(online(hub.url, tmp_path / "home")):
         hub.commit(FILES)
         yield hub
-
-
-def tokenize(hub: DataSetHub, out: Path, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run the command in a process that knows this hub."""
-    settings = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
-    env = environment(HF_ENDPOINT=hub.url, HF_HOME=str(out.parent / "home"), **settings)
-    return run("tokenize", *arguments, "-o", str(out), env=env)
 
 
 def paths_in(out: Path) -> list[str]:
@@ -54,8 +51,7 @@ def paths_in(out: Path) -> list[str]:
 def test_a_file_a_glob_and_a_directory_are_read(
     name: str, documents: list[str], hub: DataSetHub, tmp_path: Path
 ) -> None:
-    finished = tokenize(hub, tmp_path / "out", f"{NAME}/{name}".rstrip("/"))
-    assert (finished.returncode, finished.stderr) == (0, b"")
+    tokenize(f"{NAME}/{name}".rstrip("/"), tmp_path / "out")
     assert read(tmp_path / "out") == ids_of(*documents)
     (commit,) = hub.commits
     assert {path.partition("/name")[2][:41] for path in paths_in(tmp_path / "out")} == {f"@{commit}"}
@@ -64,21 +60,25 @@ def test_a_file_a_glob_and_a_directory_are_read(
 def test_a_table_is_read_by_its_column(hub: DataSetHub, tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", DOCUMENTS)
     hub.commit({"a.parquet": (tmp_path / "a.parquet").read_bytes()})
-    assert tokenize(hub, tmp_path / "out", f"{NAME}/a.parquet", "--jobs", "2").returncode == 0
-    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
+    out = tmp_path / "out"
+    finished = run(
+        "tokenize", f"{NAME}/a.parquet", "-o", str(out), "--jobs", "2", env=online(hub.url, tmp_path / "home")
+    )
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    assert read(out) == ids_of(*DOCUMENTS)
 
 
 def test_a_revision_can_be_named(hub: DataSetHub, tmp_path: Path) -> None:
     (first,) = hub.commits
     hub.commit({"data/a.jsonl": lines_of(["newer"])})
-    assert tokenize(hub, tmp_path / "new", f"{NAME}/data/a.jsonl").returncode == 0
-    assert tokenize(hub, tmp_path / "old", f"{NAME}@{first}/data/a.jsonl").returncode == 0
+    tokenize(f"{NAME}/data/a.jsonl", tmp_path / "new")
+    tokenize(f"{NAME}@{first}/data/a.jsonl", tmp_path / "old")
     assert (read(tmp_path / "new"), read(tmp_path / "old")) == (ids_of("newer"), ids_of(*DOCUMENTS[2:]))
 
 
 def test_ranges_are_large(hub: DataSetHub, tmp_path: Path) -> None:
     hub.commit({"a.txt": b"some words " * 400_000})
-    assert tokenize(hub, tmp_path / "out", f"{NAME}/a.txt").returncode == 0
+    tokenize(f"{NAME}/a.txt", tmp_path / "out")
     assert hub.ranges == ["bytes=0-4399999"]
 
 
@@ -86,19 +86,18 @@ def test_an_interrupted_run_does_not_go_on_with_another_commit(hub: DataSetHub, 
     hub.commit({"a.jsonl": lines_of(DOCUMENTS), "b.txt": b"\xff"})
     out = tmp_path / "out"
     out.with_name("out_000001").touch()  # a file that is in the way at the end
-    options = ["--output-format", "llm.c", "--errors", "replace"]
-    assert tokenize(hub, out, f"{NAME}/b.txt", *options).returncode == 1
+    with pytest.raises(ValueError, match="out_000001"):
+        tokenize(f"{NAME}/b.txt", out, errors="replace", output_format="llm.c")
     hub.commit({"a.jsonl": lines_of(DOCUMENTS), "b.txt": b"fine"})
-    finished = tokenize(hub, out, f"{NAME}/b.txt", "--errors", "replace", "--resume")
-    assert "cannot continue: sources changed: 'hf://datasets/owner/name@" in one_line(finished.stderr)
+    with pytest.raises(ValueError, match="cannot continue: sources changed: 'hf://datasets/owner/name@"):
+        tokenize(f"{NAME}/b.txt", out, errors="replace", resume=True)
 
 
 def test_a_server_that_ignores_ranges_is_noticed(hub: DataSetHub, tmp_path: Path) -> None:
     hub.commit({"a.txt": b"some words " * 2_000_000})
     hub.ignores_ranges = True
-    finished = tokenize(hub, tmp_path / "out", f"{NAME}/a.txt")
-    assert finished.returncode == 1
-    assert "22,000,000 bytes came instead of " in one_line(finished.stderr)
+    with pytest.raises(HubError, match="22,000,000 bytes came instead of "):
+        tokenize(f"{NAME}/a.txt", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -110,14 +109,12 @@ def test_a_server_that_ignores_ranges_is_noticed(hub: DataSetHub, tmp_path: Path
         ("hf://owner/model/a.txt", "is not a data set on the hub: write hf://datasets/OWNER/NAME"),
     ],
 )
-def test_what_is_not_there_is_named(name: str, message: str, hub: DataSetHub, tmp_path: Path) -> None:
-    finished = tokenize(hub, tmp_path / "out", name)
-    assert finished.returncode == 1
-    assert message in one_line(finished.stderr)
+def test_what_is_not_there_is_named(name: str, message: str, hub: DataSetHub, tmp_path: Path, capsys: Capture) -> None:
+    assert message in complaint(capsys, "tokenize", name, "-o", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 
 
-def test_a_hub_that_is_not_there_is_named(hub: DataSetHub, tmp_path: Path) -> None:
-    hub.url = "http://127.0.0.1:9"
-    finished = tokenize(hub, tmp_path / "out", f"{NAME}/a.txt")
-    assert f"{NAME}/a.txt cannot be read (Connect" in one_line(finished.stderr)
+def test_a_hub_that_is_not_there_is_named(tmp_path: Path) -> None:
+    message = re.escape(f"{NAME}/a.txt cannot be read (Connect")
+    with imported_with(online("http://127.0.0.1:9", tmp_path)), pytest.raises(HubError, match=message):
+        tokenize(f"{NAME}/a.txt", tmp_path / "out")

@@ -32,19 +32,6 @@ WEIGHTS = "model.safetensors"
 PROMPT = "The meaning of life is"
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Where the cache is."""
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def hub(home: Path) -> Iterator[Hub]:
-    """A hub, and the one of this process."""
-    with Hub() as hub, imported_with(online(hub.url, home)):
-        yield hub
-
-
 def printed(capsys: Capture, *arguments: object) -> tuple[str, str]:
     """What a command prints, and its one line about what it read on the hub."""
     assert main([str(argument) for argument in arguments]) == 0
