@@ -10,18 +10,16 @@ import signal
 import subprocess
 import sys
 import termios
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minigpt2 import Tokenizer
-from tests.command import Capture, answer, command, complaint, environment, one_line, run
-from tests.parity.references import tiktoken_encoding
-
-END = 50256
+from minigpt2.corpus import tokenize
+from tests.command import Capture, answer, command, complaint, environment, one_line, run, wait_until
+from tests.corpus.samples import END, ids_of, read
 
 # The command with chunks and intervals so small that there is much to interrupt.
 _SMALL = """
@@ -40,16 +38,6 @@ def in_small_chunks(*arguments: object) -> list[str]:
     return [sys.executable, "-c", _SMALL, *map(str, arguments)]
 
 
-def ids_of(*documents: str) -> list[int]:
-    encode = tiktoken_encoding().encode_ordinary
-    return [token_id for document in documents for token_id in [*encode(document), END]]
-
-
-def read(path: Path) -> list[int]:
-    ids: list[int] = np.memmap(path, dtype=np.uint16, mode="r").tolist()
-    return ids
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of about a megabyte, as text, as lines, and compressed."""
@@ -66,7 +54,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The ids of the corpus."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    assert run("tokenize", str(corpus), "-o", str(out)).returncode == 0
+    tokenize(corpus, out)
     return out.read_bytes()
 
 
@@ -217,18 +205,13 @@ def test_after_a_full_disk_it_can_be_resumed(corpus: Path, whole: bytes, tmp_pat
     assert out.read_bytes() == whole
 
 
-def until(is_so: "Iterator[bool]", seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not next(is_so):
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
-def grows_to(path: Path, size: int, unless_ended: "subprocess.Popen[bytes] | None" = None) -> Iterator[bool]:
-    while True:
+def grows_to(path: Path, size: int, unless_ended: "subprocess.Popen[bytes] | None" = None) -> Callable[[], bool]:
+    def has_grown() -> bool:
         with contextlib.suppress(FileNotFoundError):
-            yield path.stat().st_size >= size
-        yield unless_ended is not None and unless_ended.poll() is not None
+            return path.stat().st_size >= size
+        return unless_ended is not None and unless_ended.poll() is not None
+
+    return has_grown
 
 
 def start(corpus: Path, out: Path, *options: object) -> "subprocess.Popen[bytes]":
@@ -249,7 +232,7 @@ def test_killed_at_any_moment_and_resumed_it_writes_the_same(
     places = np.sort(np.random.default_rng(jobs).integers(len(whole), size=4)).tolist()
     for place in places:
         with start(corpus, out, "--jobs", jobs, "--resume") as started:
-            until(grows_to(partial, place, unless_ended=started))
+            wait_until(grows_to(partial, place, unless_ended=started))
             started.kill()
         assert not out.exists() or out.read_bytes() == whole
     finished = start(corpus, out, "--jobs", jobs, "--resume")
@@ -264,7 +247,7 @@ def test_an_interrupt_from_the_keyboard_ends_all_processes_silently(
 ) -> None:
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     with start(corpus, out, "--jobs", jobs) as started:
-        until(grows_to(partial, len(whole) // 10))
+        wait_until(grows_to(partial, len(whole) // 10))
         os.killpg(started.pid, signal.SIGINT)
         assert started.communicate(timeout=30) == (b"", b"")
     assert started.returncode == 130
@@ -282,22 +265,17 @@ def processes_of(session: int) -> list[int]:
     return found
 
 
-def none_is_left(session: int) -> Iterator[bool]:
-    while True:
-        yield not processes_of(session)
-
-
 def test_workers_end_with_a_process_that_is_killed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
     with start(corpus, tmp_path / "out", "--jobs", 3) as started:
-        until(grows_to(tmp_path / "out.partial", len(whole) // 10))
+        wait_until(grows_to(tmp_path / "out.partial", len(whole) // 10))
         assert len(processes_of(started.pid)) >= 3
         started.kill()
-    until(none_is_left(started.pid))
+    wait_until(lambda: not processes_of(started.pid))
 
 
 def test_a_worker_that_is_killed_is_an_error(corpus: Path, whole: bytes, tmp_path: Path) -> None:
     with start(corpus, tmp_path / "out", "--jobs", 2) as started:
-        until(grows_to(tmp_path / "out.partial", len(whole) // 10))
+        wait_until(grows_to(tmp_path / "out.partial", len(whole) // 10))
         worker = max(each for each in processes_of(started.pid) if each != started.pid)
         os.kill(worker, signal.SIGKILL)
         printed, told = started.communicate(timeout=30)
