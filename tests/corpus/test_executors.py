@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -60,14 +61,17 @@ def test_any_executor_writes_the_same(
 
 
 class _Counting(ThreadPoolExecutor):
-    """An executor that remembers its futures."""
+    """An executor that remembers its futures, and begins with the first when there are many."""
 
     def __init__(self) -> None:
-        super().__init__(1)
+        self.has_many = Event()
+        super().__init__(1, initializer=self.has_many.wait, initargs=(60,))
         self.futures: list[Future[Any]] = []
 
     def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
         self.futures.append(super().submit(*arguments, **options))
+        if len(self.futures) > 10:
+            self.has_many.set()
         return self.futures[-1]
 
 
