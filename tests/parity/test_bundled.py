@@ -1,6 +1,7 @@
 """The bundled model's file: transformers computes the same with it, and it has learnt something."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,11 @@ TEXT = "Once upon a time there was a king who had three daughters, and the young
 
 @pytest.fixture(scope="module")
 def reference() -> GPT2LMHeadModel:
-    return GPT2LMHeadModel.from_pretrained(DIRECTORY, dtype=torch.float32)
+    """The model as transformers loads it, after making sure that it misses nothing and passes over nothing."""
+    loaded: Any = GPT2LMHeadModel.from_pretrained(DIRECTORY, dtype=torch.float32, output_loading_info=True)
+    model, report = loaded
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    return model  # type: ignore[no-any-return]
 
 
 def test_it_is_small_narrow_and_labelled() -> None:
@@ -25,6 +30,12 @@ def test_it_is_small_narrow_and_labelled() -> None:
     assert {weights[name].dtype for name in weights} == {np.dtype(np.float16)}
     assert is_bundled(weights)
     assert json.loads(weights.metadata["held_back_losses"]).keys() == {"84", "289"}
+
+
+def test_it_has_gpt2s_vocabulary_and_parameters(reference: GPT2LMHeadModel) -> None:
+    weights = Checkpoint.bundled()
+    assert [name for name, _ in reference.named_parameters()] == weights.parameter_names()
+    assert (weights.config["model_type"], weights.config["vocab_size"]) == ("gpt2", len(Tokenizer()))
 
 
 def test_every_hidden_state_and_logit_is_that_of_transformers(reference: GPT2LMHeadModel) -> None:

@@ -1,9 +1,8 @@
 // The byte alphabet as a chart of 16 × 16. Bytes of the text are lit, those of the selected token are framed.
 
-const chart = { data: null, selected: 0x20 };
+const chart = { selected: 0x20 };
 
 function drawBytes(data) {
-  chart.data = data;
   const table = byId("byte-chart");
   const digits = range(16);
   table.replaceChildren(
@@ -38,7 +37,7 @@ function byteButton(data, byte) {
 }
 
 function showByte(byte) {
-  const { data } = chart;
+  const { data } = selection;
   const character = data.alphabet[byte];
   const point = character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
   byId("byte-card").replaceChildren(

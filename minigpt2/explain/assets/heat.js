@@ -1,10 +1,10 @@
 // Heat maps of numbers: a colour for each, from blue over the page's own colour to orange.
 
-const heat = { data: null, rows: null, at: [0, 0] };
+const heat = { rows: null, at: [0, 0] };
 const TALLEST = 720;
 
 function heatMap(name, title, sign) {
-  const { count, values } = heat.data.rows;
+  const { count, values } = selection.data.rows;
   return make(
     "figure",
     { class: "heat" },
@@ -33,7 +33,7 @@ function heatMap(name, title, sign) {
 
 // The tokens beside their rows, where a row is high enough for a line of text.
 function drawLabels(height) {
-  const { data } = heat;
+  const { data } = selection;
   document.querySelector(".heats").classList.toggle("labelled", height >= 12);
   for (const labels of document.querySelectorAll(".heat .labels")) {
     labels.hidden = height < 12;
@@ -54,8 +54,8 @@ function largest() {
 }
 
 function paintHeat() {
-  if (!heat.rows || !heat.data.rows.count) return;
-  const { count, values } = heat.data.rows;
+  if (!selection.data.rows?.count) return;
+  const { count, values } = selection.data.rows;
   const scale = largest();
   const colour = colours();
   const height = Math.max(3, Math.min(22, Math.floor(TALLEST / count)));

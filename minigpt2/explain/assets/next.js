@@ -2,10 +2,8 @@
 
 const MOST_NEXT = 10;
 const MOST_LAST = 12;
-const next = { data: null };
 
 function drawNext(data) {
-  next.data = data;
   if (!data.layers) return byId("next-body").replaceChildren();
   byId("next-body").replaceChildren(
     ...labelOf(data),
@@ -28,8 +26,8 @@ function endOfText(data) {
 }
 
 function showNext() {
-  const { data } = next;
-  if (!data?.layers) return;
+  const { data } = selection;
+  if (!data.layers) return;
   const [temperature, logSum] = data.layers.logSums[Number(byId("temperature").value) - 1];
   byId("temperature-of").textContent = temperature.toFixed(1);
   const guesses = data.layers.next

@@ -1,6 +1,6 @@
 // The text's tokens and their neighbours on a plane.
 
-const plane = { data: null, width: 0 };
+const plane = { width: 0 };
 
 function planeText(rows) {
   const [first, second] = rows.shares.map((share) => `${(100 * share).toFixed(0)}%`);
@@ -9,7 +9,6 @@ function planeText(rows) {
 
 // As wide as there is room: in a picture that is scaled down, labels are too small to read.
 function drawPlane(data) {
-  plane.data = data;
   const frame = document.querySelector(".plane");
   if (!frame) return;
   plane.width = frame.clientWidth;
@@ -19,7 +18,7 @@ function drawPlane(data) {
 
 function listenToWidth() {
   addEventListener("resize", () => {
-    if ((document.querySelector(".plane")?.clientWidth ?? plane.width) !== plane.width) drawPlane(plane.data);
+    if ((document.querySelector(".plane")?.clientWidth ?? plane.width) !== plane.width) drawPlane(selection.data);
   });
 }
 

@@ -2,11 +2,10 @@
 
 const PAUSE = 900;
 
-const player = { data: null, pretoken: 0, step: 0, timer: null, states: [], nodes: [] };
-const current = () => player.data.pretokens[player.pretoken];
+const player = { pretoken: 0, step: 0, timer: null, states: [], nodes: [] };
+const current = () => selection.data.pretokens[player.pretoken];
 
 function drawMerges(data) {
-  player.data = data;
   const played = data.pretokens
     .map((pretoken, index) => [pretoken, index])
     .filter(([pretoken]) => pretoken.branch !== "special_token");
@@ -42,15 +41,15 @@ function pickPretoken(index) {
   byId("step").max = current().merges?.length ?? 0;
   const leaf = Math.max(NARROWEST_LEAF, Math.min(LEAF, (byId("stage").clientWidth - 20) / current().symbols.length));
   player.states = statesOf(current());
-  player.nodes = nodesOf(player.data, current(), player.states, leaf);
+  player.nodes = nodesOf(selection.data, current(), player.states, leaf);
   byId("stage").replaceChildren(current().merges ? treeOf(player.nodes, leaf) : paragraph(whyNotRecorded()));
   drawMergeTable();
   goTo(0);
 }
 
 function whyNotRecorded() {
-  return current().size > player.data.longestRecorded
-    ? `This pretoken has ${plural(current().size, "byte")}; merges are played up to ${player.data.longestRecorded}.`
+  return current().size > selection.data.longestRecorded
+    ? `This pretoken has ${plural(current().size, "byte")}; merges are played up to ${selection.data.longestRecorded}.`
     : "This text has too many merges to hold them all; those of this pretoken are not in the page.";
 }
 

@@ -3,7 +3,6 @@
 function drawRows(data) {
   const body = byId("rows-body");
   for (const id of ["file", "near"]) showSection(id, (data.rows?.count ?? 0) > 0);
-  heat.data = data;
   heat.rows = data.rows && readRows(data.rows);
   heat.at = [0, 0];
   if (!data.rows) return body.replaceChildren(howToGetRows());
@@ -55,7 +54,7 @@ function readRows(rows) {
 
 // The fewest digits that mean this number in the checkpoint’s type, as numpy writes it.
 function digits(value) {
-  const type = heat.data.rows.type;
+  const type = selection.data.rows.type;
   const round = type === "float64" ? (x) => x : type === "float16" && Math.f16round ? Math.f16round : Math.fround;
   if (!Number.isFinite(value)) return String(value);
   for (let precision = 1; precision < 17; precision++) {
@@ -66,11 +65,11 @@ function digits(value) {
 }
 
 function readValue(row, column) {
-  const { data, rows } = heat;
+  const { data } = selection;
   const { count, values } = data.rows;
   heat.at = [Math.max(0, Math.min(count - 1, row)), Math.max(0, Math.min(values - 1, column))];
   const [line, value] = heat.at;
-  const at = (name) => digits(rows[name][line * values + value]);
+  const at = (name) => digits(heat.rows[name][line * values + value]);
   byId("readout").replaceChildren(
     make("strong", {}, named(tokenAt(data, line))),
     ` wte[${idAt(data, line)}, ${value}] `,
@@ -103,7 +102,7 @@ function listenToHeat() {
     const canvas = event.target.closest(".canvas")?.querySelector("canvas");
     if (!canvas) return null;
     const box = canvas.getBoundingClientRect();
-    const { count, values } = heat.data.rows;
+    const { count, values } = selection.data.rows;
     return [
       Math.floor((count * (event.clientY - box.top)) / box.height),
       Math.floor((values * (event.clientX - box.left)) / box.width),
