@@ -125,6 +125,8 @@ def _result(executor: Executor, future: "Future[T]") -> T:
         while not wait([future], PATIENCE).done:
             if is_closed(executor):
                 raise ConnectionError("the connection to the scheduler is closed")
+            if _has_lost_a_process(executor):
+                raise BrokenExecutor
         return future.result()
     except (BrokenExecutor, CancelledError, OSError, ImportError) as error:
         raise ChildProcessError(_loss(error)) from error
@@ -138,6 +140,12 @@ def is_closed(executor: Executor) -> bool:
     """Whether Dask lost its scheduler: some of its futures then stay as they are for ever."""
     client = getattr(executor, "_client", None)
     return getattr(client, "status", "running") in ("closing", "closed")
+
+
+def _has_lost_a_process(executor: Executor) -> bool:
+    """Whether one of a pool's processes ended. The pool does not see it where that one was writing a result."""
+    running = (executor._processes if isinstance(executor, ProcessPoolExecutor) else None) or {}
+    return any(process.exitcode is not None for process in list(running.values()))
 
 
 def _loss(error: BaseException) -> str:
@@ -169,6 +177,8 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         yield pool
     except BaseException:
         ours.close()
+        # Without a writer the pool does not wait for the rest of a result that is half written.
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
         raise
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,6 +1,8 @@
 """Who does the work: the ids, the errors and the summary do not depend on it."""
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -141,3 +143,38 @@ def test_an_executor_that_is_gone_is_an_error(
     monkeypatch.setattr(executors, "PATIENCE", 0.01)
     with _Closed(1) as executor, pytest.raises(ChildProcessError, match="the connection to the scheduler is closed"):
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+
+
+DYING = """
+import os, signal, sys, time
+from minigpt2.corpus.executors import _result, processes
+
+def write_half_a_result_and(end):
+    queue = sys._getframe(1).f_locals["result_queue"]
+    queue._wlock.acquire()
+    os.write(queue._writer.fileno(), (1000).to_bytes(4, "big"))  # the length of what is to come
+    end()
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with processes(2) as pool:
+    {work}
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "error"),
+    [
+        (
+            "_result(pool, pool.submit(write_half_a_result_and, die))",
+            "ChildProcessError: a worker process ended unasked",
+        ),
+        ("pool.submit(write_half_a_result_and, signal.pause); time.sleep(0.5); 1 / 0", "ZeroDivisionError"),
+    ],
+    ids=["the worker is killed", "the run fails"],
+)
+def test_a_result_that_a_worker_wrote_by_half_holds_nothing_up(work: str, error: str) -> None:
+    code = [sys.executable, "-c", DYING.format(work=work)]
+    ended = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
+    assert error in ended.stderr
