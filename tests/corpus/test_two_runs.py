@@ -18,7 +18,7 @@ from minigpt2.corpus.output import Output
 from tests.corpus.samples import ids_of, read
 from tests.fuzzing import FUZZ_SECONDS
 
-RUNS = 4
+RUNS = 8
 
 
 @pytest.fixture
