@@ -2,8 +2,8 @@
 
 A slot holds a pair and its rank in one word. A pair's slot is given by the top bits of its word times a multiplier,
 which it shares with the pairs of its *bucket*: about 16 slots' worth of pairs. While the table is built, each bucket
-draws random multipliers until all its pairs get free slots of their own; as they are random, no vocabulary can be made
-for which that fails.
+draws random multipliers until all its pairs get free slots of their own. Once in thousands of times so many pairs share
+a bucket that none is found; then the buckets are drawn anew. No vocabulary can be made for which that always happens.
 """
 
 import os
@@ -27,6 +27,9 @@ MOST_SYMBOLS = (1 << _SYMBOL_BITS) - 1
 _SLOT_BITS_OF_A_PAIR = 2
 _SLOT_BITS_OF_A_BUCKET = 4
 
+#: The multipliers that a bucket may draw. GPT-2's need 32 in the median, and hardly ever more than 150.
+_MOST_ROUNDS = 1000
+
 
 class RankTable:
     """The ranks of the pairs `left[rank]`, `right[rank]`; of a pair listed twice the later counts, as in `tokenizers`.
@@ -42,13 +45,20 @@ class RankTable:
         ascending = words.take(order)
         last = order[np.append(ascending[1:] != ascending[:-1], True)[: len(order)]]  # of each run of equal words
         self._bits = max(10, len(last).bit_length() + _SLOT_BITS_OF_A_PAIR)
+        while not self._fill(words.take(last), last.astype(np.uint64)):
+            pass
+
+    def _fill(self, words: Words, ranks: Words) -> bool:  # (pairs,), (pairs,)
+        """Fill the table with new buckets, and tell whether all of them found a multiplier."""
         self._slots = np.full(1 << self._bits, _EMPTY)
         self._multipliers = np.zeros(1 << self._bits - _SLOT_BITS_OF_A_BUCKET, np.uint64)
         self._bucket_multiplier = _random_odd()
-        words, ranks = words.take(last), last.astype(np.uint64)
-        while len(words):
+        for _ in range(_MOST_ROUNDS):
+            if not len(words):
+                return True
             waits = ~self._fit(words, ranks, _random_odd())
             words, ranks = words[waits], ranks[waits]
+        return False
 
     def _fit(self, words: Words, ranks: Words, multiplier: Words) -> Mask:  # (pairs,), (pairs,), (1,) -> (pairs,)
         """Try a multiplier for the buckets that still lack one, and tell which of their pairs now have their slots."""

@@ -167,7 +167,10 @@ def test_too_few_documents_are_those_that_leave_a_file_without_any(documents: in
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
-def test_too_few_documents_for_validation_leave_nothing(name: str, tmp_path: Path) -> None:
+def test_too_few_documents_for_validation_leave_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("minigpt2.corpus.output.INTERVAL", 600)  # a run that is not worth continuing, however slow
     (tmp_path / name).write_text('{"text": "a"}')
     for fraction in [0.5, 0.0005]:
         with pytest.raises(ValueError, match=r"1 document is too few for a val_fraction of .*--separator"):

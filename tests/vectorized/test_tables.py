@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt2.vectorized import growing, hash_table, keys, packed
+from minigpt2.vectorized import growing, hash_table, keys, packed, ranks
 from minigpt2.vectorized.arrays import Indices, Words
 from minigpt2.vectorized.decoding import Decoder
 from minigpt2.vectorized.ranks import MOST_SYMBOLS, NO_RANK, RankTable
@@ -58,6 +58,14 @@ def test_ranks_are_those_of_a_dict(pairs: list[tuple[int, int]], others: list[tu
     asked = pairs + others
     table_of, columns = (np.array(listed, np.int32).reshape(-1, 2).T for listed in (pairs, asked))
     assert RankTable(*table_of).find(*columns).tolist() == [rank_of.get(pair, NO_RANK) for pair in asked]
+
+
+@pytest.mark.parametrize("unlucky", [12629233970748325887, 7809534080697955625])
+def test_buckets_in_which_too_many_pairs_fall_are_drawn_anew(unlucky: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, drawn = ranks._random_odd, [np.array([unlucky], np.uint64)]  # the first draws the buckets
+    monkeypatch.setattr(ranks, "_random_odd", lambda: drawn.pop() if drawn else draw())
+    left, right = gpt2().pairs.T.astype(np.int32)
+    assert RankTable(left, right).find(left, right).tolist() == [*range(len(left))]
 
 
 PIECES = st.lists(st.binary(min_size=1, max_size=keys.LONGEST), max_size=60)
