@@ -8,6 +8,7 @@ that a hub answers, and soon, before it; the file's hash after it.
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -290,7 +291,9 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         answer = ask(model, filename, commit, ANSWER_SECONDS)
         blob = folder / "blobs" / answer.hash
         others_have_it = _is_file(blob)
-        path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
+        with warnings.catch_warnings():  # of too little room on the disk: if that is so, the error says it
+            warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
+            path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
         if not (others_have_it and path.resolve() == blob.resolve()):
             _verify(path, answer.hash)
         note_commit(folder, revision, answer.commit)

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_content_that_does_not_arrive_as_it_was_leaves_nothing(
     assert "error" in client.judge("owner/tiny", filename, local_files_only=True)
     del hub.faults[filename]
     assert "path" in client.fetch("owner/tiny", filename)
+
+
+def test_a_disk_with_little_room_is_not_warned_of_before_it_is_full(
+    client: Client, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.shutil.disk_usage", lambda _: SimpleNamespace(free=1))
+    assert "path" in client.fetch("owner/tiny", "model.safetensors")
+    assert not recwarn.list
 
 
 def test_a_damaged_renewal_leaves_the_older_snapshot_in_use(hub: Hub, client: Client) -> None:
