@@ -7,6 +7,7 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,7 +17,7 @@ from functools import cache, lru_cache, partial
 from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.corpus.chunks import Chunk, Span, grouped
@@ -66,18 +67,18 @@ def encoded(
         return
     pickled = pickle.dumps(encoder)
     failure: list[Exception] = []
-    waiting: deque[Future[list[Outcome] | Path]] = deque()
+    waiting: deque[_Task[list[Outcome] | Path]] = deque()
     try:
         for number, task in enumerate(_until_failure(grouped(parts, TASK), failure)):
             spill = directory / str(number) if directory else None
             waiting.append(_submitted(executor, _work, pickled, task, spill))
-            while waiting and (waiting[0].done() or len(waiting) >= ahead):
+            while waiting and (waiting[0].future.done() or len(waiting) >= ahead):
                 yield from _outcome(executor, waiting.popleft())
         while waiting:
             yield from _outcome(executor, waiting.popleft())
     finally:
-        for future in waiting:
-            future.cancel()
+        for each in waiting:
+            each.future.cancel()
     if failure:
         raise failure[0]
 
@@ -90,8 +91,8 @@ def _until_failure(tasks: Iterable[P], failure: list[Exception]) -> Iterator[P]:
         failure.append(error)
 
 
-def _outcome(executor: Executor, future: "Future[list[Outcome] | Path]") -> Iterator[Encoded]:
-    outcomes = _result(executor, future)
+def _outcome(executor: Executor, task: "_Task[list[Outcome] | Path]") -> Iterator[Encoded]:
+    outcomes = _result(executor, task)
     for outcome in _spilled(outcomes) if isinstance(outcomes, Path) else outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -112,28 +113,44 @@ def later(encoder: CorpusEncoder, function: Callable[[CorpusEncoder], T], execut
     return partial(_result, executor, _submitted(executor, _ask, pickle.dumps(encoder), function))
 
 
-def _submitted(executor: Executor, function: Callable[..., T], *arguments: object) -> "Future[T]":
+class _Task(NamedTuple, Generic[T]):
+    """What a task will give, and how to hand it over once more."""
+
+    future: "Future[T]"
+    again: "Callable[[], _Task[T]]"
+
+
+def _submitted(executor: Executor, function: Callable[..., T], *arguments: object) -> _Task[T]:
     try:
-        return executor.submit(function, *arguments)
+        return _Task(executor.submit(function, *arguments), partial(_submitted, executor, function, *arguments))
     except RuntimeError as error:  # it was shut down, or its workers ended
         raise ChildProcessError(_loss(error)) from error
 
 
-def _result(executor: Executor, future: "Future[T]") -> T:
+def _result(executor: Executor, task: _Task[T]) -> T:
     """The result of a task. It gives its own errors back too, so one that is raised is the executor's."""
     try:
-        while not wait([future], PATIENCE).done:
+        while not wait([task.future], PATIENCE).done:
             if is_closed(executor):
                 raise ConnectionError("the connection to the scheduler is closed")
             if _has_lost_a_process(executor):
                 raise BrokenExecutor
-        return future.result()
+        return task.future.result()
     except (BrokenExecutor, CancelledError, OSError, ImportError) as error:
         raise ChildProcessError(_loss(error)) from error
     except Exception as error:
+        if _was_taken_for_an_error(error):
+            return _result(executor, task.again())
         if type(error).__module__.partition(".")[0] == "distributed":
             raise ChildProcessError(_loss(error)) from error
         raise
+
+
+def _was_taken_for_an_error(error: Exception) -> bool:
+    """Whether Dask fetched the result and took it for an error, because its worker was lost at this very moment."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    raised_by = innermost.f_globals.get("__name__")
+    return raised_by == "distributed.cfexecutor" and isinstance(error, (ValueError, TypeError, AttributeError))
 
 
 def is_closed(executor: Executor) -> bool:

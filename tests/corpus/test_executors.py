@@ -1,5 +1,6 @@
 """Who does the work: the ids, the errors and the summary do not depend on it."""
 
+import asyncio
 import multiprocessing
 import subprocess
 import sys
@@ -42,6 +43,52 @@ def test_of_several_errors_the_first_is_raised(jobs: int, small: None, tmp_path:
     (tmp_path / "c.gz").write_bytes(b"no gzip")
     with pytest.raises(ValueError, match=r"b\.txt is not UTF-8: byte 0xFF at byte offset 500;"):
         tokenize(tmp_path, tmp_path / "out", tokenizer=tokenizer, jobs=jobs)
+
+
+class LosesEachTaskOnce(Executor):
+    """As Dask's executor, whose workers are lost when a result was fetched and before it asks how the task ended."""
+
+    class _Finished:
+        status = "lost"
+
+        def __init__(self, result: object) -> None:
+            self._value = result
+
+        async def _result(self, raiseit: bool) -> object:
+            return self._value
+
+    def __init__(self) -> None:
+        self._lost: set[str] = set()
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        result, task = function(*arguments), repr(arguments)
+        if task in self._lost:
+            future.set_result(result)
+            return future
+        self._lost.add(task)
+
+        async def pass_on() -> None:
+            cfexecutor = pytest.importorskip("distributed.cfexecutor")
+            await cfexecutor._cascade_future(self._Finished(result), future)
+
+        asyncio.run(pass_on())
+        return future
+
+
+@pytest.mark.parametrize("returned", [executors.RETURNED, 0], ids=["given back", "left in a file"])
+def test_a_result_that_dask_takes_for_an_error_is_made_again(
+    returned: int,
+    small: None,
+    corpus: Path,
+    whole: tuple[bytes, bytes],
+    tmp_path: Path,
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executors, "RETURNED", returned)
+    tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=LosesEachTaskOnce())
+    assert ((tmp_path / "out").read_bytes(), (tmp_path / "out.json").read_bytes()) == whole
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor], ids=["threads", "processes"])
@@ -147,7 +194,7 @@ def test_an_executor_that_is_gone_is_an_error(
 
 DYING = """
 import os, signal, sys, time
-from minigpt2.corpus.executors import _result, processes
+from minigpt2.corpus.executors import _result, _submitted, processes
 
 def write_half_a_result_and(end):
     queue = sys._getframe(1).f_locals["result_queue"]
@@ -167,7 +214,7 @@ with processes(2) as pool:
     ("work", "error"),
     [
         (
-            "_result(pool, pool.submit(write_half_a_result_and, die))",
+            "_result(pool, _submitted(pool, write_half_a_result_and, die))",
             "ChildProcessError: a worker process ended unasked",
         ),
         ("pool.submit(write_half_a_result_and, signal.pause); time.sleep(0.5); 1 / 0", "ZeroDivisionError"),
