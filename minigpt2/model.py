@@ -7,6 +7,7 @@ answers the tests compare with. Names are those of the checkpoint's tensors. In 
     B texts in a batch          E = n_embd, numbers that a token is made of: 768 in the published gpt2
     T tokens that are new       H = n_head, heads of each layer's attention: 12
     S tokens, cached ones too   D = E / H, numbers a head: 64          V = vocab_size, tokens there are: 50257
+    K of the T, needed ones     all T in every layer but the last
 """
 
 # mypy: disable-error-code=no-any-return
@@ -78,7 +79,9 @@ def layer_norm(x: Array, weight: Array, bias: Array, epsilon: float) -> Array:  
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred * centred).mean(axis=-1, keepdims=True)
     centred /= np.sqrt(variance + epsilon)
-    return centred * weight + bias
+    centred *= weight
+    centred += bias
+    return centred
 
 
 def linear(x: Array, weight: Array, bias: Array) -> Array:  # (..., inputs) -> (..., outputs)
@@ -127,10 +130,12 @@ class Layer:
     cache: Cache | None
     hooks: Hooks
     patterns: list[Array] | None  # collects (B, H, T, S) of each layer, if they were asked for
+    wanted: slice  # the last K of the T tokens, those whose result is needed
 
     def norm(self, part: str, x: Array) -> Array:  # (B, T, E) -> (B, T, E)
         """The layer norm of that name."""
-        return self.see(part, layer_norm(x, *self.parts[part], self.options.layer_norm_epsilon))
+        weight, bias = self.parts[part]
+        return self.see(part, by_rows(lambda rows: layer_norm(rows, weight, bias, self.options.layer_norm_epsilon), x))
 
     def linear(self, part: str, x: Array) -> Array:  # (B, T, inputs) -> (B, T, outputs)
         """The linear map of that name."""
@@ -141,7 +146,7 @@ class Layer:
         return self.hooks(f"h.{self.index}.{point}", array)
 
 
-def self_attention(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
+def self_attention(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, K, E)
     """Each token gathers from those before it: in every head it asks (q), is found (k), and gives (v)."""
     q, k, v = np.split(layer.linear("attn.c_attn", x), 3, axis=-1)  # (B, T, E) each
     q = layer.see("attn.q", split_heads(q, layer.options.n_head))  # (B, H, T, D)
@@ -149,18 +154,19 @@ def self_attention(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
     v = layer.see("attn.v", split_heads(v, layer.options.n_head))
     if layer.cache is not None:
         k, v = layer.cache.extended(layer.index, k, v)  # (B, H, S, D)
-    q = q * layer.options.attention_scale(layer.index)  # scales all scores, with less work
-    heads = attend(q, k, v, layer)  # (B, H, T, D)
+    q = q[:, :, layer.wanted] * layer.options.attention_scale(layer.index)  # scales all scores, with less work
+    heads = attend(q, k, v, layer)  # (B, H, K, D)
     return layer.see("attn.c_proj", layer.linear("attn.c_proj", join_heads(heads)))
 
 
-def attend(q: Array, k: Array, v: Array, layer: Layer) -> Array:  # -> (B, H, T, D)
+def attend(q: Array, k: Array, v: Array, layer: Layer) -> Array:  # -> (B, H, K, D)
     """`attention` in blocks of queries; or at once, where the whole pattern is to be seen or changed."""
+    mask = layer.mask[:, :, layer.wanted]  # (B or 1, 1, K, S)
     if layer.patterns is None and f"h.{layer.index}.attn.pattern" not in layer.hooks:
         blocks = blocks_of_queries(len(q), q.shape[2], k.shape[2])
-        parts = [attention(q[:, :, i], k[:, :, j], v[:, :, j], layer.mask[:, :, i, j]) for i, j in blocks]
+        parts = [attention(q[:, :, i], k[:, :, j], v[:, :, j], mask[:, :, i, j]) for i, j in blocks]
         return np.concatenate(parts, axis=2)
-    pattern = layer.see("attn.pattern", attention_pattern(q, k, layer.mask))  # (B, H, T, S)
+    pattern = layer.see("attn.pattern", attention_pattern(q, k, mask))  # (B, H, T, S)
     if layer.patterns is not None:
         layer.patterns.append(pattern)
     return pattern @ v
@@ -174,9 +180,9 @@ def mlp(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
     return layer.see("mlp.c_proj", layer.linear("mlp.c_proj", x))
 
 
-def block(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
+def block(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, K, E)
     """A whole layer: what attention finds is added to each token, and then what the mlp finds."""
-    x = x + self_attention(layer.norm("ln_1", x), layer)
+    x = x[:, layer.wanted] + self_attention(layer.norm("ln_1", x), layer)
     x = x + mlp(layer.norm("ln_2", x), layer)
     return layer.hooks(f"h.{layer.index}", x)
 
@@ -330,11 +336,15 @@ class GPT2:
         targets = None if labels is None else labels_of(labels, ids.shape, options.vocab_size, kept)
         patterns: list[Array] | None = [] if output_attentions else None
         states = []
+        # The last layer is computed only for the tokens that get logits, unless someone looks at it.
+        is_seen = output_hidden_states or output_attentions or hooks
+        last = kept if isinstance(kept, slice) and not is_seen else slice(None)
 
         x = see("embeddings", self.wte[ids] + self.wpe[positions])  # (B, T, E)
         for index, parts in enumerate(self._layers):
             states.append(x)
-            x = block(x, Layer(index, parts, options, mask, cache, see, patterns))
+            wanted = last if index == options.n_layer - 1 else slice(None)
+            x = block(x, Layer(index, parts, options, mask, cache, see, patterns, wanted))
         x = see("ln_f", self.ln_f(x))
         states.append(x)
         logits = self.head(x[:, kept])  # (B, T or fewer, V)

@@ -84,6 +84,23 @@ def test_a_matrix_too_large_for_the_processors_cache_gives_each_row_the_same_bit
         assert together.tobytes() == b"".join(multiply(row, right).tobytes() for row in x)
 
 
+@pytest.mark.parametrize("kept", [1, 4, 30])
+def test_logits_of_some_tokens_are_those_of_all(model: GPT2, kept: int) -> None:
+    ids = random_ids(2, 12)
+    every = model(ids, use_cache=True)
+    some = model(ids, use_cache=True, logits_to_keep=kept)
+    np.testing.assert_allclose(some.logits, every.logits[:, -kept:], rtol=0, atol=1e-5)
+    following = [model(ids[:, :1], past_key_values=output.past_key_values).logits for output in (every, some)]
+    assert following[0].tobytes() == following[1].tobytes()
+
+
+def test_a_hook_sees_every_token_in_the_last_layer_too(model: GPT2) -> None:
+    shapes = []
+    last = f"h.{model.options.n_layer - 1}"
+    model(random_ids(2, 12), logits_to_keep=1, hooks={last: lambda array: shapes.append(array.shape)})
+    assert shapes == [(2, 12, SIZES["n_embd"])]
+
+
 @pytest.mark.parametrize("pieces", [[1] * 9, [5, 4], [1, 1, 7], [8, 1]])
 def test_cached_and_uncached_logits_agree(model: GPT2, pieces: list[int]) -> None:
     ids = random_ids(3, 9)

@@ -93,7 +93,7 @@ def parts_of(matrix: Float32, nbytes: int) -> list[slice]:
 
 
 def by_rows(function: Callable[[Float32], Float32], x: Float32) -> Float32:  # (..., columns) -> (..., columns)
-    """A function of each number by itself, for some rows at a time: what it computes in between stays in the cache."""
+    """A function of each row by itself, for some rows at a time: what it computes in between stays in the cache."""
     rows = x.reshape(-1, x.shape[-1])
     result = np.empty_like(rows)
     for some in parts_of(rows, ROWS):
