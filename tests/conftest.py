@@ -1,5 +1,6 @@
 """Shared by several tests: the package's own tokenizer, and text made to hurt one."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,11 @@ def hurtful_texts() -> st.SearchStrategy[str]:
         st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     )
     return st.lists(pieces, max_size=12).map("".join)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors: tests wait for processes, servers and browsers a quarter of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session", autouse=True)

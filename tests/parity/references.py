@@ -15,6 +15,7 @@ from minigpt2.vocabulary import gpt2
 
 SCALAR_VALUES = [*range(0xD800), *range(0xE000, 0x110000)]
 CONTEXTS = ("{}'ve", " {}'s", "'{}'t")
+EMPTY = range(0x40000, 0xE0000)  # planes without characters: one context shows how these are taken
 PARTS = 4  # so that several processes share them
 
 
@@ -47,8 +48,11 @@ def tiktoken_encoding() -> tiktoken.Encoding:
 def texts_of_every_character(part: int) -> Iterator[str]:
     """Every Unicode scalar value in every context, a line each, one of `PARTS` parts of them in texts of 20,000."""
     for start in range(part * 20_000, len(SCALAR_VALUES), PARTS * 20_000):
-        characters = [chr(code_point) for code_point in SCALAR_VALUES[start : start + 20_000]]
-        yield "\n".join(context.format(character) for character in characters for context in CONTEXTS)
+        yield "\n".join(
+            context.format(chr(code_point))
+            for code_point in SCALAR_VALUES[start : start + 20_000]
+            for context in (CONTEXTS[:1] if code_point in EMPTY else CONTEXTS)
+        )
 
 
 def auto_tokenizer(directory: Path) -> Any:

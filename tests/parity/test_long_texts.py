@@ -42,7 +42,7 @@ def test_words_of_every_script_are_tokenized_as_both_do() -> None:
 
 @pytest.mark.parametrize("letters", ["a", "abcdefgh", "0123456789", "-=*_", " \n", "'!", "😀😁", "ÃÂ", "通", "通遚"])
 def test_pretokens_larger_than_a_window_are_tokenized_as_tiktoken_does(letters: str) -> None:
-    text = f"x {''.join(random.Random(0).choices(letters, k=200_000))} y"
+    text = f"x {''.join(random.Random(0).choices(letters, k=140_000))} y"
     assert np.array_equal(Tokenizer().encode_to_numpy(text), tiktoken_encoding().encode_to_numpy(text))
 
 
