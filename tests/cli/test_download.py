@@ -54,7 +54,9 @@ def test_the_tokenizer_comes_too_and_transformers_agrees(hub: Hub, home: Path, p
     assert {each.name for each in Path(path).parent.iterdir()} == published.keys()
     hub.requests.clear()
     with imported_with(environment(HF_HOME=str(home), HF_HUB_OFFLINE="1")):
-        tokenizer, model = AutoTokenizer.from_pretrained("gpt2"), AutoModelForCausalLM.from_pretrained("gpt2")
+        cache = {"cache_dir": home / "hub"}  # transformers 4 knows only the one that it was imported with
+        tokenizer = AutoTokenizer.from_pretrained("gpt2", **cache)
+        model = AutoModelForCausalLM.from_pretrained("gpt2", **cache)
     ids = tokenizer("The meaning of life is", return_tensors="pt")
     assert type(tokenizer).__name__.startswith("GPT2Tokenizer")
     assert ids.input_ids.tolist() == [[464, 3616, 286, 1204, 318]]
