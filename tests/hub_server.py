@@ -156,7 +156,7 @@ class _Server(ThreadingHTTPServer):
         self.at_storage = at_storage
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client that has gone away is no news
+        if not isinstance(sys.exception(), ConnectionError):  # clients may go away
             super().handle_error(request, client_address)
 
 

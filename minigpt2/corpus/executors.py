@@ -114,7 +114,7 @@ def later(encoder: CorpusEncoder, function: Callable[[CorpusEncoder], T], execut
 
 
 class _Task(NamedTuple, Generic[T]):
-    """What a task will give, and how to hand it over once more."""
+    """The future of a task, and a function that submits the task again."""
 
     future: "Future[T]"
     again: "Callable[[], _Task[T]]"

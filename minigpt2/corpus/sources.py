@@ -162,7 +162,10 @@ def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:
 
 
 def _entries(directory: str, pattern: str) -> list[os.DirEntry[str]]:
-    """What in a directory matches one part of a glob, links aside; hidden entries where that begins with a dot."""
+    """The entries of a directory that match one part of a glob, except symbolic links.
+
+    Hidden entries match only a part that begins with a dot.
+    """
     try:
         with os.scandir(directory or ".") as entries:
             return [

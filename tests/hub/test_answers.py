@@ -1,4 +1,4 @@
-"""What the hub does not have, or does not give: a clear error, after one question."""
+"""A file that the hub lacks or withholds: one request, and a clear error."""
 
 from threading import Event
 

@@ -1,4 +1,4 @@
-"""What is downloaded, and what is used again; huggingface_hub and transformers are the judges of the cache."""
+"""When a file is downloaded and when the cached one is used, compared with huggingface_hub and transformers."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the hub and the user's terminal are told: the token, progress, and no remarks."""
+"""What the hub and the user's terminal are told: the token, the progress, and nothing else."""
 
 import os
 import pty

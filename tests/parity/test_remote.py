@@ -33,7 +33,7 @@ PROMPT = "The meaning of life is"
 
 
 def printed(capsys: Capture, *arguments: object) -> tuple[str, str]:
-    """What a command prints, and its one line about what it read on the hub."""
+    """The output of a command, and its line about the bytes that it read from the hub."""
     assert main([str(argument) for argument in arguments]) == 0
     captured = capsys.readouterr()
     return captured.out, one_line(captured.err.encode())

@@ -225,7 +225,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a token of a multimodal model": ({**two_files(), "tokenizer_config.json": IMAGE}, "image_token"),
     "special tokens that are split": ({**two_files(), "tokenizer_config.json": SPLITS}, "split_spec"),
     **{
-        f"a {key} that is no flag": (one_file(model={key: "no"}), f'model.{key} is "no"')
+        f"a {key} that is not true or false": (one_file(model={key: "no"}), f'model.{key} is "no"')
         for key in ("byte_fallback", "fuse_unk", "ignore_merges")
     },
     "another version": (one_file(version="2.0"), 'version is "2.0"'),

@@ -1,4 +1,4 @@
-"""What reading by byte ranges costs: few requests for few bytes, and none for what was read before."""
+"""The cost of reading by byte ranges: few requests, few bytes, and no request for bytes read before."""
 
 from pathlib import Path
 
