@@ -16,7 +16,7 @@ answers the tests compare with. Names are those of the checkpoint's tensors. In 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from math import nan, pi, sqrt
 from pathlib import Path
 from typing import Any, Self
@@ -26,15 +26,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigpt2 import Checkpoint, Tokenizer, generation
 from minigpt2.inference.cache import Cache
-from minigpt2.inference.fast import QUERIES, blocks_of_queries, by_rows, load_parameters, product, product_with_rows
+from minigpt2.inference.fast import QUERIES, blocks_of_scores, by_rows, load_parameters, product, product_with_rows
 from minigpt2.inference.hooks import Hook, Hooks
 from minigpt2.inference.inputs import (
+    HIDDEN,
     IGNORED_LABEL,
-    additive_mask,
     attention_mask_of,
     batch_of_ids,
     kept_positions,
     labels_of,
+    padding_mask,
     positions_of,
 )
 from minigpt2.inference.options import Options, read_options
@@ -66,18 +67,10 @@ def relu(x: Array) -> Array:  # (...) -> (...)
     return np.maximum(x, 0)
 
 
-def softmax(scores: Array) -> Array:  # (..., S) -> (..., S)
-    """Scores turned into probabilities, in place: positive, and 1 together. Less the maximum, no exp is too large."""
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return scores
-
-
 def layer_norm(x: Array, weight: Array, bias: Array, epsilon: float) -> Array:  # (..., E) -> (..., E)
     """Each token's numbers shifted to mean 0 and scaled to variance 1, then scaled and shifted as was learned."""
     centred = x - x.mean(axis=-1, keepdims=True)
-    variance = (centred * centred).mean(axis=-1, keepdims=True)
+    variance = np.einsum("...i,...i->...", centred, centred)[..., None] / x.shape[-1]  # makes no array of squares
     centred /= np.sqrt(variance + epsilon)
     centred *= weight
     centred += bias
@@ -91,19 +84,42 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:  # (..., inputs) -> (
     return result
 
 
-def attention_pattern(q: Array, k: Array, mask: Array) -> Array:  # -> (B, H, T, S)
-    """How much each query (B, H, T, D) looks at each key (B, H, S, D): the softmax of their products.
+@lru_cache(maxsize=4)
+def causal_mask(tokens: int) -> Array:  # -> (T, T)
+    """What is added to the scores of T queries for their own T keys: a very low number where a key comes later."""
+    return np.triu(np.full((tokens, tokens), HIDDEN), 1)
 
-    The mask (B or 1, 1, T, S) is 0 where a query may look, and very negative elsewhere.
+
+def attention_odds(q: Array, k: Array, padding: Array | None) -> Array:  # -> (B, H, T, S)
+    """How much each query (B, H, T, D) looks at each key (B, H, S, D), compared with the key that it looks at most.
+
+    The queries belong to the last T keys. `padding` (B, 1, 1, S) is very low where a key is padding, else 0. Less the
+    maximum, no exp is too large.
     """
     scores = q @ k.swapaxes(-1, -2)
-    scores += mask
-    return softmax(scores)
+    tokens = q.shape[2]
+    scores[..., -tokens:] += causal_mask(tokens)
+    if padding is not None:
+        scores += padding
+    scores -= scores.max(axis=-1, keepdims=True)
+    return np.exp(scores, out=scores)
 
 
-def attention(q: Array, k: Array, v: Array, mask: Array) -> Array:  # -> (B, H, T, D)
-    """For each query, the mean of the values (B, H, S, D), weighted by how much it looks at their keys."""
-    return attention_pattern(q, k, mask) @ v
+def attention_pattern(q: Array, k: Array, padding: Array | None) -> Array:  # -> (B, H, T, S)
+    """How much each query looks at each key, as probabilities: the softmax of their products."""
+    odds = attention_odds(q, k, padding)
+    odds /= odds.sum(axis=-1, keepdims=True)
+    return odds
+
+
+def attention(q: Array, k: Array, v: Array, padding: Array | None) -> Array:  # -> (B, H, T, D)
+    """For each query, the mean of the values (B, H, S, D), weighted by how much it looks at their keys.
+
+    This is `attention_pattern(q, k, padding) @ v` with less work: a query has fewer values (D) to divide than odds (S),
+    and a product with ones adds faster than `sum`.
+    """
+    odds = attention_odds(q, k, padding)
+    return odds @ v / (odds @ np.ones(odds.shape[-1], np.float32))[..., None]
 
 
 def split_heads(x: Array, n_head: int) -> Array:  # (B, T, E) -> (B, H, T, D)
@@ -126,7 +142,7 @@ class Layer:
     index: int
     parts: Mapping[str, tuple[Array, Array]]  # the weight and the bias of each
     options: Options
-    mask: Array  # (B or 1, 1, T, S)
+    padding: Array | None  # (B, 1, 1, S)
     cache: Cache | None
     hooks: Hooks
     patterns: list[Array] | None  # collects (B, H, T, S) of each layer, if they were asked for
@@ -160,16 +176,17 @@ def self_attention(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, K, E)
 
 
 def attend(q: Array, k: Array, v: Array, layer: Layer) -> Array:  # -> (B, H, K, D)
-    """`attention` in blocks of queries; or at once, where the whole pattern is to be seen or changed."""
-    mask = layer.mask[:, :, layer.wanted]  # (B or 1, 1, K, S)
-    if layer.patterns is None and f"h.{layer.index}.attn.pattern" not in layer.hooks:
-        blocks = blocks_of_queries(len(q), q.shape[2], k.shape[2])
-        parts = [attention(q[:, :, i], k[:, :, j], v[:, :, j], mask[:, :, i, j]) for i, j in blocks]
-        return np.concatenate(parts, axis=2)
-    pattern = layer.see("attn.pattern", attention_pattern(q, k, mask))  # (B, H, T, S)
-    if layer.patterns is not None:
-        layer.patterns.append(pattern)
-    return pattern @ v
+    """`attention` in blocks of scores; or at once, where the whole pattern is to be seen or changed."""
+    if layer.patterns is not None or f"h.{layer.index}.attn.pattern" in layer.hooks:
+        pattern = layer.see("attn.pattern", attention_pattern(q, k, layer.padding))  # (B, H, T, S)
+        if layer.patterns is not None:
+            layer.patterns.append(pattern)
+        return pattern @ v
+    heads = np.empty_like(q.swapaxes(1, 2), order="C").swapaxes(1, 2)  # in this order `join_heads` copies nothing
+    for h, i, j in blocks_of_scores(len(q), q.shape[1], q.shape[2], k.shape[2]):
+        padding = None if layer.padding is None else layer.padding[..., j]
+        heads[:, h, i] = attention(q[:, h, i], k[:, h, j], v[:, h, j], padding)
+    return heads
 
 
 def mlp(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, T, E)
@@ -331,7 +348,7 @@ class GPT2:
         cache = self._cache(past_key_values, len(ids)) if use_cache or past_key_values is not None else None
         counts = attention_mask_of(attention_mask, cache, ids.shape)  # (B, S)
         positions = positions_of(counts, ids.shape[1], options.n_positions)  # (B, T)
-        mask = additive_mask(counts, ids.shape[1])  # (B or 1, 1, T, S)
+        padding = padding_mask(counts)  # (B, 1, 1, S)
         kept = kept_positions(logits_to_keep, ids.shape[1])
         targets = None if labels is None else labels_of(labels, ids.shape, options.vocab_size, kept)
         patterns: list[Array] | None = [] if output_attentions else None
@@ -344,7 +361,7 @@ class GPT2:
         for index, parts in enumerate(self._layers):
             states.append(x)
             wanted = last if index == options.n_layer - 1 else slice(None)
-            x = block(x, Layer(index, parts, options, mask, cache, see, patterns, wanted))
+            x = block(x, Layer(index, parts, options, padding, cache, see, patterns, wanted))
         x = see("ln_f", self.ln_f(x))
         states.append(x)
         logits = self.head(x[:, kept])  # (B, T or fewer, V)

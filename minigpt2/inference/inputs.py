@@ -1,7 +1,5 @@
 """The model's inputs, checked: every wrong shape or value is a `ValueError` that says what was expected."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -13,7 +11,7 @@ Float32 = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-HIDDEN = np.float32(np.finfo(np.float32).min / 2)  # exp(HIDDEN - x) is 0, and HIDDEN + x stays finite
+HIDDEN = np.float32(np.finfo(np.float32).min / 4)  # exp(HIDDEN - x) is 0, and HIDDEN + HIDDEN + x stays finite
 IGNORED_LABEL = -100  # as in torch
 
 
@@ -71,17 +69,13 @@ def positions_of(mask: Mask, new: int, n_positions: int) -> Ids:
     return np.asarray(np.maximum(counted[:, -new:] - 1, 0))
 
 
-def additive_mask(mask: Mask, new: int) -> Float32:
-    """The mask added to the scores, shape (texts or 1, 1, new, tokens): 0, or `HIDDEN` where a query must not look.
+def padding_mask(mask: Mask) -> Float32 | None:
+    """What is added to the scores of each key, shape (texts, 1, 1, tokens): `HIDDEN` for padding, else 0.
 
-    A token looks at those before it and at itself (the causal mask), but never at padding. A padded token that sees
-    nothing but padding looks at all of it equally, which is finite and which no other token sees.
+    None where nothing is padding. A padded token that may see nothing but padding looks at all of it equally: that is
+    finite, and no other token sees it.
     """
-    length = mask.shape[1]
-    visible: NDArray[Any] = np.tri(new, length, length - new, dtype=bool)[None, None]  # (1, 1, new, tokens)
-    if not mask.all():
-        visible = visible & mask[:, None, None, :]
-    return np.where(visible, np.float32(0), HIDDEN)
+    return None if mask.all() else np.where(mask, np.float32(0), HIDDEN)[:, None, None]
 
 
 def labels_of(labels: ArrayLike, shape: tuple[int, ...], vocab_size: int, kept: slice | Ids) -> Ids:
