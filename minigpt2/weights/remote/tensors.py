@@ -41,9 +41,11 @@ class RemoteTensors(SafetensorsFile):
         self.commit = source.file.commit
         self._fetching = Lock()
         self._fetch_header()
-        super().__init__(sparse.path)
-        if not sparse.is_at_its_path():
-            raise DamagedError(f"{sparse.path} was removed while it was opened: another file may be mapped")
+        try:
+            super().__init__(sparse.path)
+        finally:  # also where another file, made there meanwhile, was refused
+            if not sparse.is_at_its_path():
+                raise DamagedError(f"{sparse.path} was removed while it was opened: another file may be mapped")
 
     @classmethod
     def open(

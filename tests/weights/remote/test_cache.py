@@ -124,6 +124,22 @@ def test_a_file_removed_while_it_is_open_is_read_on(remote: Open, wte: Array, ca
     assert_same(weights["wte.weight"][[4, 300]], wte[[4, 300]])
 
 
+def test_a_file_made_anew_by_another_process_while_it_is_opened_is_not_called_unsound(
+    remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array
+) -> None:
+    fetch_header = tensors.RemoteTensors._fetch_header
+
+    def replaced_afterwards(opened: tensors.RemoteTensors) -> None:
+        monkeypatch.undo()
+        fetch_header(opened)
+        sparse = opened._sparse
+        sparse_file.remove(sparse.path.parent)
+        sparse_file.SparseFile.create(sparse.path.parent, WEIGHTS, sparse.identity, sparse.size)
+
+    monkeypatch.setattr(tensors.RemoteTensors, "_fetch_header", replaced_afterwards)
+    assert_same(remote()["wte.weight"][[3, 4]], wte[[3, 4]])
+
+
 def test_the_cache_is_bounded_and_what_was_used_last_stays(
     hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch, published: Path, cache: Path
 ) -> None:
