@@ -67,15 +67,29 @@ class _Seams:
         stale = self.starts_row.copy()
         while stale.any():
             self._merge_rows(indices_where(stale))
-            torn = self._agreement().max(axis=1) == 0
-            torn &= self.starts_row & ~self.starts_piece
-            rows = indices_where(self.starts_row)
-            self.starts_row[torn] = False
-            kept = indices_where(self.starts_row)
-            grown = lengths_between(np.searchsorted(rows, kept), len(rows)) > 1
-            stale = np.zeros_like(stale)
-            stale[kept[grown]] = True
+            stale = self._join_torn_rows()
         return self._tokens()
+
+    def _join_torn_rows(self) -> Mask:  # -> (blocks,)
+        """Join each row that does not agree with the one before to it, and say which blocks now start a larger row.
+
+        A row that grows for the second time takes in as many blocks again, up to its piece's end. After a space, a run
+        of one letter agrees with no row that starts within it: joined block by block, it would be merged anew for each.
+        """
+        torn = self.starts_row & ~self.starts_piece & ~self._agreement().any(axis=1)
+        rows = indices_where(self.starts_row)
+        self.starts_row[torn] = False
+        kept = indices_where(self.starts_row)
+        first = np.searchsorted(rows, kept)
+        grown = lengths_between(first, len(rows)) > 1
+        begin, end = kept[grown], np.append(kept[1:], len(torn))[grown]
+        again = lengths_between(rows, len(torn)).take(first[grown]) > 1
+        piece_end = -(-self.piece_ends.take(begin) // OVERLAP)
+        more = np.minimum(again * (end - begin), piece_end - end)
+        self.starts_row[ragged_ranges(end[more > 0], more[more > 0])] = False
+        larger = np.zeros_like(torn)
+        larger[begin] = True
+        return larger & self.starts_row  # some were taken in themselves
 
     def _merge_rows(self, first_blocks: Indices) -> None:  # (rows,)
         """Merge the rows that start with the given blocks, and write their tokens to `within` and `ahead`."""

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from minigpt2 import bpe
 from minigpt2.pretokenize import pretokenize
 from minigpt2.vectorized import boundaries, long_pieces, merging
+from minigpt2.vectorized.arrays import Bytes, Indices
 from minigpt2.vectorized.merge_tables import MergeTables
+from minigpt2.vectorized.merging import Merged
 from minigpt2.vocabulary import Vocabulary, gpt2
 from tests.conftest import hurtful_texts
 from tests.vectorized.inputs import SMALL, vocabularies_of_three_letters, words
@@ -40,7 +42,7 @@ def test_pieces_merged_side_by_side_are_pieces_merged_alone(pieces: list[str]) -
 
 
 @settings(max_examples=60)
-@given(st.lists(st.text(st.sampled_from("ah-é"), min_size=1, max_size=12), min_size=1, max_size=8), st.integers(1, 40))
+@given(st.lists(st.text(st.sampled_from("ah-é "), min_size=1, max_size=12), min_size=1, max_size=8), st.integers(1, 40))
 def test_long_pieces_sewn_together_are_pieces_merged_alone(parts: list[str], times: int) -> None:
     pieces = [part * times for part in parts] + ["".join(parts) * times, "x"]
     for vocabulary in (gpt2(), SMALL):
@@ -60,7 +62,21 @@ def test_rows_that_agree_nowhere_are_joined() -> None:
     runs = "".join(source.choice("-=*_") * source.randrange(1, 150) for _ in range(60))
     tokens = [data.decode() for data in gpt2().token_bytes.values() if len(data) > 14 and data.isalpha()]
     pieces = [runs, "".join(source.choices(tokens, k=60)), "-" * 3000, "".join(source.choices("abcdefgh", k=900))]
+    pieces += [" " + "a" * length for length in (70, 200, 3000, 500)] + ["-" * 700]
     assert merged_together(gpt2(), pieces) == merged_alone(gpt2(), pieces)
+
+
+def test_a_run_of_one_letter_is_joined_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    merge, sizes = merging.merge, []
+
+    def counted(tables: MergeTables, data: Bytes, lengths: Indices) -> Merged:
+        sizes.append(len(data))
+        return merge(tables, data, lengths)
+
+    monkeypatch.setattr(merging, "merge", counted)
+    text = " " + "a" * 64_000
+    assert merged_together(gpt2(), [text]) == merged_alone(gpt2(), [text])
+    assert sum(sizes) < 8 * len(text)
 
 
 def test_more_rounds_than_most_are_finished_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
