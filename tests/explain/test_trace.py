@@ -219,7 +219,7 @@ def test_principal_components_carry_the_largest_variances(count: int, width: int
 # ---- JSON
 
 
-@settings(max_examples=20)  # each looks for neighbours among 50,257 rows
+@settings(max_examples=10)  # each looks for neighbours among 50,257 rows
 @given(text=hurtful_texts())
 def test_the_trace_survives_json(text: str, tokenizer: Tokenizer, weights: Checkpoint) -> None:
     trace = explain(tokenizer, text, weights)

@@ -47,7 +47,7 @@ HEAVY_TEXTS = {
     "words of a thousand letters": lambda: " ".join(unlike("ÃÂ", 999, seed) for seed in range(2000)),
     "tokens that all start within a character": lambda: "通" * 1_000_000,
     "one pretoken": lambda: "".join(random.Random(0).choices("abcdefghij", k=3_000_000)),
-    "special tokens": lambda: "<|endoftext|>" * 400_000,
+    "special tokens": lambda: "<|endoftext|>" * 100_000,
     "texts between special tokens": lambda: ("a few words of many " * 3_500_000 + "<|endoftext|>") * 2,
 }
 
@@ -68,15 +68,15 @@ def test_memory_is_the_output_and_a_bounded_amount(name: str) -> None:
 def test_memory_of_many_occurrences_of_added_tokens_is_small(kinds: int, normalized: bool) -> None:
     tokenizer = Tokenizer()
     tokenizer.add_tokens([AddedToken(f"<{index}>", normalized=normalized) for index in range(kinds)])
-    text = "<0><|endoftext|>a" * 50_000
+    text = "<0><|endoftext|>a" * 15_000
     tokenizer.encode_to_numpy(text[:100_000])  # the vocabulary's tables are made now
     tracemalloc.start()
     try:
         ids = tokenizer.encode_to_numpy(text, dtype=np.uint16)
-        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 100 * 50_000
+        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 100 * 15_000
     finally:
         tracemalloc.stop()
-    assert ids.reshape(-1, 3).tolist() == [[50257, 50256, 64]] * 50_000
+    assert ids.reshape(-1, 3).tolist() == [[50257, 50256, 64]] * 15_000
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other ways")
