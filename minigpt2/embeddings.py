@@ -88,7 +88,7 @@ class Embeddings:
         """The `k` tokens whose rows of `wte` have the highest cosine with a token's row, or with a vector (n_embd,).
 
         Best first; among equals the lower id comes first. There are fewer than `k` if the vocabulary is smaller. The
-        id asked for is left out, and so are rows without a direction (all zeros, or not finite). The first call also
+        id asked for is left out, and so are rows whose length in float64 is 0 or not finite. The first call also
         computes the norms.
 
         Raises:

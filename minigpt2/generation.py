@@ -33,6 +33,19 @@ def probabilities(logits: Floats) -> NDArray[np.float64]:
     return exps / exps.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
+def require_finite(logits: Floats) -> None:
+    """Make sure that the largest logit of each text is a finite number, so that a token can be chosen by it.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not np.isfinite(logits.max(axis=-1)).all():
+        raise ValueError(
+            "the model's logits are not finite numbers: its weights hold NaN, infinities or too large numbers "
+            "(`minigpt2 stats` counts those of a tensor)"
+        )
+
+
 def with_temperature(logits: Floats, temperature: float) -> Floats:
     """Logits that make likely tokens likelier still (temperature below 1), or less so (above 1).
 
@@ -105,7 +118,12 @@ class Choice:
         return probabilities(logits)
 
     def __call__(self, logits: Floats) -> Ids:
-        """The next token's id for each text, shape (texts,)."""
+        """The next token's id for each text, shape (texts,).
+
+        Raises:
+            ValueError: the logits are not finite.
+        """
+        require_finite(logits)
         return logits.argmax(axis=-1) if self._random is None else draw(self.chances(logits), self._random)
 
 
@@ -318,6 +336,7 @@ def logit_lens(model: "GPT2", ids: str | ArrayLike, k: int = 5) -> list[list[Tok
 
 def likeliest(model: "GPT2", logits: Floats, k: int) -> list[Token]:
     """The `k` tokens with the highest logits, (vocab_size,), as `next_tokens` gives them; among equals the lower id."""
+    require_finite(logits)
     chances = probabilities(logits)  # (vocab_size,)
     best = np.argsort(-chances, kind="stable")[: positive("k", k)]  # stable: the lower id first among equals
     return [(int(i), _written(model, int(i)), float(chances[i])) for i in best]

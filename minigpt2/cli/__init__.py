@@ -5,6 +5,7 @@ Nothing heavy is imported here or at the top of a command's file, so that `--hel
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
@@ -77,7 +78,9 @@ def _run(argv: Sequence[str] | None) -> int:
         options = _parser().parse_args(argv)
     except SystemExit as request:  # argparse has already printed a help text, or what is wrong with the usage
         return int(request.code or 0)
-    options.run(options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where numbers overflow: the results say so
+        options.run(options)
     note_what_was_read(options)
     return 0
 

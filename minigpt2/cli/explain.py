@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> None:
         trace = _trace_without_bundled_rows(options, trace_of)
     else:
         tokenizer, weights = open_or_bundled(options, lambda tokenizer, weights: trace_of(tokenizer, weights=weights))
+        if options.output:
+            weights.refuse_to_replace(options.output)
         trace = trace_of(tokenizer, weights=weights)
     if options.json:
         streams.print_json(trace.to_json())
@@ -106,7 +108,7 @@ def _write_page(html: str, options: argparse.Namespace) -> None:
     path = options.output or _temporary()
     with atomic_write(path) as file:
         file.write(html.encode("utf-8"))
-    print(path)
+    print(streams.escaped(str(path)))
     if options.open:
         import webbrowser
 

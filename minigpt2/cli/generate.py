@@ -87,7 +87,7 @@ def _new_tokens(model: "GPT2", prompt: list[int], options: argparse.Namespace) -
 
 def _noted(new: Iterator[int]) -> Iterator[int]:
     """The same, with the warning that no position is left as a note."""
-    with warnings.catch_warnings(action="always"):
+    with warnings.catch_warnings(action="always", category=UserWarning):
         warnings.showwarning = lambda message, *_, **__: streams.note(str(message))
         yield from new
 

@@ -16,8 +16,8 @@ from minigpt2.weights.safetensors_file import BLOCK, NUMPY_DTYPE, Array
 class Difference:
     """How two tensors of one name and shape differ: in how many numbers, and by how much.
 
-    `largest` and `mean` are those of the absolute differences, in float64. Equal infinities differ by 0, and so do two
-    NaNs. A NaN opposite a number makes `largest` and `mean` NaN.
+    `largest` and `mean` are those of the absolute differences, in float64; what that cannot hold is infinite. Equal
+    infinities differ by 0, and so do two NaNs. A NaN opposite a number makes `largest` and `mean` NaN.
     """
 
     name: str
@@ -92,7 +92,8 @@ def compare(first: Checkpoint, second: Checkpoint, name: str) -> Difference:
         distances, unequal = _distances(ours, theirs, space)
         differing += unequal
         largest = float(np.maximum(largest, distances.max()))  # a NaN stays one
-        total += float(distances.sum())
+        with np.errstate(over="ignore"):
+            total += float(distances.sum())
     return Difference(name, count, differing, largest, total / count if count else 0.0)
 
 

@@ -96,8 +96,13 @@ def _converted(numbers: Array, dtype: str) -> Array:
 
 
 def _rounded_to_bfloat16(numbers: Array) -> NDArray[np.uint16]:
-    """The upper 16 bits of each float32 (n,), rounded by the lower 16, halves to even; a NaN stays a NaN."""
-    bits = numbers.astype(np.float32).view(np.uint32)
+    """The upper 16 bits of each number (n,) as float32, rounded by the lower 16, halves to even; a NaN stays a NaN."""
+    narrow = numbers.astype(np.float32)
+    bits = narrow.view(np.uint32)
+    if numbers.dtype == np.float64:
+        # Rounded twice, a number just above half would become half and then go down. So what float32 cannot hold is
+        # cut off, and the last bit becomes 1: that is never half.
+        bits = bits - (np.abs(narrow) > np.abs(numbers)) | (narrow != numbers)
     # Adding 0x7FFF carries into the upper bits where the lower ones are above half; plus the last upper bit, also at
     # exactly half if that bit is odd.
     rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16

@@ -19,7 +19,8 @@ class TensorStats:
 
     `count` is how many there are, among them `nans`, `infinities` and `zeros`. The other figures are of the finite
     ones, in float64: `std` is the population's, `l1` and `l2` are norms, and `histogram`, (32,) int64, counts how many
-    lie in each of 32 equal steps from `least` to `greatest`. A sum that float64 cannot hold is infinite.
+    lie in each of 32 equal steps from `least` to `greatest`. A sum that float64 cannot hold is infinite, or `nan` where
+    it is so in both directions.
     """
 
     count: int
@@ -56,7 +57,7 @@ def tensor_stats(weights: Checkpoint, name: str) -> TensorStats:
         raise ValueError(f"{weights.path}: {name!r} holds complex numbers, which have no order and no histogram")
     count = nans = zeros = finite = 0
     least, greatest, total, l1, squares = inf, -inf, 0.0, 0.0, 0.0
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         for block in weights.blocks(name):  # (n,)
             numbers = _finite(block)
             count, finite = count + block.size, finite + numbers.size

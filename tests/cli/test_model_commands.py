@@ -1,6 +1,7 @@
 """The commands that compute with the whole model: generate, next, loss."""
 
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from minigpt2 import GPT2, Tokenizer
 from minigpt2.cli import main
@@ -237,6 +239,37 @@ def test_what_has_no_loss_is_refused(
 ) -> None:
     (tmp_path / "text").write_text(text)
     assert message in complaint(capsys, "loss", tmp_path / "text", *options, "--model", directory)
+
+
+# --- weights that are not finite, or too large
+
+
+def with_number(number: float, directory: Path, tmp_path: Path) -> Path:
+    """The model with this number in one of its weights."""
+    shutil.copytree(directory, tmp_path / "gpt2")
+    tensors = load_file(directory / "model.safetensors")
+    tensors["h.1.mlp.c_fc.weight"][3, 5] = number
+    save_file(tensors, tmp_path / "gpt2" / "model.safetensors")
+    return tmp_path / "gpt2"
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_no_token_is_chosen_by_what_is_not_a_number(
+    capsys: Capture, directory: Path, tmp_path: Path, number: float
+) -> None:
+    broken = with_number(number, directory, tmp_path)
+    for arguments in (["next"], ["next", "--lens"], ["generate"], ["generate", "--sample"], ["explain"]):
+        assert main([*arguments, PROMPT, "--model", str(broken)]) == 1
+        assert "the model's logits are not finite numbers" in one_line(capsys.readouterr().err.encode())
+    (tmp_path / "text").write_text(PROMPT)
+    printed = answer(capsys, "loss", tmp_path / "text", "--model", broken)
+    assert printed.startswith("nan nats a token, perplexity nan")
+
+
+def test_numbers_that_overflow_on_the_way_warn_of_nothing(capsys: Capture, directory: Path, tmp_path: Path) -> None:
+    huge = with_number(3e38, directory, tmp_path)
+    assert answer(capsys, "next", PROMPT, "--model", huge)
+    assert answer(capsys, "generate", PROMPT, "--model", huge)
 
 
 def test_a_text_that_is_not_utf8_is_refused(capsys: Capture, tmp_path: Path, directory: Path) -> None:

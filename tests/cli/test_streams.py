@@ -85,6 +85,7 @@ def test_output_without_unicode_is_escaped(arguments: list[str], changes: dict[s
         ["train-bpe", "{file}", "--merges", "1", "-o", "{odd}"],
         ["extract", "{odd}", "wte.weight", "--model", "{model}"],
         ["embed", "x", "--model", "{model}", "-o", "{odd}"],
+        ["explain", "x", "--model", "{model}", "-o", "{odd}"],
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -77,6 +77,12 @@ def test_what_is_not_finite_is_equal_to_itself_alone(tmp_path: Path) -> None:
     assert unknown.differing == 2 and np.isnan(unknown.largest) and np.isnan(unknown.mean)
 
 
+def test_differences_that_float64_cannot_hold_or_sum_are_infinite(tmp_path: Path) -> None:
+    huge = np.full(9, 1.7e308)
+    assert difference(tmp_path, huge, -huge) == Difference("x", 9, 9, np.inf, np.inf)
+    assert difference(tmp_path, huge, 0 * huge) == Difference("x", 9, 9, 1.7e308, np.inf)
+
+
 def test_integers_differ_exactly_where_floats_would_not(tmp_path: Path) -> None:
     assert difference(tmp_path, np.array([2**53]), np.array([2**53 + 1])).differing == 1
 

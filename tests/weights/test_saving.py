@@ -93,6 +93,19 @@ def test_numbers_are_rounded_as_torch_rounds_them(tmp_path: Path, numbers: np.nd
     assert torch.equal(load_torch_file(path)["a"].isnan(), rounded.isnan())
 
 
+@given(st.integers(0, 0x7F7E), st.sampled_from([-1, 0, 1]), st.sampled_from([-1, 1]))
+def test_a_float64_near_the_middle_of_two_bfloat16s_becomes_the_nearer_one(
+    tmp_path: Path, bits: int, side: int, sign: int
+) -> None:
+    lower, upper = (np.array([bits, bits + 1], np.uint32) << 16).view(np.float32).astype(np.float64)
+    middle = (lower + upper) / 2
+    number = np.nextafter(middle, middle + side)
+    save_file({"a": np.array([sign * number])}, tmp_path / "a.safetensors")
+    Checkpoint.open(tmp_path / "a.safetensors").save(tmp_path / "b.safetensors", dtype="BF16")
+    even = (lower, upper)[bits % 2]
+    assert Checkpoint.open(tmp_path / "b.safetensors")["a"][0] == sign * {-1: lower, 0: even, 1: upper}[side]
+
+
 @pytest.mark.parametrize("dtype", ["F16", "F32", "F64"])
 def test_bfloat16_is_written_in_other_dtypes_by_value(tmp_path: Path, dtype: str) -> None:
     tensor = torch.randn(3 * BLOCK + 7).to(torch.bfloat16)
@@ -153,7 +166,7 @@ def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, shar
         for path in (own, directory / ".." / "model" / own.name, tmp_path / "folder" / own.name, symbolic, hard):
             with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
                 weights.save(path, names=["wpe.weight"])
-            for command in (["extract", path, "wpe.weight"], ["embed", "!", "-o", path]):
+            for command in (["extract", path, "wpe.weight"], ["embed", "!", "-o", path], ["explain", "!", "-o", path]):
                 assert main([*map(str, command), "--model", str(directory)]) == 1
                 assert "belongs to the checkpoint that is read" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in directory.iterdir()} == before

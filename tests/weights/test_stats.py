@@ -78,6 +78,13 @@ def test_the_histogram_has_every_number_however_large_or_small(tmp_path: Path, n
     assert (stats.least, stats.greatest) == (numbers.min(), numbers.max())
 
 
+@pytest.mark.parametrize(("signs", "mean"), [([1], math.inf), ([-1], -math.inf), ([1] * 9 + [-1] * 9, math.nan)])
+def test_sums_beyond_float64_warn_of_nothing(tmp_path: Path, signs: list[int], mean: float) -> None:
+    stats = stats_of(tmp_path, np.repeat(np.array(signs) * 1.7e308, 1000))
+    assert (stats.least, stats.greatest) == (min(signs) * 1.7e308, max(signs) * 1.7e308)
+    assert repr(stats.mean) == repr(mean) and stats.l1 == stats.l2 == math.inf
+
+
 @pytest.mark.parametrize("dtype", ["f4", "i8"])
 def test_a_large_mean_leaves_a_small_deviation_its_digits(tmp_path: Path, dtype: str) -> None:
     numbers = (np.arange(3 * BLOCK) % 3 + 1e7).astype(dtype)
