@@ -229,10 +229,10 @@ def test_killed_at_any_moment_and_resumed_it_writes_the_same(
     jobs: int, corpus: Path, whole: bytes, tmp_path: Path
 ) -> None:
     out, partial = tmp_path / "out", tmp_path / "out.partial"
-    places = np.sort(np.random.default_rng(jobs).integers(len(whole), size=4)).tolist()
-    for place in places:
+    sizes = np.sort(np.random.default_rng(jobs).integers(len(whole), size=4)).tolist()
+    for size in sizes:
         with start(corpus, out, "--jobs", jobs, "--resume") as started:
-            wait_until(grows_to(partial, place, unless_ended=started))
+            wait_until(grows_to(partial, size, unless_ended=started))
             started.kill()
         assert not out.exists() or out.read_bytes() == whole
     finished = start(corpus, out, "--jobs", jobs, "--resume")

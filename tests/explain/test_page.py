@@ -61,7 +61,7 @@ def test_the_data_has_the_librarys_ids_offsets_and_bytes(text: str, tokenizer: T
     data = data_of(page(trace))
     encoding = tokenizer(text, return_offsets_mapping=True)
     assert data["ids"] == encoding.input_ids
-    assert data["offsets"] == [place for offsets in encoding.offset_mapping for place in offsets]
+    assert data["offsets"] == [offset for pair in encoding.offset_mapping for offset in pair]
     assert "".join(data["tokens"][str(i)]["bytes"].replace(" ", "") for i in data["ids"]) == text.encode().hex()
     assert sum(data["byteCounts"]) == len(text.encode())
     recorded = [[] if pretoken.merges is None else list(pretoken.ids) for pretoken in trace.pretokens]

@@ -30,8 +30,8 @@ def test_values_are_read_by_pointing_and_by_keys(show: Open, tokenizer: Tokenize
 
     def assert_shows(position: int, column: int) -> None:
         shown = [np.float32(text) for text in page.locator("#readout .value").all_text_contents()]
-        token, place = embeddings.tokens(ids)[position, column], embeddings.wpe[position, column]
-        assert shown == [token, place, token + place]
+        token, its_position = embeddings.tokens(ids)[position, column], embeddings.wpe[position, column]
+        assert shown == [token, its_position, token + its_position]
         assert f"wte[{ids[position]}, {column}]" in page.locator("#readout").inner_text()
 
     assert_shows(1, 0)  # the row of the token that is selected first
