@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
@@ -49,9 +50,10 @@ class Delimiter:
     def _pattern(self) -> re.Pattern[bytes]:
         return re.compile(re.escape(self.separator) + rb"(?:\r?\n)?")
 
-    def documents(self, data: bytes) -> list[bytes]:
-        """The pieces before, between and after the delimiters."""
-        return self._pattern.split(data)
+    def documents(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The pieces before, between and after the delimiters, each with the offset at which it starts."""
+        bounds = [0, *chain.from_iterable(match.span() for match in self._pattern.finditer(data)), len(data)]
+        return [(start, data[start:end]) for start, end in zip(bounds[::2], bounds[1::2], strict=True)]
 
     def last_cut(self, data: bytes) -> int:
         """The end of the last delimiter that is certainly whole, or else the last sure start of a pretoken."""

@@ -105,13 +105,11 @@ class Reader:
 
     def _parts(self, chunk: Chunk, data: bytes) -> Iterator[Text]:
         """The documents of a text, the last of which may go on in the next chunk."""
-        *whole, rest = self.delimiter.documents(data) if self.delimiter else [data]
-        start = chunk.start
-        for part in whole:
-            yield Text(self._decode(part, chunk.source, offset=start), len(part), is_end=True)
-            start += len(part)
+        *whole, (last, rest) = self.delimiter.documents(data) if self.delimiter else [(0, data)]
+        for start, part in whole:
+            yield Text(self._decode(part, chunk.source, offset=chunk.start + start), len(part), is_end=True)
         if rest or not self.delimiter:  # nothing after the last separator is not a document
-            text = self._decode(rest, chunk.source, offset=chunk.end - len(rest))
+            text = self._decode(rest, chunk.source, offset=chunk.start + last)
             yield Text(text, len(rest), is_end=chunk.is_last)
 
     def _records(self, source: Source, start: int, lines: bytes) -> Iterator[Text]:

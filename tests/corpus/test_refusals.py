@@ -178,6 +178,20 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, tmp_path: Path
     assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == b"The meaning of life is"
 
 
+@pytest.mark.parametrize("document", range(4))
+@pytest.mark.parametrize("line_end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_byte_that_is_not_utf8_is_named_by_its_offset_in_any_document(
+    name: str, line_end: str, document: int, tmp_path: Path
+) -> None:
+    documents = [b"Once upon a time", b"", b"the end", b"x"]
+    documents[document] += b"\xff"
+    data = f"<|endoftext|>{line_end}".encode().join(documents)
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(ValueError, match=f"byte 0xFF at byte offset {data.index(0xFF)};"):
+        count(tmp_path / name, separator="<|endoftext|>")
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a b.txt", "a.txt.gz"])
 @pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be"])
 def test_the_advice_on_an_encoding_works_as_given(encoding: str, name: str, tmp_path: Path) -> None:
