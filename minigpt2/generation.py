@@ -339,13 +339,13 @@ def likeliest(model: "GPT2", logits: Floats, k: int) -> list[Token]:
     require_finite(logits)
     chances = probabilities(logits)  # (vocab_size,)
     best = np.argsort(-chances, kind="stable")[: positive("k", k)]  # stable: the lower id first among equals
-    return [(int(i), _written(model, int(i)), float(chances[i])) for i in best]
+    return [(int(i), written(model.tokenizer, int(i)), float(chances[i])) for i in best]
 
 
-def _written(model: "GPT2", token_id: int) -> str:
+def written(tokenizer: Tokenizer, token_id: int) -> str:
     """A token as GPT-2 writes it; nothing for a row of `wte` that the vocabulary has no token for."""
     try:
-        return str(model.tokenizer.convert_ids_to_tokens(token_id))
+        return str(tokenizer.convert_ids_to_tokens(token_id))
     except ValueError:
         return ""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from minigpt2.cli.fitting import fitted
 from minigpt2.cli.streams import escaped
 from minigpt2.cli.terminal import terminal_width
-from minigpt2.explain.characters import display_width
+from minigpt2.explain.characters import display_width, padded, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,12 +35,7 @@ def print_table(header: Row, rows: Iterable[Row], indent: str = "") -> None:
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = zip(line, widths, header, strict=True)
-        print((indent + "  ".join(_padded(cell, width, heading[:1] == ">") for cell, width, heading in cells)).rstrip())
-
-
-def _padded(cell: str, width: int, right: bool) -> str:
-    padding = " " * (width - display_width(cell))
-    return padding + cell if right else cell + padding
+        print((indent + "  ".join(padded(cell, width, heading[:1] == ">") for cell, width, heading in cells)).rstrip())
 
 
 def quoted(data: bytes) -> str:
@@ -49,11 +44,8 @@ def quoted(data: bytes) -> str:
     >>> print(quoted(b" life"), quoted(b"\\n"), quoted("é".encode()), quoted(b" \\xf0\\x9f\\x98"))
     ' life' '\\n' 'é' b' \\xf0\\x9f\\x98'
     """
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return repr(data)
-    shown = repr(text)
+    text = text_of(data)
+    shown = repr(data if text is None else text)
     if text and unicodedata.category(text[0]).startswith("M"):  # it would combine with the quote before it
         return shown.replace(text[0], ascii(text[0])[1:-1], 1)
     return shown

@@ -7,6 +7,7 @@ before wte.weight. Tensors whose numbers are all equal are listed with --all onl
 """
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
@@ -76,15 +77,5 @@ def _summary(names: "Names", differences: list["Difference"]) -> str:
 
 
 def _as_json(names: "Names", differences: list["Difference"]) -> dict[str, object]:
-    listed = [
-        {
-            "name": each.name,
-            "count": each.count,
-            "differing": each.differing,
-            "largest": each.largest,
-            "mean": each.mean,
-        }
-        for each in differences
-    ]
     alone = {"only_in_a": names.only_first, "only_in_b": names.only_second, "other_shape": names.other_shape}
-    return {**alone, "not_compared": names.unreadable, "tensors": listed}
+    return {**alone, "not_compared": names.unreadable, "tensors": list(map(asdict, differences))}

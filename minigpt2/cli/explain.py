@@ -105,7 +105,10 @@ def _head(text: str) -> tuple[int, int]:
 
 
 def _write_page(html: str, options: argparse.Namespace) -> None:
-    path = options.output or _temporary()
+    import tempfile
+
+    # A temporary page is in a directory that is its user's alone.
+    path = options.output or Path(tempfile.mkdtemp(prefix="minigpt2-")) / "page.html"
     with atomic_write(path) as file:
         file.write(html.encode("utf-8"))
     print(streams.escaped(str(path)))
@@ -115,9 +118,3 @@ def _write_page(html: str, options: argparse.Namespace) -> None:
         sys.stdout.flush()
         if not webbrowser.open(path.resolve().as_uri()):
             streams.note(f"there is no browser to open it with; the page is {path}")
-
-
-def _temporary() -> Path:
-    import tempfile
-
-    return Path(tempfile.mkdtemp(prefix="minigpt2-")) / "page.html"  # in a directory that is its user's alone

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from minigpt2.explain.characters import display_width
+from minigpt2.explain.characters import cut, display_width
 
 BETWEEN = 2  # columns between two cells
 NARROWEST = 6  # columns that a cell keeps
@@ -29,7 +29,7 @@ def fitted(lines: Lines, width: int) -> Lines:
         if widths[column] <= NARROWEST:
             break
         room = max(NARROWEST, widths[column] - excess)
-        lines = [[*line[:column], clipped(line[column], room), *line[column + 1 :]] for line in lines]
+        lines = [[*line[:column], cut(line[column], room), *line[column + 1 :]] for line in lines]
     return lines
 
 
@@ -37,15 +37,6 @@ def needed(lines: Lines) -> int:
     """How many columns a table takes."""
     widths = _widths(lines)
     return sum(widths) + BETWEEN * (len(widths) - 1)
-
-
-def clipped(text: str, width: int) -> str:
-    """The text if it fits, or else its beginning and `…`."""
-    if display_width(text) <= width:
-        return text
-    while display_width(text) >= width:
-        text = text[:-1]
-    return text + "…"
 
 
 def _widths(lines: Lines) -> list[int]:

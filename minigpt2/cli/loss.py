@@ -9,11 +9,11 @@ at least so many tokens before it. A smaller stride takes longer, and the loss i
 """
 
 import argparse
-from pathlib import Path
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_both, print_label
 from minigpt2.cli.numbers import positive
+from minigpt2.cli.text import read_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
     from minigpt2 import GPT2
     from minigpt2.inference.windows import losses_in_windows
 
-    text = streams.read_utf8() if options.file == "-" else _read(Path(options.file))
+    text = read_file(options.file)
     tokenizer, weights = open_both(options)
     model = GPT2(weights, tokenizer)
     allowed = () if options.ordinary else "all"
@@ -59,10 +59,3 @@ def run(options: argparse.Namespace) -> None:
     print_label(weights)
     print(f"{loss:.4f} nats a token, perplexity {perplexity:,.2f}, over {count:,} tokens")
     print(f"(windows of {window:,} tokens, stride {stride:,})")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(streams.not_utf8(str(path), error)) from None

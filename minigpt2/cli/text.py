@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
@@ -26,6 +27,21 @@ def read_text(options: argparse.Namespace) -> str:
         ValueError: the text is not UTF-8.
     """
     return streams.read_utf8() if options.text is None else argument(options.text)
+
+
+def read_file(name: str) -> str:
+    """The text of a file, or for `-` that of standard input.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8.
+    """
+    if name == "-":
+        return streams.read_utf8()
+    try:
+        return Path(name).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(streams.not_utf8(name, error)) from None
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:

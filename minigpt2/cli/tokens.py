@@ -7,6 +7,7 @@ cannot be seen escaped; a token that is only part of a character is shown as byt
 """
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
@@ -34,7 +35,8 @@ def run(options: argparse.Namespace) -> None:
     tokenizer = open_tokenizer(options)
     ids = token_ids(tokenizer, text, options)
     if options.json:
-        streams.print_json(as_json(tokenizer, ids))
+        listed = enumerate(as_json(tokenizer, ids))
+        streams.print_json([{"position": position, **token} for position, token in listed])
     else:
         print_table(HEADER, token_rows(tokenizer, ids))
 
@@ -48,13 +50,10 @@ def token_rows(tokenizer: "Tokenizer", ids: list[int]) -> list[list[str]]:
     ]
 
 
-def as_json(tokenizer: "Tokenizer", ids: list[int]) -> list[dict[str, object]]:
+def as_json(tokenizer: "Tokenizer", ids: Sequence[int]) -> list[dict[str, object]]:
     """An object for each token id: bytes in hexadecimal, the text null where it is not whole characters."""
-    written, data = tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids)
-    return [
-        {"position": position, "id": token_id, "token": token, "bytes": token_bytes.hex(), "text": text_of(token_bytes)}
-        for position, (token_id, token, token_bytes) in enumerate(zip(ids, written, data, strict=True))
-    ]
+    tokens = zip(ids, tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids), strict=True)
+    return [{"id": i, "token": token, "bytes": data.hex(), "text": text_of(data)} for i, token, data in tokens]
 
 
 def name(tokenizer: "Tokenizer", token_id: int) -> tuple[str, bytes]:

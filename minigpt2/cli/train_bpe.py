@@ -19,6 +19,7 @@ from minigpt2.atomic_write import require_writable
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.numbers import positive
+from minigpt2.cli.text import read_file
 
 if TYPE_CHECKING:
     from minigpt2.bpe import LearnedMerge
@@ -64,7 +65,7 @@ def pretoken_counts(names: list[str]) -> dict[tuple[int, ...], int]:
     from minigpt2.byte_alphabet import ALPHABET_ORDER
     from minigpt2.pretokenize import pretokenize
 
-    counts = Counter(pretoken for name in names for pretoken in pretokenize(_text(name)))
+    counts = Counter(pretoken for name in names for pretoken in pretokenize(read_file(name)))
     ids = {byte: token_id for token_id, byte in enumerate(ALPHABET_ORDER)}
     return {tuple(ids[byte] for byte in pretoken.encode()): count for pretoken, count in counts.items()}
 
@@ -81,12 +82,3 @@ def merge_rows(vocabulary: "Vocabulary", learned: "list[LearnedMerge]") -> list[
         ]
         for rank, (pair, occurrences) in enumerate(learned)
     ]
-
-
-def _text(name: str) -> str:
-    if name == "-":
-        return streams.read_utf8()
-    try:
-        return Path(name).read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(streams.not_utf8(name, error)) from None

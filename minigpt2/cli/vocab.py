@@ -9,7 +9,7 @@ Without an option, counts are printed. TEXT is searched for as text and, with Ġ
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
@@ -18,7 +18,8 @@ from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.numbers import positive
 from minigpt2.cli.terminal import say
 from minigpt2.cli.text import argument
-from minigpt2.explain.characters import text_of
+from minigpt2.cli.tokens import as_json
+from minigpt2.explain.characters import cut, text_of
 
 if TYPE_CHECKING:
     from minigpt2 import Tokenizer
@@ -59,52 +60,41 @@ def longest(tokenizer: "Tokenizer", count: int) -> list[int]:
     return sorted(ids, key=lambda token_id: (-lengths[token_id], token_id))[:count]
 
 
-def token_rows(tokenizer: "Tokenizer", ids: Iterable[int]) -> list[list[str]]:
+def token_rows(tokenizer: "Tokenizer", ids: Sequence[int]) -> list[list[str]]:
     """A row of the table under `HEADER` for each token id."""
-    ids = list(ids)
     data = tokenizer.decode_tokens_bytes(ids)
-    return [[str(i), str(len(each)), _clipped(quoted(each))] for i, each in zip(ids, data, strict=True)]
+    return [[str(i), str(len(each)), cut(quoted(each), WIDEST)] for i, each in zip(ids, data, strict=True)]
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
-
-
-def _print_tokens(tokenizer: "Tokenizer", ids: list[int], as_json: bool) -> None:
-    if as_json:
-        streams.print_json(_as_json(tokenizer, ids))
+def _print_tokens(tokenizer: "Tokenizer", ids: list[int], in_json: bool) -> None:
+    if in_json:
+        streams.print_json(as_json(tokenizer, ids))
     else:
         print_table(HEADER, token_rows(tokenizer, ids))
 
 
-def _as_json(tokenizer: "Tokenizer", ids: Iterable[int]) -> list[dict[str, object]]:
-    ids = list(ids)
-    tokens = zip(ids, tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids), strict=True)
-    return [{"id": i, "token": token, "bytes": data.hex(), "text": text_of(data)} for i, token, data in tokens]
-
-
-def _search(tokenizer: "Tokenizer", text: str, as_json: bool) -> None:
+def _search(tokenizer: "Tokenizer", text: str, in_json: bool) -> None:
     vocabulary = tokenizer.get_vocab()
     # Only with Ġ or Ċ in it: in a token as written, another non-ASCII letter is a byte of something else.
     as_written = bool({"Ġ", "Ċ"} & set(text))
     tokens = zip(vocabulary.items(), tokenizer.decode_tokens_bytes(list(vocabulary.values())), strict=True)
     found = [i for (written, i), data in tokens if text.encode() in data or (as_written and text in written)]
-    if not found and not as_json:
+    if not found and not in_json:
         print(f"No token contains {text!r}; `minigpt2 tokens {text!r}` shows its tokens.")
         return
-    _print_tokens(tokenizer, found, as_json)
-    if not as_json:
+    _print_tokens(tokenizer, found, in_json)
+    if not in_json:
         print(f"\n{len(found):,} of {len(vocabulary):,} tokens contain {text!r}")
 
 
-def _print_odd(tokenizer: "Tokenizer", as_json: bool) -> None:
+def _print_odd(tokenizer: "Tokenizer", in_json: bool) -> None:
     from minigpt2.explain.oddities import oddities
 
     kinds = oddities(tokenizer)
-    if as_json:
+    if in_json:
         streams.print_json(
             [
-                {"kind": each.name, "rule": each.rule, "reason": each.reason, "tokens": _as_json(tokenizer, each.ids)}
+                {"kind": each.name, "rule": each.rule, "reason": each.reason, "tokens": as_json(tokenizer, each.ids)}
                 for each in kinds
             ]
         )
@@ -117,7 +107,7 @@ def _print_odd(tokenizer: "Tokenizer", as_json: bool) -> None:
             print(f"  … and {len(kind.ids) - MOST_ODD} more: --json lists all")
 
 
-def _print_summary(tokenizer: "Tokenizer", as_json: bool) -> None:
+def _print_summary(tokenizer: "Tokenizer", in_json: bool) -> None:
     ids = list(tokenizer.get_vocab().values())
     data = tokenizer.decode_tokens_bytes(ids)
     counts = {
@@ -129,7 +119,7 @@ def _print_summary(tokenizer: "Tokenizer", as_json: bool) -> None:
         "part of a character": sum(text_of(each) is None for each in data),
         "bytes of the longest": max(map(len, data)),
     }
-    if as_json:
+    if in_json:
         streams.print_json(counts)
     else:
         print_table(["", ">count"], [[name, f"{count:,}"] for name, count in counts.items()])

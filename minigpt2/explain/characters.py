@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from bisect import bisect_right
+from itertools import accumulate
 
 # Unicode has pictures of control characters from U+2400 on; these four have better known signs.
 _SIGNS = {" ": "·", "\t": "→", "\n": "↵", "\x7f": "␡"}
@@ -24,6 +26,24 @@ def _character_width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """The text if it fits, or else as much of it as does with `…` behind it."""
+    if display_width(text) <= width:
+        return text
+    used = list(accumulate(map(display_width, text)))
+    return text[: bisect_right(used, width - 1)] + "…"
+
+
+def padded(text: str, width: int, right: bool = False) -> str:
+    """The text with spaces after it, or before it if it stands at the `right`, so that it takes `width` columns.
+
+    >>> padded("生命", 6), padded("life", 6, right=True)
+    ('生命  ', '  life')
+    """
+    padding = " " * (width - display_width(text))
+    return padding + text if right else text + padding
 
 
 def text_of(data: bytes) -> str | None:

@@ -14,6 +14,7 @@ from minigpt2.explain.layers import Guess, Layers
 from minigpt2.explain.rows import Rows
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Pretoken, Trace
 from minigpt2.pretokenize import BRANCHES
+from minigpt2.vocabulary import bytes_of
 
 #: A page holds so many tokens of a text at most, the rows of so many, and so many values of each row.
 MOST_TOKENS: Final = 20_000
@@ -68,10 +69,7 @@ def _written(trace: Trace, pretokens: list[Pretoken]) -> Iterator[tuple[int, str
 
 
 def _token(written: str) -> dict[str, Any]:
-    try:
-        data = byte_alphabet.to_bytes(written)
-    except ValueError:  # an added token, which is not written in the byte alphabet
-        data = written.encode("utf-8")
+    data, _ = bytes_of(written)
     return {"written": written, "bytes": data.hex(" "), "shown": segments(data)}
 
 

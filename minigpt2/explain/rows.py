@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.embeddings import Embeddings
+from minigpt2.generation import written
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.weights.bundled import LABEL, is_bundled
 from minigpt2.weights.checkpoint import Checkpoint
@@ -148,14 +149,8 @@ class RowReader:
                 found = self._embeddings.nearest(token_id, NEIGHBOURS)
             except ValueError:  # a row of zeros, or one that is not finite, has no direction
                 found = []
-            self._neighbours[token_id] = tuple(Neighbour(i, self._written(i), cosine) for i, cosine in found)
+            self._neighbours[token_id] = tuple(Neighbour(i, written(self._tokenizer, i), cosine) for i, cosine in found)
         return self._neighbours[token_id]
-
-    def _written(self, token_id: int) -> str:
-        try:
-            return str(self._tokenizer.convert_ids_to_tokens(token_id))
-        except ValueError:  # `wte` may have rows beyond the vocabulary
-            return ""
 
     def _plane(self, own: list[int], neighbours: dict[int, tuple[Neighbour, ...]]) -> Plane:
         near = [each.id for found in neighbours.values() for each in found]
@@ -164,7 +159,7 @@ class RowReader:
         finite = np.flatnonzero(np.isfinite(rows).all(axis=1))
         coordinates, shares = principal_components(rows[finite])
         points = [
-            Point(token_id, self._written(token_id), x, y, token_id in own)
+            Point(token_id, written(self._tokenizer, token_id), x, y, token_id in own)
             for token_id, (x, y) in zip([ids[index] for index in finite], coordinates.tolist(), strict=True)
         ]
         return Plane(tuple(points), shares)

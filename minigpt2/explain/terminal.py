@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Final
 
-from minigpt2.explain.characters import display_width, visible
+from minigpt2.explain.characters import cut, display_width, visible
 from minigpt2.explain.merge_tree import draw
 from minigpt2.explain.rows import Rows
 from minigpt2.explain.terminal_layers import attention_lines, lens_lines, next_lines, require_head
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Merge, Pretoken, Token, Trace, replay
-from minigpt2.explain.writing import Paint, columns, cut, filled, flow, hanging, shown_token, wrapped
+from minigpt2.explain.writing import Paint, columns, filled, flow, hanging, shown_token, wrapped
 from minigpt2.pretokenize import BRANCHES
 
 NO_LAYERS: Final = (

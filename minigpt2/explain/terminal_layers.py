@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 
-from minigpt2.explain.characters import display_width, visible
+from minigpt2.explain.characters import cut, display_width, padded, visible
 from minigpt2.explain.layers import Layers
 from minigpt2.explain.trace import Trace
-from minigpt2.explain.writing import cut, shown_token
+from minigpt2.explain.writing import shown_token
 
 _NEXT: Final = 8
 
@@ -32,11 +32,11 @@ def attention_lines(trace: Trace, layers: Layers, head: tuple[int, int], width: 
     first = max(0, length - (width - label) // column)
     percentages = np.rint(100 * layers.attentions[layer, index]).astype(int)
     yield cut(f"attention of head {index} in layer h.{layer}, in percent", width)
-    heading = "".join(_right(cut(name, column - 1), column) for name in names[first:])
+    heading = "".join(padded(cut(name, column - 1), column, right=True) for name in names[first:])
     yield f"{'':{label}}{heading}"
     for query in range(first, length):
         cells = [f"{percentages[query, key]:>{column}}" for key in range(first, query + 1)]
-        yield _left(cut(names[query], label), label) + "".join(cells)
+        yield padded(cut(names[query], label), label) + "".join(cells)
     if first:
         yield cut(f"The first {first} tokens do not fit in this width.", width)
 
@@ -55,11 +55,3 @@ def next_lines(layers: Layers, width: int) -> Iterator[str]:
     yield cut("the likeliest next tokens: probability, logit, token", width)
     for guess in layers.next_tokens[:_NEXT]:
         yield cut(f"{guess.probability:>6.1%}  {guess.logit:>7.2f}  {shown_token(guess.token)}", width)
-
-
-def _right(text: str, width: int) -> str:
-    return " " * (width - display_width(text)) + text
-
-
-def _left(text: str, width: int) -> str:
-    return text + " " * (width - display_width(text))

@@ -1,14 +1,12 @@
 """Lines of a terminal: colours, and text that fits the width."""
 
 import textwrap
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final
 
-from minigpt2.byte_alphabet import to_bytes
-from minigpt2.explain.characters import display_width, visible
+from minigpt2.explain.characters import cut, display_width, padded, visible
+from minigpt2.vocabulary import bytes_of
 
 # Backgrounds of the 256-colour palette for neighbouring pretokens, each in two shades for the tokens of one.
 _SHADES: Final = ((153, 117), (157, 114), (229, 221), (225, 218), (223, 216), (159, 116))
@@ -67,10 +65,7 @@ def shown_token(written: str) -> str:
     >>> shown_token("Ġlife")
     '·life'
     """
-    try:
-        return visible(to_bytes(written))
-    except ValueError:  # an added token, which is not written in the byte alphabet
-        return visible(written.encode("utf-8"))
+    return visible(bytes_of(written)[0])
 
 
 def wrapped(words: Sequence[str], width: int, separator: str) -> Iterator[str]:
@@ -88,13 +83,4 @@ def columns(lines: Sequence[Sequence[str]], width: int) -> Iterator[str]:
     """Lines of cells in columns that line up, cut at the terminal's edge."""
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        cells = [cell + " " * (room - display_width(cell)) for cell, room in zip(line, widths, strict=True)]
-        yield cut("  ".join(cells).rstrip(), width)
-
-
-def cut(text: str, width: int) -> str:
-    """The text if it fits, or else as much of it as does with `…` behind it."""
-    if display_width(text) <= width:
-        return text
-    used = list(accumulate(map(display_width, text)))
-    return text[: bisect_right(used, width - 1)] + "…"
+        yield cut("  ".join(map(padded, line, widths)).rstrip(), width)

@@ -62,19 +62,6 @@ def read_text(path: PathLike) -> str:
         raise ValueError(f"{os.fspath(path)}: not UTF-8 text at byte {error.start}") from None
 
 
-def read_json(path: PathLike) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is not JSON.
-    """
-    try:
-        return json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:  # not only JSONDecodeError: numbers may have too many digits
-        raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from None
-
-
 def read_object(path: PathLike) -> dict[str, Any]:
     """The content of a JSON file that holds an object.
 
@@ -82,7 +69,10 @@ def read_object(path: PathLike) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is not JSON, or something else than an object.
     """
-    content = read_json(path)
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # not only JSONDecodeError: numbers may have too many digits
+        raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{os.fspath(path)}: expected an object, found {type(content).__name__}")
     return content
