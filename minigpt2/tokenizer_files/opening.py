@@ -33,7 +33,7 @@ def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened
         ValueError: a file is malformed, or the two do not belong together; the message names the file and the token.
     """
     model = bpe_model.read_vocab_and_merges(vocab_file, merges_file)
-    return _combine(vocab_file, model, None, None, {}, lambda name: None)
+    return _combine(vocab_file, model, None, "GPT2Tokenizer", {}, lambda name: None)
 
 
 def open_directory(directory: PathLike) -> Opened:

@@ -94,3 +94,16 @@ def test_a_vocabulary_without_end_of_text_gets_it_at_the_end_as_in_transformers(
     assert ours.encode("the<|endoftext|>") == theirs.encode("the<|endoftext|>")
     again = saved_and_read(ours, tmp_path / "again")
     assert again.decode(again.encode("the<|endoftext|>"), skip_special_tokens=True) == "the"
+
+
+def test_two_files_give_it_the_id_of_transformers_also_where_ids_leave_holes(tmp_path: Path) -> None:
+    tokens = [*to_characters(ALPHABET_ORDER), "th"]
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nt h\n")
+    files = tmp_path / "vocab.json", tmp_path / "merges.txt"
+    files[0].write_text(json.dumps({token: i for i, token in enumerate(tokens)} | {"far": 1000}))
+    ours, theirs = Tokenizer.from_files(*files), load_in_transformers(tmp_path)
+    assert ours.encode("th<|endoftext|>") == theirs.encode("th<|endoftext|>") == [256, 258]
+    files[0].write_text(json.dumps({token: i + 2 for i, token in enumerate(tokens)}))
+    assert load_in_transformers(tmp_path).encode("th<|endoftext|>") == [258, 257]  # two tokens of one id
+    with pytest.raises(ValueError, match=r"vocab\.json: the added token '<\|endoftext\|>' gets the id 257, which is"):
+        Tokenizer.from_files(*files)
