@@ -1,15 +1,19 @@
 """The command as its users run it, a process of its own, and a small GPT-2 for it to look at."""
 
+import errno
 import json
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,11 +53,12 @@ def command(*arguments: str | bytes) -> list[str | bytes]:
 
 
 def run(
-    *arguments: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    *arguments: str | bytes, stdin: bytes = b"", env: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the command to its end."""
+    """Run the command to its end, with further options of `subprocess.run`."""
+    env = env or environment()
     return subprocess.run(
-        command(*arguments), input=stdin, capture_output=True, env=env or environment(), timeout=60, check=False
+        command(*arguments), input=stdin, capture_output=True, env=env, timeout=60, check=False, **options
     )
 
 
@@ -63,13 +68,50 @@ def on_a_terminal(*arguments: str, typed: bytes = b"", **changes: str) -> str:
     with subprocess.Popen(command(*arguments), stdin=follower, stdout=follower, env=environment(**changes)) as process:
         os.close(follower)
         os.write(leader, typed)
-        shown = b""
-        with suppress(OSError):  # the terminal is gone when the command is
-            while part := os.read(leader, 65536):
-                shown += part
+        shown = _all_of(leader)
         assert process.wait(timeout=60) == 0
-    os.close(leader)
+    return shown
+
+
+def errors_on_a_terminal(arguments: Sequence[str | bytes], env: Mapping[str, str], cwd: Path = ROOT) -> str:
+    """The standard error of a process that succeeds, where that is a terminal."""
+    leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 120))
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=follower, env=env, cwd=cwd) as process:
+        os.close(follower)
+        shown = _all_of(leader)
+        assert process.wait(timeout=60) == 0
+    return shown
+
+
+def _all_of(terminal: int) -> str:
+    """Everything that is written to a terminal until the process at its other end is gone."""
+    shown = b""
+    with suppress(OSError):  # the terminal is gone when the process is
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
     return shown.decode()
+
+
+def limit_files(size: int) -> Callable[[], None]:
+    """Let no file grow larger in a process, as if the disk were full: its `preexec_fn`."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def disk_is_full(*_: object) -> None:
+    """Stands for a function that writes."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def interrupted(*_: object) -> None:
+    """Stands for a function during which Ctrl-C is pressed."""
+    raise KeyboardInterrupt
+
+
+def files_in(directory: Path) -> dict[str, bytes]:
+    """The files in a directory, by name."""
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
 def one_line(stderr: bytes) -> str:

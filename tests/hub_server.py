@@ -11,7 +11,7 @@ import json
 import re
 import sys
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property
@@ -118,16 +118,9 @@ class Hub:
             server.shutdown()
             server.server_close()
 
-    def publish(
-        self,
-        model: str,
-        files: Mapping[str, bytes],
-        *,
-        large: Collection[str] = ("model.safetensors",),
-        branch: str = "main",
-    ) -> str:
+    def publish(self, model: str, files: Mapping[str, bytes], *, branch: str = "main") -> str:
         """Commit `files` (all that the model has from now on) to a branch or pull request; the commit."""
-        commit_files = {name: File(content, name in large) for name, content in files.items()}
+        commit_files = {name: File(content, name.endswith(".safetensors")) for name, content in files.items()}
         history = self.commits.setdefault(model, {})
         names = json.dumps([model, len(history), {name: file.hash for name, file in commit_files.items()}])
         commit = hashlib.sha1(names.encode()).hexdigest()

@@ -15,6 +15,7 @@ from minigpt2.inference.cache import Cache
 from minigpt2.inference.fast import product, product_with_rows
 from minigpt2.inference.hooks import hook_points
 from tests import textbook
+from tests.command import interrupted
 from tests.small_gpt2 import N_HEAD, SIZES, write_gpt2
 
 Array = NDArray[Any]
@@ -132,13 +133,10 @@ def test_a_cache_remembers_which_tokens_are_padding(model: GPT2) -> None:
 
 
 def test_an_interrupted_call_adds_nothing_to_the_cache(model: GPT2) -> None:
-    def interrupt(_: Array) -> None:
-        raise KeyboardInterrupt
-
     ids = random_ids(1, 8)
     cache = model(ids[:, :5], use_cache=True).past_key_values
     with pytest.raises(KeyboardInterrupt):
-        model(ids[:, 5:], past_key_values=cache, hooks={"h.1": interrupt})
+        model(ids[:, 5:], past_key_values=cache, hooks={"h.1": interrupted})
     assert cache is not None and len(cache) == 5
     np.testing.assert_allclose(
         model(ids[:, 5:], past_key_values=cache).logits, model(ids).logits[:, 5:], rtol=0, atol=1e-4

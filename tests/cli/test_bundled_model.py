@@ -111,9 +111,5 @@ def test_python_opens_it_by_its_own_method_alone() -> None:
 def test_a_copy_of_it_says_what_it_is(tmp_path: Path, small_bundled_model: Path) -> None:
     (tmp_path / "copy.safetensors").write_bytes((small_bundled_model / "model.safetensors").read_bytes())
     assert is_bundled(Checkpoint.open(tmp_path / "copy.safetensors"))
-    assert not is_bundled(Checkpoint.open(_other(tmp_path / "other")))
-
-
-def _other(directory: Path) -> Path:
-    write_small_gpt2(directory)
-    return directory
+    write_small_gpt2(tmp_path / "other")
+    assert not is_bundled(Checkpoint.open(tmp_path / "other"))

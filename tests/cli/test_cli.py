@@ -1,8 +1,6 @@
 """The command `minigpt2`: what each of its commands prints, and what it says of what it cannot do."""
 
 import json
-import os
-import pty
 import subprocess
 import sys
 import tomllib
@@ -15,7 +13,7 @@ import minigpt2
 from minigpt2 import Tokenizer
 from minigpt2.cli import COMMANDS, main
 from minigpt2.explain.characters import display_width
-from tests.command import ROOT, Capture, answer, command, complaint, environment, run
+from tests.command import ROOT, Capture, answer, complaint, environment, on_a_terminal, run
 from tests.conftest import hurtful_texts
 
 NAMES = [each.__name__.rpartition(".")[2].replace("_", "-") for each in COMMANDS]
@@ -91,8 +89,7 @@ def test_python_m_minigpt2_is_the_command() -> None:
 
 def test_it_runs_from_another_directory_and_needs_no_home(tmp_path: Path) -> None:
     env = {name: value for name, value in environment().items() if name != "HOME"}
-    finished = subprocess.run(command("encode", "Hello"), cwd=tmp_path, env=env, capture_output=True, check=True)
-    assert finished.stdout == b"15496\n"
+    assert run("encode", "Hello", env=env, cwd=tmp_path).stdout == b"15496\n"
 
 
 def test_the_project_installs_this_command() -> None:
@@ -180,12 +177,7 @@ def test_decode_names_what_is_no_id(written: str, named: str, capsys: Capture) -
 
 
 def test_decode_ends_the_line_on_a_terminal_alone() -> None:
-    leader, follower = pty.openpty()
-    with subprocess.Popen(command("decode", "464"), stdout=follower, stdin=subprocess.DEVNULL, env=environment()) as p:
-        assert p.wait(timeout=60) == 0
-    os.close(follower)
-    assert os.read(leader, 100) == b"The\r\n"
-    os.close(leader)
+    assert on_a_terminal("decode", "464") == "The\r\n"
 
 
 # ---- tokens

@@ -1,16 +1,12 @@
 """The commands tokenize and count: pipes, terminals, full disks, and users and systems that end them at any moment."""
 
 import contextlib
-import gzip
 import json
 import os
 import pty
-import resource
 import signal
 import subprocess
-import sys
-import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,36 +14,25 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import tokenize
-from tests.command import Capture, answer, command, complaint, environment, one_line, run, wait_until
-from tests.corpus.samples import END, ids_of, read
-
-# The command with chunks and intervals so small that there is much to interrupt.
-_SMALL = """
-import sys
-from minigpt2.cli import main
-from minigpt2.corpus import chunks, documents, encoding, executors, output
-chunks.SIZE = documents.SIZE = encoding.SIZE = executors.TASK = 10_000
-executors.RETURNED = 20_000  # some tasks give their ids back, some leave them in a file
-output.INTERVAL = 0.0
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-"""
-
-
-def in_small_chunks(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", _SMALL, *map(str, arguments)]
+from tests.command import (
+    Capture,
+    answer,
+    command,
+    complaint,
+    environment,
+    errors_on_a_terminal,
+    limit_files,
+    one_line,
+    run,
+    wait_until,
+)
+from tests.corpus.samples import END, ids_of, in_small_chunks, read, write_corpus
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of about a megabyte, as text, as lines, and compressed."""
-    directory = tmp_path_factory.mktemp("corpus")
-    generator = np.random.default_rng(0)
-    text = " ".join(f"word{number} été," for number in generator.integers(1000, size=25_000))
-    (directory / "a.txt").write_text(text)
-    (directory / "b.jsonl").write_text("".join(json.dumps({"text": part}) + "\n" for part in text.split("7")))
-    (directory / "c.txt.gz").write_bytes(gzip.compress(text.encode()))
-    return directory
+    """A directory of about a megabyte."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), 25_000)
 
 
 @pytest.fixture(scope="module")
@@ -154,23 +139,8 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path}/b: Too many levels of symbolic links" in one_line(finished.stderr)
 
 
-def on_a_terminal(*arguments: str, cwd: Path) -> str:
-    """The command's standard error, when that is a terminal."""
-    terminal, end = pty.openpty()
-    termios.tcsetwinsize(end, (24, 120))
-    started = subprocess.Popen(command(*arguments), env=environment(), stderr=end, stdout=subprocess.DEVNULL, cwd=cwd)
-    os.close(end)
-    written = b""
-    with contextlib.suppress(OSError):  # when the other end is closed
-        while data := os.read(terminal, 4096):
-            written += data
-    os.close(terminal)
-    assert started.wait(60) == 0
-    return written.decode()
-
-
 def test_a_terminal_sees_bytes_and_tokens_per_second(corpus: Path, tmp_path: Path) -> None:
-    shown = on_a_terminal("tokenize", str(corpus), "-o", "out", cwd=tmp_path)
+    shown = errors_on_a_terminal(command("tokenize", str(corpus), "-o", "out"), environment(), tmp_path)
     size = sum(path.stat().st_size for path in corpus.iterdir())
     assert "100%" in shown
     assert f"{size / 1000:.0f}k/{size / 1000:.0f}k" in shown or f"{size / 1e6:.2f}M/{size / 1e6:.2f}M" in shown
@@ -180,14 +150,8 @@ def test_a_terminal_sees_bytes_and_tokens_per_second(corpus: Path, tmp_path: Pat
 # ---- full disks, and ends at any moment
 
 
-def limited_to(size: int) -> Mapping[str, object]:
-    """Let no file grow larger, as if the disk were full."""
-    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))}
-
-
 def test_a_full_disk_leaves_nothing_half_written(corpus: Path, tmp_path: Path) -> None:
-    arguments = command("tokenize", str(corpus), "-o", str(tmp_path / "out"))
-    finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, **limited_to(100_001))  # type: ignore[call-overload]
+    finished = run("tokenize", str(corpus), "-o", str(tmp_path / "out"), preexec_fn=limit_files(100_001))
     assert (finished.returncode, finished.stdout) == (1, b"")
     assert one_line(finished.stderr) == f"minigpt2: {tmp_path}/out: File too large\n"
     assert not list(tmp_path.iterdir())
@@ -195,8 +159,8 @@ def test_a_full_disk_leaves_nothing_half_written(corpus: Path, tmp_path: Path) -
 
 def test_after_a_full_disk_it_can_be_resumed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = in_small_chunks("tokenize", corpus, "-o", out)
-    finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, **limited_to(100_001))  # type: ignore[call-overload]
+    arguments, limit = in_small_chunks("tokenize", corpus, "-o", out), limit_files(100_001)
+    finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, preexec_fn=limit)
     assert finished.returncode == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.journal", "out.partial"]
     refused = run("tokenize", str(corpus), "-o", str(out))

@@ -6,7 +6,7 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.cli import main
-from tests.command import Capture, answer, complaint, environment, one_line, run, write_small_gpt2
+from tests.command import Capture, answer, complaint, environment, files_in, one_line, run, write_small_gpt2
 from tests.hub_server import Hub
 from tests.hub_settings import imported_with, online
 
@@ -17,7 +17,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     directory = tmp_path_factory.mktemp("published")
     write_small_gpt2(directory)
     Tokenizer().save_pretrained(directory)
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
+    return files_in(directory)
 
 
 def test_a_model_is_fetched_once_and_the_commands_find_it(

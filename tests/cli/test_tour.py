@@ -18,12 +18,14 @@ from tests.command import (
     command,
     complaint,
     environment,
+    files_in,
     on_a_terminal,
     one_line,
     run,
     write_small_gpt2,
 )
 from tests.hub_server import Hub
+from tests.hub_settings import online
 
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -199,9 +201,8 @@ def test_offline_it_makes_no_request() -> None:
 
 def test_where_gpt2s_weights_are_not_cached_its_rows_are_read_on_the_hub(model: Path, tmp_path: Path) -> None:
     with Hub() as hub:
-        hub.publish("gpt2", {path.name: path.read_bytes() for path in model.iterdir()})
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
-        finished = run("tour", env=online)
+        hub.publish("gpt2", files_in(model))
+        finished = run("tour", env=online(hub.url, tmp_path))
     output = finished.stdout.decode()
     assert str(write_small_gpt2(tmp_path / "again")["wte.weight"][464, 0]) in output
     assert sum("--model bundled" in line for line, _ in commands_in(output)) == 5
@@ -210,11 +211,11 @@ def test_where_gpt2s_weights_are_not_cached_its_rows_are_read_on_the_hub(model: 
 
 def test_gpt2s_weights_are_used_once_they_are_cached(model: Path, tmp_path: Path) -> None:
     with Hub() as hub:
-        hub.publish("gpt2", {path.name: path.read_bytes() for path in model.iterdir()})
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
-        assert run("download", env=online).returncode == 0
+        hub.publish("gpt2", files_in(model))
+        env = online(hub.url, tmp_path)
+        assert run("download", env=env).returncode == 0
         asked = len(hub.requests)
-        output = run("tour", env=online).stdout.decode()
+        output = run("tour", env=env).stdout.decode()
         assert len(hub.requests) == asked
     assert LABEL not in output
     assert "--model" not in output

@@ -5,31 +5,20 @@ import json
 import re
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 NAME = "owner/name"
 
 
-class DataSetHub:
+class DataSetHub(ThreadingHTTPServer):
     """The server. `ignores_ranges` makes it answer with the whole file; `ranges` are those that were asked for."""
 
     def __init__(self) -> None:
         self.commits: dict[str, Mapping[str, bytes]] = {}
         self.ranges: list[str] = []
         self.ignores_ranges = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.hub = self  # type: ignore[attr-defined]
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
 
     def commit(self, files: Mapping[str, bytes]) -> str:
         """Make these files the newest commit, and return its name."""
@@ -44,6 +33,7 @@ class DataSetHub:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: DataSetHub
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
@@ -59,16 +49,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _answer(self, body: bytes) -> None:
-        hub: DataSetHub = self.server.hub  # type: ignore[attr-defined]
         pattern = rf"(/api)?/datasets/{NAME}(?:/(revision|tree|paths-info|resolve)/([^/]+)/?(.*))?"
         match = re.fullmatch(pattern, unquote(urlsplit(self.path).path))
-        found = match and hub.files(match[3])
+        found = match and self.server.files(match[3])
         if not match or not found:
             self._send(404, b"", {"X-Error-Code": "RevisionNotFound" if match else "RepoNotFound"})
             return
         commit, files = found
         if match[2] == "resolve":
-            self._send_file(hub, files[match[4]])
+            self._send_file(files[match[4]])
         elif match[2] == "tree":
             tree = self._tree(files, match[4])
             if tree or not match[4]:
@@ -93,12 +82,12 @@ class _Handler(BaseHTTPRequestHandler):
         depth = directory.count("/") + bool(directory)
         return [entry for entry in entries if str(entry["path"]).count("/") == depth]
 
-    def _send_file(self, hub: DataSetHub, data: bytes) -> None:
+    def _send_file(self, data: bytes) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if not asked or hub.ignores_ranges:
+        if not asked or self.server.ignores_ranges:
             self._send(200, data, {})
             return
-        hub.ranges.append(asked[0])
+        self.server.ranges.append(asked[0])
         start, last = int(asked[1]), int(asked[2])
         self._send(206, data[start : last + 1], {"Content-Range": f"bytes {start}-{last}/{len(data)}"})
 

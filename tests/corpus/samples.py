@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pyarrow
 from backports import zstd
 from pyarrow import parquet
 
+from minigpt2 import Tokenizer
 from tests.parity.references import tiktoken_encoding
 
 END = 50256
@@ -38,6 +40,40 @@ def lines_of(documents: list[str]) -> bytes:
 def write_table(path: Path, documents: list[str], **options: int) -> None:
     """Write documents as a column of a Parquet file."""
     parquet.write_table(pyarrow.table({"id": range(len(documents)), "text": documents}), path, **options)
+
+
+def write_corpus(directory: Path, words: int) -> Path:
+    """A directory with a text of made-up words, as it is, as lines, and compressed."""
+    text = " ".join(f"word{number} été," for number in np.random.default_rng(0).integers(1000, size=words))
+    (directory / "a.txt").write_text(text)
+    (directory / "b.jsonl").write_bytes(lines_of(text.split("7")))
+    (directory / "c.txt.gz").write_bytes(gzip.compress(text.encode()))
+    return directory
+
+
+# The command with chunks and intervals so small that there is much to interrupt.
+_SMALL = """
+import sys
+from minigpt2.cli import main
+from minigpt2.corpus import chunks, documents, encoding, executors, output
+chunks.SIZE = documents.SIZE = encoding.SIZE = executors.TASK = 10_000
+executors.RETURNED = 20_000  # some tasks give their ids back, some leave them in a file
+output.INTERVAL = 0.0
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def in_small_chunks(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", _SMALL, *map(str, arguments)]
+
+
+def large_tokenizer(directory: Path) -> Tokenizer:
+    """GPT-2's tokenizer with so many more tokens that an id takes four bytes; its files are in the directory."""
+    Tokenizer().save_pretrained(directory)
+    vocabulary = Tokenizer().get_vocab() | {f"ĠĠ{number}ĠĠ": 50257 + number for number in range(20_000)}
+    (directory / "vocab.json").write_text(json.dumps(vocabulary))
+    return Tokenizer.from_files(directory / "vocab.json", directory / "merges.txt")
 
 
 STORED: dict[str, Write] = {

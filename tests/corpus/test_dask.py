@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.command import environment, one_line, run, wait_until
+from tests.corpus.samples import in_small_chunks, write_corpus
 from tests.parity.references import tiktoken_encoding
 
 SECONDS = 120  # a generous end to waiting: the machine may be busy
@@ -28,16 +29,6 @@ if __name__ == "__main__":
             print(json.dumps([cluster.scheduler_address, [*client.run(os.getpid).values()]]), flush=True)
             for code in sys.stdin:
                 print(json.dumps(eval(code)), flush=True)
-"""
-
-# The command with tasks and intervals so small that there is much to interrupt.
-_SMALL = """
-import sys
-from minigpt2.cli import main
-from minigpt2.corpus import chunks, executors, output
-chunks.SIZE = executors.TASK = 10_000
-output.INTERVAL = 0.0
-sys.exit(main(sys.argv[1:]))
 """
 
 
@@ -90,13 +81,8 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of about two megabytes, as text, as lines, and compressed."""
-    directory = tmp_path_factory.mktemp("corpus")
-    text = " ".join(f"word{number} été," for number in np.random.default_rng(0).integers(1000, size=40_000))
-    (directory / "a.txt").write_text(text)
-    (directory / "b.jsonl").write_text("".join(json.dumps({"text": part}) + "\n" for part in text.split("7")))
-    (directory / "c.txt.gz").write_bytes(gzip.compress(text.encode()))
-    return directory
+    """A directory of about two megabytes."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), 40_000)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +100,8 @@ def impatient(timeout: str) -> dict[str, str]:
 
 
 def start(corpus: Path, out: Path, cluster: Cluster) -> "subprocess.Popen[bytes]":
-    arguments = ["tokenize", str(corpus), "-o", str(out), "--dask", cluster.address]
     return subprocess.Popen(
-        [sys.executable, "-c", _SMALL, *arguments],
+        in_small_chunks("tokenize", corpus, "-o", out, "--dask", cluster.address),
         env=impatient("3s"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer
 from minigpt2.corpus import formats, tokenize
 from minigpt2.corpus.formats import FileFormat, validation
-from tests.corpus.samples import DOCUMENTS, END, ids_of, lines_of, read
+from tests.corpus.samples import DOCUMENTS, END, ids_of, large_tokenizer, lines_of, read
 
 MANY = [f"document {number} " * (number % 7) for number in range(200)]
 
@@ -40,14 +40,6 @@ def read_megatron(path: Path) -> Iterator[list[int]]:
     assert starts.tolist() == [*range(sequences + 1)]
     for length, offset in zip(lengths.tolist(), offsets.tolist(), strict=True):
         yield np.fromfile(path, dtype, length, offset=offset).tolist()
-
-
-def large_tokenizer(directory: Path) -> Tokenizer:
-    """GPT-2's tokenizer with so many more tokens that an id takes four bytes."""
-    Tokenizer().save_pretrained(directory)
-    vocabulary = Tokenizer().get_vocab() | {f"ĠĠ{number}ĠĠ": 50257 + number for number in range(20_000)}
-    (directory / "vocab.json").write_text(json.dumps(vocabulary))
-    return Tokenizer.from_files(directory / "vocab.json", directory / "merges.txt")
 
 
 @pytest.fixture

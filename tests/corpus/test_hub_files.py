@@ -14,6 +14,7 @@ from tests.command import Capture, complaint, run
 from tests.corpus.dataset_server import DataSetHub
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read, write_table
 from tests.hub_settings import imported_with, online
+from tests.serving import serving
 
 NAME = "hf://datasets/owner/name"
 FILES = {
@@ -28,7 +29,7 @@ FILES = {
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[DataSetHub]:
     """A hub with one data set, and the one of this process."""
-    with DataSetHub() as hub, imported_with(online(hub.url, tmp_path / "home")):
+    with DataSetHub() as hub, serving(hub), imported_with(online(hub.url, tmp_path / "home")):
         hub.commit(FILES)
         yield hub
 

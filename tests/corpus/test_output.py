@@ -1,6 +1,5 @@
 """The output: the ids, and the summary beside them."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -8,12 +7,8 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
-from tests.corpus.samples import END, ids_of, read
-
-PUBLISHED = {
-    "vocab.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
-    "merges.txt": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
-}
+from tests.corpus.samples import END, ids_of, large_tokenizer, read
+from tests.test_vocabulary import PUBLISHED, sha256
 
 
 def test_the_summary_says_what_made_it(tmp_path: Path) -> None:
@@ -33,17 +28,14 @@ def test_the_summary_says_what_made_it(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "train.bin", "train.bin.json"]
 
 
-def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    tokenizer.save_pretrained(tmp_path)
-    vocabulary = tokenizer.get_vocab() | {f"ĠĠ{number}ĠĠ": 50257 + number for number in range(20_000)}
-    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
-    large = Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+def test_a_large_vocabulary_takes_four_bytes(tmp_path: Path) -> None:
+    large = large_tokenizer(tmp_path)
     (tmp_path / "a.txt").write_text("a b")
     tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=large)
     assert read(tmp_path / "out", "<u4") == ids_of("a b")
     summary = json.loads((tmp_path / "out.json").read_text())
     assert summary["dtype"] == "uint32"
-    assert summary["vocabulary"]["vocab.json"] == hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
+    assert summary["vocabulary"]["vocab.json"] == sha256(tmp_path / "vocab.json")
 
 
 def test_the_output_replaces_what_was_there(tmp_path: Path) -> None:

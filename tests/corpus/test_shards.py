@@ -15,6 +15,7 @@ from minigpt2.corpus import merge, tokenize
 from minigpt2.corpus.documents import Reader
 from minigpt2.corpus.shards import Shard, shares
 from minigpt2.corpus.sources import Source, find
+from tests.command import files_in
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read
 
 OPTIONS: list[dict[str, Any]] = [
@@ -32,10 +33,6 @@ def write_shards(sources: Path, directory: Path, count: int, tokenizer: Tokenize
     for number, path in zip(range(count, 0, -1), paths, strict=True):
         tokenize(sources, path, tokenizer=tokenizer, shard=(number, count), **options)
     return paths
-
-
-def files_in(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 17])

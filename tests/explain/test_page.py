@@ -20,7 +20,7 @@ from minigpt2.explain import explain
 from minigpt2.explain.page import page
 from minigpt2.explain.writing import shown_token
 from minigpt2.weights.bundled import LABEL
-from tests.command import Capture, answer, complaint, run, write_small_gpt2
+from tests.command import Capture, answer, complaint, disk_is_full, run, write_small_gpt2
 from tests.conftest import hurtful_texts
 from tests.small_gpt2 import random_tensors, write_gpt2
 
@@ -192,10 +192,7 @@ def test_a_page_that_cannot_be_written_leaves_what_was_there(
     path = tmp_path / "page.html"
     path.write_text("old")
 
-    def full(self: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(Path, "replace", disk_is_full)
     assert complaint(capsys, "explain", "life", "-o", path) == f"minigpt2: {path}: No space left on device\n"
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -19,7 +19,7 @@ from minigpt2.explain.payload import payload
 from minigpt2.explain.server import MOST_BYTES, ExplainServer
 from minigpt2.explain.trace import trace_text
 from tests.command import command, environment, one_line, run
-from tests.explain.conftest import serving
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from minigpt2.hub import cache as hub_cache
-from tests.command import wait_until
+from tests.command import interrupted, wait_until
 from tests.hub.client import CONFIG, WEIGHTS, Client, files, finished, refusal
 from tests.hub_server import BEFORE_2, Fault, Hub
 
@@ -83,9 +83,6 @@ def test_an_interrupted_download_leaves_nothing_half_written(hub: Hub, client: C
 
 
 def test_an_interrupted_check_leaves_nothing_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     path = tmp_path / "config.json"
     path.write_bytes(CONFIG)
     monkeypatch.setattr("hashlib.file_digest", interrupted)

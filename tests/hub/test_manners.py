@@ -1,13 +1,11 @@
 """What the hub and the user's terminal are told: the token, the progress, and nothing else."""
 
-import os
-import pty
 import subprocess
 import sys
-import termios
 
 import pytest
 
+from tests.command import errors_on_a_terminal
 from tests.hub.client import Client
 from tests.hub_server import Hub
 
@@ -26,13 +24,7 @@ def test_remarks_of_the_hub_are_not_printed(hub: Hub, client: Client) -> None:
 
 
 def test_progress_is_shown_on_a_terminal(client: Client) -> None:
-    ours, stderr = pty.openpty()
-    termios.tcsetwinsize(stderr, (24, 80))
-    command = client.command("fetch", "owner/tiny", "model.safetensors")
-    subprocess.check_output(command, env=client.environment, stderr=stderr, timeout=60)
-    os.close(stderr)
-    shown = os.read(ours, 10_000).decode()
-    os.close(ours)
+    shown = errors_on_a_terminal(client.command("fetch", "owner/tiny", "model.safetensors"), client.environment)
     assert "100%" in shown and "76.8k" in shown
 
 

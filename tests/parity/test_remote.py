@@ -3,11 +3,9 @@
 import json
 import mmap
 import os
-import pty
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 
 from minigpt2 import GPT2, Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
 from scripts.standin import LAYERS, byte_order, header, tensor_shapes
-from tests.command import Capture, command, complaint, one_line, run, wait_until
+from tests.command import ROOT, Capture, command, complaint, errors_on_a_terminal, files_in, one_line, run, wait_until
 from tests.hub_server import Fault, File, Hub
 from tests.hub_settings import imported_with, online
+from tests.parity.test_weights import random_model
 from tests.small_gpt2 import write_gpt2
 
-ROOT = Path(__file__).parents[2]
 WEIGHTS = "model.safetensors"
 PROMPT = "The meaning of life is"
 
@@ -39,21 +37,10 @@ def printed(capsys: Capture, *arguments: object) -> tuple[str, str]:
     return captured.out, one_line(captured.err.encode())
 
 
-def publish(hub: Hub, directory: Path, model: str) -> None:
-    files = {path.name: path.read_bytes() for path in directory.iterdir()}
-    hub.publish(model, files, large=[name for name in files if name.endswith(".safetensors")])
-
-
-def random_model(**changes: Any) -> GPT2LMHeadModel:
-    torch.manual_seed(0)
-    sizes = {"n_layer": 2, "n_embd": 24, "n_head": 2, "n_positions": 37, "vocab_size": 301}
-    return GPT2LMHeadModel(GPT2Config(**(sizes | {"bos_token_id": 0, "eos_token_id": 0} | changes)))
-
-
 def with_masks(directory: Path) -> None:
     """Rewrite a saved model as the published ones are laid out: no prefix, and a mask in each layer."""
     tensors = {name.removeprefix("transformer."): tensor for name, tensor in load_file(directory / WEIGHTS).items()}
-    masks = {f"h.{layer}.attn.bias": torch.tril(torch.ones(1, 1, 37, 37)) for layer in range(2)}
+    masks = {f"h.{layer}.attn.bias": torch.tril(torch.ones(1, 1, 37, 37)) for layer in range(3)}
     save_file(tensors | masks, directory / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -77,7 +64,7 @@ def test_what_transformers_loads_from_the_hub_is_what_is_read_there_by_the_range
     names = sorted(path.name for path in tmp_path.iterdir())
     assert len(names) == 11 and len(list((tmp_path / "float32-20kb").glob("*.safetensors"))) > 1
     for name in names:
-        publish(hub, tmp_path / name, f"owner/{name}")
+        hub.publish(f"owner/{name}", files_in(tmp_path / name))
         compare_with_transformers(f"owner/{name}")
 
 
@@ -108,7 +95,7 @@ def test_the_model_is_computed_with_what_is_read_on_the_hub(hub: Hub, tmp_path: 
     directory.mkdir()
     write_gpt2(directory, {"vocab_size": 50257})
     Tokenizer().save_pretrained(directory)
-    publish(hub, directory, "owner/model")
+    hub.publish("owner/model", files_in(directory))
     told, note = printed(capsys, "next", PROMPT, "-k", "2", "--json", "--model", "owner/model")
     assert "owner/model: read " in note
     expected = GPT2.from_pretrained(directory).next_tokens(PROMPT, k=2)
@@ -182,13 +169,7 @@ def test_the_other_commands_read_what_they_show(hub: Hub, published: Path, capsy
 
 
 def test_a_whole_tensor_shows_its_progress_on_a_terminal(hub: Hub, published: Path, tmp_path: Path) -> None:
-    ours, stderr = pty.openpty()
-    termios.tcsetwinsize(stderr, (24, 80))
-    arguments = command("stats", "wpe.weight")
-    subprocess.run(arguments, env=online(hub.url, tmp_path), cwd=ROOT, stderr=stderr, check=True, timeout=60)
-    os.close(stderr)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
+    shown = errors_on_a_terminal(command("stats", "wpe.weight"), online(hub.url, tmp_path))
     assert WEIGHTS in shown and "100%" in shown and "read 3," in shown
 
 

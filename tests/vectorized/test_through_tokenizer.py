@@ -11,6 +11,7 @@ from string import ascii_lowercase
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from minigpt2 import AddedToken, Tokenizer
 from minigpt2.vocabulary import gpt2
@@ -52,15 +53,20 @@ HEAVY_TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", HEAVY_TEXTS)
-def test_memory_is_the_output_and_a_bounded_amount(name: str) -> None:
-    tokenizer, text = Tokenizer(), HEAVY_TEXTS[name]()
+def encoded_within(size: int, tokenizer: Tokenizer, text: str) -> NDArray[np.uint16]:
+    """The ids of a text, after making sure that so many bytes beside them were enough."""
     tracemalloc.start()
     try:
         ids = tokenizer.encode_to_numpy(text, dtype=np.uint16)
-        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 64_000_000
+        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < size
     finally:
         tracemalloc.stop()
+    return ids
+
+
+@pytest.mark.parametrize("name", HEAVY_TEXTS)
+def test_memory_is_the_output_and_a_bounded_amount(name: str) -> None:
+    encoded_within(64_000_000, Tokenizer(), HEAVY_TEXTS[name]())
 
 
 @pytest.mark.parametrize("kinds", [1, 100])
@@ -70,12 +76,7 @@ def test_memory_of_many_occurrences_of_added_tokens_is_small(kinds: int, normali
     tokenizer.add_tokens([AddedToken(f"<{index}>", normalized=normalized) for index in range(kinds)])
     text = "<0><|endoftext|>a" * 15_000
     tokenizer.encode_to_numpy(text[:100_000])  # the vocabulary's tables are made now
-    tracemalloc.start()
-    try:
-        ids = tokenizer.encode_to_numpy(text, dtype=np.uint16)
-        assert tracemalloc.get_traced_memory()[1] - ids.nbytes < 100 * 15_000
-    finally:
-        tracemalloc.stop()
+    ids = encoded_within(100 * 15_000, tokenizer, text)
     assert ids.reshape(-1, 3).tolist() == [[50257, 50256, 64]] * 15_000
 
 

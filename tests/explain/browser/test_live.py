@@ -10,7 +10,7 @@ from minigpt2.explain.server import ExplainServer
 from tests.explain.browser.conftest import Open
 from tests.explain.browser.reading import MIXED, ids_on
 from tests.explain.browser.test_looks import serious
-from tests.explain.conftest import serving
+from tests.serving import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -88,8 +88,8 @@ def test_what_cannot_be_explained_is_said_and_the_last_text_stays(server: Explai
     assert ids_on(page) == [464, 3616, 286, 1204, 318]
 
 
-def test_a_server_that_has_gone_is_said(visit: Open, tokenizer: Tokenizer) -> None:
-    with ExplainServer(0, tokenizer) as server, serving(server):
+def test_a_server_that_has_gone_is_said(visit: Open, tokenizer: Tokenizer, weights: Checkpoint) -> None:
+    with ExplainServer(0, tokenizer, weights, "here") as server, serving(server):
         page = visit(server.url, allowed=server.url, complaint="ERR_CONNECTION_REFUSED")
     page.locator("#box").fill("gone")
     page.clock.run_for(500)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from minigpt2 import Checkpoint
+from tests.command import files_in
 from tests.hub_server import BEFORE_1, Hub
 from tests.hub_settings import imported_with, online
-from tests.weights.remote.published import MODEL, SIZES, Array, Open, publish
+from tests.weights.remote.published import MODEL, SIZES, Array, Open
 from tests.weights.test_checkpoint import gpt2_tensors, save
 
 
@@ -31,7 +32,7 @@ def hub(published: Path, tmp_path: Path) -> Iterator[Hub]:
     if BEFORE_1:
         pytest.skip("reading by byte ranges needs huggingface_hub 1.0")
     with Hub() as hub, imported_with(online(hub.url, tmp_path / "home")):
-        publish(hub, published)
+        hub.publish(MODEL, files_in(published))
         yield hub
 
 

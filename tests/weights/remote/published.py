@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2 import Checkpoint
+from tests.command import files_in
 from tests.hub_server import Hub
 from tests.weights.test_checkpoint import gpt2_tensors, save
 
@@ -18,16 +19,10 @@ Array = NDArray[Any]
 Open = Callable[..., Checkpoint]
 
 
-def publish(hub: Hub, directory: Path, model: str = MODEL) -> str:
-    """Commit a directory's files to the hub; the commit."""
-    files = {path.name: path.read_bytes() for path in directory.iterdir()}
-    return hub.publish(model, files, large=[name for name in files if name.endswith(".safetensors")])
-
-
 def publish_other_weights(hub: Hub, directory: Path) -> None:
     """Commit the model again, each of its numbers larger by one."""
     save(directory, {name: array + 1 for name, array in gpt2_tensors(**SIZES).items()})
-    publish(hub, directory)
+    hub.publish(MODEL, files_in(directory))
 
 
 def ranges_asked_for(hub: Hub) -> list[str | None]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minigpt2 import HubError
-from tests.hub_server import Hub
+from tests.hub_server import File, Hub
 from tests.hub_settings import imported_with, online
 from tests.weights.remote.published import (
     MODEL,
@@ -78,7 +78,8 @@ def test_the_token_goes_along_where_the_hub_itself_has_the_content(
     hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch, published: Path
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    hub.publish("owner/small", {WEIGHTS: (published / WEIGHTS).read_bytes()}, large=[])
+    commit = hub.publish("owner/small", {})
+    hub.commits["owner/small"][commit][WEIGHTS] = File((published / WEIGHTS).read_bytes(), large=False)
     assert remote("owner/small")["wte.weight"][3].shape == (64,)
     assert {(request.at_storage, request.token) for request in hub.requests} == {(False, "Bearer hf_secret")}
 

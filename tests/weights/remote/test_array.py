@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices
 
 from minigpt2 import Checkpoint, Embeddings
+from tests.command import files_in
 from tests.hub_server import Hub
-from tests.weights.remote.published import Array, Open, assert_same, publish, ranges_asked_for
+from tests.weights.remote.published import Array, Open, assert_same, ranges_asked_for
 from tests.weights.test_checkpoint import gpt2_tensors, save, save_sharded
 
 
@@ -113,7 +114,7 @@ def test_whole_and_sharded_with_and_without_the_prefix(
     tensors = gpt2_tensors(prefix)
     keep = save if shards == 1 else save_sharded
     keep(tmp_path / "other", tensors)
-    publish(hub, tmp_path / "other", "owner/other")
+    hub.publish("owner/other", files_in(tmp_path / "other"))
     weights = remote("owner/other")
     assert_same(Embeddings(weights).tokens([9, 0]), tensors[prefix + "wte.weight"][[9, 0]])
     assert {name: np.asarray(weights[name]).tobytes() for name in weights} == {

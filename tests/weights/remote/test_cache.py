@@ -11,15 +11,9 @@ import pytest
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, HubError
 from minigpt2.weights.remote import sparse_file, tensors
+from tests.command import disk_is_full, files_in, interrupted
 from tests.hub_server import Fault, Hub
-from tests.weights.remote.published import (
-    MODEL,
-    WEIGHTS,
-    Array,
-    Open,
-    assert_same,
-    publish,
-)
+from tests.weights.remote.published import MODEL, WEIGHTS, Array, Open, assert_same
 
 
 def used(cache: Path) -> int:
@@ -144,7 +138,7 @@ def test_the_cache_is_bounded_and_what_was_used_last_stays(
     hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch, published: Path, cache: Path
 ) -> None:
     for number in range(4):
-        publish(hub, published, f"owner/model{number}")
+        hub.publish(f"owner/model{number}", files_in(published))
         remote(f"owner/model{number}")["wte.weight"][:]
     for order, journal in enumerate(sorted(cache.rglob("fetched"))):
         os.utime(journal, (order, order))
@@ -187,12 +181,9 @@ def test_two_checkpoints_of_one_file_share_what_either_fetches(remote: Open, wte
 def test_a_failing_disk_is_a_hub_error_and_nothing_counts(
     remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, os.strerror(28))
-
     weights = remote()
     with monkeypatch.context() as patched:
-        patched.setattr(sparse_file, "write_at", full)
+        patched.setattr(sparse_file, "write_at", disk_is_full)
         with pytest.raises(HubError, match="HF_HOME or cache_dir"):
             weights["wte.weight"][3]
     assert_same(weights["wte.weight"][3], wte[3])
@@ -201,9 +192,6 @@ def test_a_failing_disk_is_a_hub_error_and_nothing_counts(
 def test_an_interrupt_leaves_nothing_that_counts(
     hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     weights = remote()
     with monkeypatch.context() as patched:
         patched.setattr(sparse_file, "write_at", interrupted)

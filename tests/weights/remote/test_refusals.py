@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from minigpt2 import CheckpointError, Embeddings, HubError
+from tests.command import files_in
 from tests.hub_server import Hub
-from tests.weights.remote.published import WEIGHTS, Open, assert_same, publish
+from tests.weights.remote.published import WEIGHTS, Open, assert_same
 from tests.weights.test_checkpoint import gpt2_tensors, save
 
 
@@ -72,7 +73,7 @@ def test_what_is_no_safetensors_file_is_refused_and_not_read_on(
 
 def test_a_model_without_config_has_all_but_config(hub: Hub, remote: Open, tmp_path: Path) -> None:
     save(tmp_path / "bare", gpt2_tensors())
-    publish(hub, tmp_path / "bare", "owner/bare")
+    hub.publish("owner/bare", files_in(tmp_path / "bare"))
     weights = remote("owner/bare")
     assert Embeddings(weights)([1, 2]).shape == (2, 4)
     with pytest.raises(CheckpointError, match=r"no config\.json beside"):
