@@ -134,27 +134,3 @@ def test_nothing_half_written_stays_when_saving_fails(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"merges\.txt"):
         Tokenizer().save_pretrained(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"vocab.json", "merges.txt"}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"normalizer": {"type": "NFC"}}, "normalizer is"),
-        ({"pre_tokenizer": {"type": "Whitespace"}}, "pre_tokenizer is"),
-        ({"model": {"type": "WordPiece"}}, "model is not a BPE model"),
-        ({"added_tokens": [{"id": 999, "content": "<x>", "bold": True}]}, "added_tokens: bold is true"),
-        ({"decoder": {"type": "Metaspace"}}, "decoder is"),
-        ({"version": "1.0", "shape": 1}, "shape is 1"),
-    ],
-)
-def test_a_tokenizer_json_that_works_otherwise_is_refused(change: Any, message: str, tmp_path: Path) -> None:
-    vocab, merges = small_vocabulary()
-    content = {
-        "added_tokens": [],
-        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False},
-        "decoder": {"type": "ByteLevel"},
-        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
-    }
-    (tmp_path / "tokenizer.json").write_text(json.dumps(content | change))
-    with pytest.raises(ValueError, match=message):
-        Tokenizer.from_pretrained(tmp_path)

@@ -229,15 +229,16 @@ def test_a_short_text_is_one_window(model: GPT2) -> None:
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("a", [], "the text has 1 tokens: a loss needs at least 2"),
-        ("", [], "the text has 0 tokens"),
-        ("a b c", ["--stride", "64"], "the stride must be from 1 to 63, below the model's 64 positions, not 64"),
+        (b"a", [], "the text has 1 tokens: a loss needs at least 2"),
+        (b"", [], "the text has 0 tokens"),
+        (b"a b c", ["--stride", "64"], "the stride must be from 1 to 63, below the model's 64 positions, not 64"),
+        (b"a\xff", [], "text is not UTF-8: byte 0xFF at byte offset 1"),
     ],
 )
 def test_what_has_no_loss_is_refused(
-    capsys: Capture, tmp_path: Path, directory: Path, text: str, options: list[str], message: str
+    capsys: Capture, tmp_path: Path, directory: Path, text: bytes, options: list[str], message: str
 ) -> None:
-    (tmp_path / "text").write_text(text)
+    (tmp_path / "text").write_bytes(text)
     assert message in complaint(capsys, "loss", tmp_path / "text", *options, "--model", directory)
 
 
@@ -270,10 +271,3 @@ def test_numbers_that_overflow_on_the_way_warn_of_nothing(capsys: Capture, direc
     huge = with_number(3e38, directory, tmp_path)
     assert answer(capsys, "next", PROMPT, "--model", huge)
     assert answer(capsys, "generate", PROMPT, "--model", huge)
-
-
-def test_a_text_that_is_not_utf8_is_refused(capsys: Capture, tmp_path: Path, directory: Path) -> None:
-    (tmp_path / "text").write_bytes(b"a\xff")
-    assert "text is not UTF-8: byte 0xFF at byte offset 1" in complaint(
-        capsys, "loss", tmp_path / "text", "--model", directory
-    )

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import pty
-import resource
 import select
 import shlex
 import signal
@@ -13,12 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.cli import encode, main
-from tests.command import Capture, answer, command, complaint, environment, one_line, run
+from tests.command import Capture, answer, command, complaint, environment, limit_files, one_line, run
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -132,12 +130,6 @@ def test_a_closed_stream_is_an_error(arguments: str, closed: str, named: str) ->
     assert one_line(finished.stderr) == f"minigpt2: {named}: Bad file descriptor\n"
 
 
-def test_without_standard_error_the_exit_code_tells() -> None:
-    shell = f'"{sys.executable}" -m minigpt2 decode x 2>&-'
-    finished = subprocess.run(["sh", "-c", shell], env=environment(), stdout=subprocess.PIPE, check=False)
-    assert (finished.returncode, finished.stdout) == (1, b"")
-
-
 @pytest.mark.parametrize("size", [10, 200_000], ids=["at the end", "in between"])
 @pytest.mark.parametrize("name", ["encode", "tokens", "--help"])
 def test_a_pipe_that_closes_early_ends_it_silently(name: str, size: int) -> None:
@@ -226,13 +218,7 @@ def test_what_cannot_be_written_is_named(name: str, reason: int, model: Path, tm
 def test_a_disk_that_fills_up_leaves_the_file_that_was_there(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.npy"
     file.write_text("what was there")
-
-    def limit_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
-    finished = subprocess.run(
-        command(*saving(file, model)), env=environment(), capture_output=True, check=False, preexec_fn=limit_files
-    )
+    finished = run(*saving(file, model), preexec_fn=limit_files(10_000))
     assert finished.returncode == 1
     assert one_line(finished.stderr) == f"minigpt2: {file}: File too large\n"
     assert file.read_text() == "what was there"
@@ -244,12 +230,3 @@ def test_a_device_is_written_to_and_never_replaced(model: Path) -> None:
     assert finished.returncode == 1
     assert one_line(finished.stderr) == "minigpt2: /dev/full: No space left on device\n"
     assert Path("/dev/full").is_char_device()
-
-
-def test_a_symbolic_link_stays_and_its_target_is_replaced(model: Path, tmp_path: Path, capsys: Capture) -> None:
-    target, link = tmp_path / "target.npy", tmp_path / "link.npy"
-    target.write_text("old")
-    link.symlink_to(target)
-    answer(capsys, *saving(link, model))
-    assert link.is_symlink()
-    assert np.load(target).shape == np.load(link).shape == (len(Tokenizer().encode("life " * 2000)), 8)

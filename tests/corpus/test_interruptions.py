@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer
 from minigpt2.corpus import tokenize
 from minigpt2.corpus.output import Output
+from tests.command import files_in
 from tests.corpus.samples import DOCUMENTS, STORED, ids_of, read
 
 
@@ -74,10 +76,6 @@ FORMATS: list[dict[str, Any]] = [
     {"val_fraction": 0.1},
     {"separator": "'ll", "input_format": "text"},
 ]
-
-
-def files_in(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("options", FORMATS, ids=str)
@@ -174,22 +172,10 @@ def damage_the_journal(left: Path) -> None:
     (left / "out.journal").write_bytes(b"\x00\n" + (left / "out.journal").read_bytes())
 
 
-def append_to_the_journal(left: Path, **changes: object) -> None:
+def add_entry(left: Path, **changes: object) -> None:
     entry = {"source": 0, "start": 1, "tokens": 1, "tallies": {}, "states": {}} | changes
     with (left / "out.journal").open("ab") as file:
         file.write(json.dumps(entry).encode() + b"\n")
-
-
-def read_a_source_that_is_not_there(left: Path) -> None:
-    append_to_the_journal(left, states={"7": [1, 1]})
-
-
-def go_on_in_a_source_that_is_not_there(left: Path) -> None:
-    append_to_the_journal(left, source=9)
-
-
-def count_what_is_not_there(left: Path) -> None:
-    append_to_the_journal(left, tallies={"-1": [1, 1, 1]})
 
 
 @pytest.mark.parametrize(
@@ -200,9 +186,9 @@ def count_what_is_not_there(left: Path) -> None:
         (remove_a_source, r"cannot continue: sources changed: '.*c\.txt' then, 'nothing' now"),
         (cut_the_ids, r"out\.partial is shorter than its journal says"),
         (damage_the_journal, r"out\.journal is damaged"),
-        (read_a_source_that_is_not_there, r"cannot continue: the journal speaks of source 7, and there are 3"),
-        (go_on_in_a_source_that_is_not_there, r"cannot continue: the journal speaks of source 9"),
-        (count_what_is_not_there, r"cannot continue: the journal speaks of source -1"),
+        (partial(add_entry, states={"7": [1, 1]}), r"cannot continue: the journal speaks of source 7, and there are 3"),
+        (partial(add_entry, source=9), r"cannot continue: the journal speaks of source 9"),
+        (partial(add_entry, tallies={"-1": [1, 1, 1]}), r"cannot continue: the journal speaks of source -1"),
     ],
 )
 def test_what_changed_cannot_be_resumed(change: Callable[[Path], None], message: str, left: Path) -> None:

@@ -15,8 +15,9 @@ from minigpt2.pretokenize import SPLIT_PATTERN
 from minigpt2.tokenizer_files.configuration import _BACKEND_TYPES, _GPT2_TYPES
 from minigpt2.tokenizer_files.saving import tokenizer_json
 from minigpt2.vocabulary import gpt2
-from tests.command import environment
+from tests.command import files_in
 from tests.hub_server import Hub
+from tests.hub_settings import online
 from tests.parity.made_up_tokenizers import BYTE_LEVEL, TOKENS, MadeUp, merges
 from tests.parity.references import auto_tokenizer
 from tests.parity.test_made_up_tokenizers import agree, state
@@ -215,7 +216,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a normalizer": (one_file(normalizer={"type": "NFC"}), "normalizer"),
     "another split": (one_file(pre_tokenizer=DIGITS), "pre_tokenizer"),
     "another pattern": (one_file(pre_tokenizer=CL100K), "pre_tokenizer"),
-    "another decoder": (one_file(decoder=None), "decoder"),
+    "a pre-tokenizer of another kind": (one_file(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer is"),
+    "no decoder": (one_file(decoder=None), "decoder"),
+    "another decoder": (one_file(decoder={"type": "Metaspace"}), "decoder is"),
+    "another kind of model": (one_file(model={"type": "WordPiece"}), "model is not a BPE model"),
+    "an unknown flag in tokenizer.json": (
+        one_file(added_tokens=[{"id": 999, "content": "<x>", "bold": True}]),
+        "added_tokens: bold is true",
+    ),
     "dropout": (one_file(model={"dropout": 0.1}), "model.dropout"),
     "byte_fallback": (one_file(model={"byte_fallback": True}), "model.byte_fallback"),
     "a suffix": (one_file(model={"end_of_word_suffix": "</w>"}), "model.end_of_word_suffix"),
@@ -301,9 +309,9 @@ def test_a_model_on_the_hub_opens_as_its_directory_does(tmp_path: Path) -> None:
     code = "import sys; from minigpt2 import Tokenizer; t = Tokenizer.from_pretrained('owner/tiny')"
     code += "; print(t.encode('the <pad><bos>'), t.pad_token)"
     with Hub() as hub:
-        hub.publish("owner/tiny", {path.name: path.read_bytes() for path in tmp_path.iterdir()})
-        online = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="0")
-        for env in (online, online | {"HF_HUB_OFFLINE": "1"}):
+        hub.publish("owner/tiny", files_in(tmp_path))
+        for offline in ("0", "1"):
+            env = online(hub.url, tmp_path / "home", HF_HUB_OFFLINE=offline)
             answer = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, text=True)
             assert answer.stdout == f"{expected} <pad>\n"
 

@@ -96,10 +96,6 @@ def test_the_vocabulary_is_the_references() -> None:
     assert tok.all_special_tokens == transformers_tokenizer().all_special_tokens
 
 
-def as_lists(encoding: Any) -> dict[str, Any]:
-    return {key: np.asarray(rows).tolist() if hasattr(rows, "shape") else rows for key, rows in encoding.items()}
-
-
 @settings(max_examples=150)
 @given(
     texts=st.lists(hurtful_texts(), min_size=1, max_size=4),

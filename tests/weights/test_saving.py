@@ -20,7 +20,7 @@ from minigpt2 import Checkpoint, CheckpointError
 from minigpt2.cli import main
 from minigpt2.weights import safetensors_writer
 from minigpt2.weights.safetensors_file import BLOCK
-from tests.command import Capture, answer, complaint, write_small_gpt2
+from tests.command import Capture, answer, complaint, disk_is_full, write_small_gpt2
 from tests.weights.test_checkpoint import gpt2_tensors, save_sharded
 from tests.weights.test_checkpoint import save as save_whole
 
@@ -99,7 +99,7 @@ def test_a_float64_near_the_middle_of_two_bfloat16s_becomes_the_nearer_one(
 ) -> None:
     lower, upper = (np.array([bits, bits + 1], np.uint32) << 16).view(np.float32).astype(np.float64)
     middle = (lower + upper) / 2
-    number = np.nextafter(middle, middle + side)
+    number = np.nextafter(middle, middle * (1 + side))  # from 2**53 on, middle + 1 is middle
     save_file({"a": np.array([sign * number])}, tmp_path / "a.safetensors")
     Checkpoint.open(tmp_path / "a.safetensors").save(tmp_path / "b.safetensors", dtype="BF16")
     even = (lower, upper)[bits % 2]
@@ -180,19 +180,9 @@ def test_a_config_that_is_not_there_yet_is_not_written_either(weights: Checkpoin
     assert not config.exists()
 
 
-def test_what_was_there_before_is_replaced_whole_and_a_link_stays_a_link(weights: Checkpoint, tmp_path: Path) -> None:
-    (tmp_path / "old").write_text("old")
-    (tmp_path / "link").symlink_to(tmp_path / "old")
-    weights.save(tmp_path / "link", names=["wpe.weight"])
-    assert (tmp_path / "link").is_symlink() and list(load_file(tmp_path / "old")) == ["wpe.weight"]
-
-
 def test_what_fails_leaves_what_was_there(weights: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, os.strerror(28))
-
     (tmp_path / "old").write_text("old")
-    monkeypatch.setattr(safetensors_writer, "_blocks", full)
+    monkeypatch.setattr(safetensors_writer, "_blocks", disk_is_full)
     with pytest.raises(OSError, match="No space left"):
         weights.save(tmp_path / "old")
     assert (tmp_path / "old").read_text() == "old"
@@ -204,11 +194,6 @@ def test_a_source_that_changes_meanwhile_is_refused(weights: Checkpoint, tmp_pat
     with pytest.raises(CheckpointError, match="has changed since it was opened"):
         weights.save(tmp_path / "a.safetensors")
     assert not (tmp_path / "a.safetensors").exists()
-
-
-def test_a_directory_is_no_file_to_write(weights: Checkpoint, tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match="is a directory: name the file to write"):
-        weights.save(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "missing/a.safetensors", "file/a.safetensors"])
