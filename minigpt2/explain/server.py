@@ -43,15 +43,9 @@ class ExplainServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = _WAITING
 
-    def __init__(
-        self,
-        port: int,
-        tokenizer: Tokenizer,
-        weights: Checkpoint | None = None,
-        text: str = "",
-    ) -> None:
+    def __init__(self, port: int, tokenizer: Tokenizer, weights: Checkpoint, text: str) -> None:
         self._tokenizer = tokenizer
-        self._reader = None if weights is None else WeightsReader(tokenizer, weights)
+        self._reader = WeightsReader(tokenizer, weights)
         self._in_work = BoundedSemaphore(_AT_ONCE)
         self._text = text
         try:
