@@ -53,12 +53,8 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(f"{'wte[id] + wpe[position]' if options.positions else 'wte[id]'}: {rows.dtype} {rows.shape}")
         print_label(weights)
-        print_table(embedding_header(rows.shape[1]), embedding_rows(tokenizer, ids, rows))
-
-
-def embedding_header(width: int) -> list[str]:
-    """The header over `embedding_rows` of `width` values each."""
-    return [">position", ">id", "token", *value_headings(width)]
+        header = [">position", ">id", "token", *value_headings(rows.shape[1])]
+        print_table(header, embedding_rows(tokenizer, ids, rows))
 
 
 def embedding_rows(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> list[list[str]]:

@@ -22,6 +22,11 @@ def not_negative(text: str) -> int:
     return _checked(text, int, lambda number: number >= 0, "a whole number, 0 or more")
 
 
+def port(text: str) -> int:
+    """An argument that must be the number of a port."""
+    return _checked(text, int, lambda number: 0 <= number <= 65535, "a port, 0 to 65535")
+
+
 def above_zero(text: str) -> float:
     """An argument that must be a number above 0."""
     return _checked(text, float, lambda number: 0 < number < math.inf, "a number above 0")

@@ -10,6 +10,7 @@ import argparse
 
 from minigpt2.cli.lesson import PROMPT
 from minigpt2.cli.model_option import add_model, open_or_bundled
+from minigpt2.cli.numbers import port
 
 PORT = 8765
 
@@ -17,7 +18,7 @@ PORT = 8765
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "--port", type=_port, default=PORT, metavar="N", help=f"the port; 0 takes any that is free (default: {PORT})"
+        "--port", type=port, default=PORT, metavar="N", help=f"the port; 0 takes any that is free (default: {PORT})"
     )
     add_model(parser, default=None)
 
@@ -33,12 +34,3 @@ def run(options: argparse.Namespace) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             print()  # after the ^C that the terminal shows
-
-
-def _port(text: str) -> int:
-    try:
-        if 0 <= (port := int(text)) <= 65535:
-            return port
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected a port, 0 to 65535, not {text!r}")

@@ -14,13 +14,15 @@ from minigpt2.corpus import count, tokenize
 from tests.corpus.samples import DOCUMENTS, END, STORED, ids_of, read
 
 
-@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "in chunks"])
-@pytest.mark.parametrize("name", STORED)
-def test_each_record_is_a_document(
-    name: str, is_small: bool, tmp_path: Path, request: pytest.FixtureRequest, tokenizer: Tokenizer
-) -> None:
-    if is_small:
+@pytest.fixture(params=[False, True], ids=["whole", "in chunks"])
+def any_size(request: pytest.FixtureRequest) -> None:
+    """Once in chunks as they are, and once in small ones."""
+    if request.param:
         request.getfixturevalue("small")
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_each_record_is_a_document(name: str, any_size: None, tmp_path: Path, tokenizer: Tokenizer) -> None:
     STORED[name](tmp_path / name)
     counts = tokenize(tmp_path / name, tmp_path / "out", tokenizer=tokenizer)
     assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
@@ -28,15 +30,12 @@ def test_each_record_is_a_document(
     assert counts.tokens == len(ids_of(*DOCUMENTS))
 
 
-@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "in chunks"])
 @pytest.mark.parametrize(
     ("name", "compress"), [("a.txt", bytes), ("a", bytes), ("a.txt.gz", gzip.compress), ("a.zst", zstd.compress)]
 )
 def test_a_file_is_a_document_byte_for_byte(
-    name: str, compress: Callable[[bytes], bytes], is_small: bool, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, compress: Callable[[bytes], bytes], any_size: None, tmp_path: Path
 ) -> None:
-    if is_small:
-        request.getfixturevalue("small")
     text = "".join(DOCUMENTS[::-1])
     (tmp_path / name).write_bytes(compress(text.encode()))
     counts = tokenize(tmp_path / name, tmp_path / "out")
@@ -88,14 +87,9 @@ def test_bytes_that_are_not_utf8_are_taken_as_asked(errors: str, small: None, tm
     )
 
 
-@pytest.mark.parametrize("is_small", [False, True], ids=["whole", "in chunks"])
 @pytest.mark.parametrize("line_end", ["", "\n", "\r\n"])
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
-def test_a_separator_makes_documents_of_a_text(
-    name: str, line_end: str, is_small: bool, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if is_small:
-        request.getfixturevalue("small")
+def test_a_separator_makes_documents_of_a_text(name: str, line_end: str, any_size: None, tmp_path: Path) -> None:
     documents = ["Once upon a time\n", "", " the\nend", "a 'll " * 100]
     data = f"<|endoftext|>{line_end}".join([*documents, ""]).encode()
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)

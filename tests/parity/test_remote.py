@@ -23,7 +23,7 @@ from scripts.standin import LAYERS, byte_order, header, tensor_shapes
 from tests.command import ROOT, Capture, command, complaint, errors_on_a_terminal, files_in, one_line, run, wait_until
 from tests.hub_server import Fault, File, Hub
 from tests.hub_settings import imported_with, online
-from tests.parity.test_weights import random_model
+from tests.parity.test_weights import assert_same_parameters, hidden_states, random_model, same_bits
 from tests.small_gpt2 import write_gpt2
 
 WEIGHTS = "model.safetensors"
@@ -73,21 +73,15 @@ def compare_with_transformers(name: str) -> None:
     ids = [[5, 0, 7], [6, 6, 1]]
     weights = Checkpoint.remote(name)  # first, so that nothing of it is cached
     rows, states = Embeddings(weights).tokens(ids), Embeddings(weights)(ids)
-    ours = [(parameter, np.array(array)) for parameter, array in weights.named_parameters()]
     half = {weights.info(tensor).dtype for tensor in weights} == {"F16"}
     judge: Any = GPT2LMHeadModel.from_pretrained(name, dtype=torch.float16 if half else torch.float32)
-    theirs = [(parameter, tensor.detach().numpy()) for parameter, tensor in judge.named_parameters()]
-    assert [parameter for parameter, _ in ours] == [parameter for parameter, _ in theirs]
-    for (parameter, array), (_, expected) in zip(ours, theirs, strict=True):
-        assert (array.dtype, array.shape) == (expected.dtype, expected.shape), parameter
-        assert array.tobytes() == expected.tobytes(), parameter
-    assert rows.tobytes() == judge.transformer.wte(torch.tensor(ids)).detach().numpy().tobytes()
-    hidden = judge(torch.tensor(ids), output_hidden_states=True).hidden_states[0]
-    assert states.tobytes() == hidden.detach().numpy().tobytes()
+    assert_same_parameters(weights, judge)
+    assert same_bits(rows, judge.transformer.wte(torch.tensor(ids)))
+    assert same_bits(states, hidden_states(judge, ids))
     logits = judge.float()(torch.tensor(ids)).logits.detach().numpy()
     for gpt2 in (GPT2(weights), GPT2.from_pretrained(name)):
         np.testing.assert_allclose(gpt2(ids).logits, logits, rtol=0, atol=1e-5)
-    assert weights.fetched_bytes >= sum(array.nbytes for _, array in ours) / 2
+    assert weights.fetched_bytes >= sum(weights.info(parameter).nbytes for parameter in weights.parameter_names())
 
 
 def test_the_model_is_computed_with_what_is_read_on_the_hub(hub: Hub, tmp_path: Path, capsys: Capture) -> None:

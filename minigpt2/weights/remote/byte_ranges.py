@@ -87,12 +87,8 @@ def of_rows(shape: tuple[int, ...], nbytes: int, key: Any) -> list[Range]:
     """
     if not shape or not nbytes:
         return [(0, nbytes)] if nbytes else []
-    row = nbytes // shape[0]
-    return [(first * row, last * row) for first, last in _runs(shape[0], key[0] if _is_tuple(key) else key)]
-
-
-def _is_tuple(key: object) -> bool:
-    return isinstance(key, tuple) and len(key) > 0
+    row, first_part = nbytes // shape[0], key[0] if isinstance(key, tuple) and key else key
+    return [(first * row, last * row) for first, last in _runs(shape[0], first_part)]
 
 
 def _runs(count: int, key: Any) -> list[Range]:
