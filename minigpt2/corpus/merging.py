@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,20 @@ from minigpt2.corpus.sources import resolved
 
 _BLOCK = 8 << 20  # bytes that are copied at a time
 _DTYPES = {"uint16": "<u2", "uint32": "<u4"}
+# The summary of a shard: objects with exactly these keys, lists of one kind of value, and the types of values.
+_COUNTS = dict.fromkeys(("bytes", "documents", "tokens"), int)
+_OPTIONS: dict[str, Any] = dict.fromkeys(("errors", "field", "output_format", "sources"), str)
+_OPTIONS |= dict.fromkeys(("input_format", "separator"), str | None) | {"val_fraction": int | float, "seed": int}
+_SUMMARY = _COUNTS | {
+    "dtype": str,
+    "byteorder": str,
+    "eos_token_id": int,
+    "vocabulary": dict,
+    "sources": [_COUNTS | {"path": str}],
+    "shard": {"number": int, "count": int, "indices": [int], "of": _OPTIONS},
+}
+_MOST_NAMED = 4  # missing shards
+
 _SAME = ("dtype", "byteorder", "eos_token_id", "vocabulary")  # what else the shards of one corpus have in common
 
 Name = str | os.PathLike[str]
@@ -86,15 +101,37 @@ def _read(name: Name) -> _Written:
     summary_path = path.with_name(f"{path.name}.json")
     try:
         summary = json.loads(summary_path.read_bytes())
+        _require_form(summary, _SUMMARY)
         shard = Shard(summary["shard"]["number"], summary["shard"]["count"])
+        counts = asdict(added([SourceCounts(**each) for each in summary["sources"]]))
+        if not 1 <= shard.number <= shard.count or any(counts[key] != summary[key] for key in counts):
+            raise ValueError
+        if len(summary["shard"]["indices"]) != len(summary["sources"]):
+            raise ValueError
         expected = summary["tokens"] * np.dtype(_DTYPES[summary["dtype"]]).itemsize
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
+    except (FileNotFoundError, ValueError, LookupError, RecursionError):
         raise ValueError(f"{path} is not a finished shard: {summary_path} does not say that it is") from None
     if size != expected:
         raise ValueError(
             f"{path} has {size:,} bytes, and not the {expected:,} of the shard that {summary_path} describes"
         )
     return _Written(path, shard, summary)
+
+
+def _require_form(value: object, form: Any) -> None:
+    """Refuse a value of JSON that has another form than `_SUMMARY` says.
+
+    Raises:
+        ValueError: it has.
+    """
+    if isinstance(form, dict) and isinstance(value, dict) and value.keys() == form.keys():
+        for key, each in form.items():
+            _require_form(value[key], each)
+    elif isinstance(form, list) and isinstance(value, list):
+        for item in value:
+            _require_form(item, form[0])
+    elif isinstance(form, dict | list) or isinstance(value, bool) or not isinstance(value, form):
+        raise ValueError(f"{value!r} is not {form}")
 
 
 def _require_all(written: Sequence[_Written]) -> None:
@@ -120,9 +157,12 @@ def _require_all(written: Sequence[_Written]) -> None:
             raise ValueError(f"{paths[each.shard.number]} and {each.path} are both shard {each.shard}")
         paths[each.shard.number] = each.path
     count = written[0].shard.count
-    missing = [str(Shard(number, count)) for number in range(1, count + 1) if number not in paths]
-    if missing:
-        raise ValueError(f"{'a shard is' if len(missing) == 1 else 'shards are'} missing: {', '.join(missing)}")
+    if missing := count - len(paths):
+        named = islice(
+            (str(Shard(number, count)) for number in range(1, count + 1) if number not in paths), _MOST_NAMED
+        )
+        more = f" and {missing - _MOST_NAMED:,} more" if missing > _MOST_NAMED else ""
+        raise ValueError(f"{'a shard is' if missing == 1 else 'shards are'} missing: {', '.join(named)}{more}")
 
 
 def _common(written: _Written) -> Mapping[str, Any]:

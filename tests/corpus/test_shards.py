@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,42 @@ def test_what_is_not_every_shard_of_one_corpus_is_refused(
     with pytest.raises(ValueError, match=message):
         merge(shards, tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
+
+
+def changed(value: Any) -> Iterator[Any]:
+    """JSON values with one thing in them missing, too many, or something else."""
+    yield from (None, True, -1, 1.5, "x", [], {}, [[]], {"x": 1}, 10**30)
+    if isinstance(value, dict):
+        yield {**value, "more": 1}
+        for key in value:
+            yield {other: value[other] for other in value if other != key}
+            yield from ({**value, key: each} for each in changed(value[key]))
+    if isinstance(value, list):
+        yield [*value, *value]
+        for index, item in enumerate(value):
+            yield from ([*value[:index], each, *value[index + 1 :]] for each in changed(item))
+
+
+def test_a_damaged_summary_of_a_shard_is_refused_by_its_name(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines_of(DOCUMENTS))
+    shards = write_shards(tmp_path / "a.jsonl", tmp_path / "shards", 2, tokenizer)
+    whole = merge(shards, tmp_path / "whole")
+    path = shards[0].with_name(f"{shards[0].name}.json")
+    summary = json.loads(path.read_text())
+    for damaged in changed(summary):
+        path.write_text(json.dumps(damaged))
+        try:
+            assert merge(shards, tmp_path / "out").tokens == whole.tokens
+            assert (tmp_path / "out").read_bytes() == (tmp_path / "whole").read_bytes()
+        except ValueError as error:
+            assert shards[0].name in str(error) or "missing" in str(error)
+
+
+def test_of_many_missing_shards_the_first_are_named(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines_of(DOCUMENTS))
+    tokenize(tmp_path / "a.jsonl", tmp_path / "1", tokenizer=tokenizer, shard=(1, 10**6))
+    with pytest.raises(ValueError, match=r"shards are missing: 2/10{6}, 3/10{6}, 4/10{6}, 5/10{6} and 999,995 more$"):
+        merge(tmp_path / "1", tmp_path / "out")
 
 
 def test_a_merge_does_not_write_over_a_shard(tmp_path: Path, tokenizer: Tokenizer) -> None:
