@@ -69,9 +69,11 @@ def keep_top_k(logits: Floats, k: int) -> Floats:
 def keep_top_p(logits: Floats, p: float) -> Floats:
     """The likeliest tokens of each text, as few as together have the probability `p`; the others become -inf."""
     ascending = np.argsort(logits, axis=-1, kind="stable")
-    sorted_probabilities = probabilities(np.take_along_axis(logits, ascending, axis=-1)).astype(np.float32)
-    # Added up in float64 and compared in float32, as torch does, so that sums right at the border fall alike.
-    cumulative = np.cumsum(sorted_probabilities, axis=-1, dtype=np.float64).astype(np.float32)
+    sorted_logits = np.take_along_axis(logits, ascending, axis=-1).astype(np.float32)
+    # Softmax in float32, added up in float64, compared in float32, as torch does: sums at the border fall alike.
+    exps = np.exp(sorted_logits - sorted_logits[:, -1:])
+    exps /= exps.sum(axis=-1, keepdims=True)
+    cumulative = np.cumsum(exps, axis=-1, dtype=np.float64).astype(np.float32)
     removed = cumulative <= np.float32(1 - p)
     removed[:, -1] = False  # the likeliest stays, however small p is
     kept = logits.copy()

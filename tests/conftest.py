@@ -55,7 +55,11 @@ def hurtful_texts() -> st.SearchStrategy[str]:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than processors: tests wait for processes, servers and browsers a quarter of their time."""
+    """One worker more than processors: tests wait for processes, servers and browsers a quarter of their time.
+
+    Threads of numpy's BLAS without work spin for 2**26 cycles before they sleep, on processors that other workers need.
+    """
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "8")  # 2**8 cycles; read as a worker imports numpy
     return (os.cpu_count() or 1) + 1
 
 
