@@ -107,7 +107,7 @@ class Journal:
     ) -> None:
         read = {int(index): Tally(*map(_count, tally)) for index, tally in tallies.items()}
         self._tallies.update(read)
-        self._states.update({int(index): [*map(_count, state)] for index, state in states.items()})
+        self._states.update({int(index): state for index, state in states.items()})
         self.progress = Progress(_count(source), _count(start), _count(tokens), self._tallies)
 
     def clear(self) -> None:
@@ -131,7 +131,8 @@ class Journal:
             raise ValueError(f"{changed[0]} changed: {_difference(then, now)}")
         known = {source.index: source for source in sources}
         assert self.progress is not None
-        for index in {*self._states, *self._tallies, self.progress.source} - {*known, len(sources)}:
+        read = {*self._states, *self._tallies} - {*known}
+        for index in read | ({self.progress.source} - {*known, len(sources)}):
             raise ValueError(f"the journal speaks of source {index}, and there are {len(sources)}")
         for index, state in self._states.items():
             if state != _state(known[index]):

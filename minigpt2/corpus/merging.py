@@ -74,7 +74,7 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     file_format.check(output, _DTYPES[first["dtype"]])
     paths = Paths(output, file_format)
     for each in written:
-        if resolved(each.path) in paths.all():
+        if {resolved(each.path), resolved(_summary_path(each.path))} & {*paths.all()}:
             raise ValueError(f"{each.path} is a shard, and the corpus would be written over it: name another output")
     counts = _counts(written)
     dtype, end = _DTYPES[first["dtype"]], first["eos_token_id"]
@@ -98,7 +98,7 @@ def _read(name: Name) -> _Written:
     """
     path = Path(name)
     size = path.stat().st_size
-    summary_path = path.with_name(f"{path.name}.json")
+    summary_path = _summary_path(path)
     try:
         summary = json.loads(summary_path.read_bytes())
         _require_form(summary, _SUMMARY)
@@ -116,6 +116,10 @@ def _read(name: Name) -> _Written:
             f"{path} has {size:,} bytes, and not the {expected:,} of the shard that {summary_path} describes"
         )
     return _Written(path, shard, summary)
+
+
+def _summary_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def _require_form(value: object, form: Any) -> None:

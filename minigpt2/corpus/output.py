@@ -49,15 +49,17 @@ class Paths:
         return [self.output, *self.companions, self.summary, self.partial, self.journal]
 
     def require_writable(self) -> None:
-        """Refuse an output that no file can take the place of.
+        """Refuse an output where one of its files cannot take its name.
 
         Raises:
             OSError: it is a directory, or is to be in one that does not exist or takes no files.
-            ValueError: it is a device or a pipe.
+            ValueError: it is a device or a pipe, or what is at the name of another file that is written is not a file.
         """
         require_writable(self.shown)
-        if self.output.exists() and not self.output.is_file():
-            raise ValueError(f"{self.shown} is not a file, and a corpus appears whole or not at all: it needs one")
+        for path in self.all():
+            if path.exists() and not path.is_file():
+                name = self.shown if path == self.output else path
+                raise ValueError(f"{name} is not a file, and a corpus appears whole or not at all: it needs one")
 
 
 class Output:

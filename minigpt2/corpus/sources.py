@@ -145,10 +145,8 @@ def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:
     """
     first, rest = pattern[0], pattern[1:]
     if first == "**":
-        yield from _matches(directory, rest or ["*"])
-        for entry in _entries(directory, "*"):
-            if entry.is_dir():
-                yield from _matches(entry.path if directory else entry.name, pattern)
+        for each in _directories(directory):
+            yield from _matches(each, rest or ["*"])
     elif has_magic(first):
         for entry in _entries(directory, first):
             path = entry.path if directory else entry.name
@@ -159,6 +157,15 @@ def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:
     elif not Path(directory, first).is_symlink():
         path = str(Path(directory, first))
         yield from _matches(path, rest) if rest else [path]
+
+
+def _directories(directory: str) -> Iterator[str]:
+    """A directory and all below it, however deep."""
+    left = [directory]
+    while left:
+        each = left.pop()
+        yield each
+        left += [entry.path if each else entry.name for entry in _entries(each, "*") if entry.is_dir()]
 
 
 def _entries(directory: str, pattern: str) -> list[os.DirEntry[str]]:

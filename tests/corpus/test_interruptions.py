@@ -70,6 +70,16 @@ def test_killed_anywhere_it_can_be_resumed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out", "out.json"]
 
 
+def test_files_from_before_1970_can_be_resumed(
+    small: None, corpus: Path, tmp_path: Path, whole: tuple[bytes, bytes], tokenizer: Tokenizer
+) -> None:
+    for path in corpus.iterdir():
+        os.utime(path, ns=(-1, -1))
+    assert interrupted(corpus, tmp_path / "out", tokenizer, 12, b"")
+    tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, resume=True)
+    assert ((tmp_path / "out").read_bytes(), (tmp_path / "out.json").read_bytes()) == whole
+
+
 FORMATS: list[dict[str, Any]] = [
     {"output_format": "llm.c"},
     {"output_format": "megatron", "val_fraction": 0.2, "seed": 1},
@@ -187,6 +197,8 @@ def add_entry(left: Path, **changes: object) -> None:
         (cut_the_ids, r"out\.partial is shorter than its journal says"),
         (damage_the_journal, r"out\.journal is damaged"),
         (partial(add_entry, states={"7": [1, 1]}), r"cannot continue: the journal speaks of source 7, and there are 3"),
+        (partial(add_entry, states={"3": [1, 1]}), r"cannot continue: the journal speaks of source 3, and there are 3"),
+        (partial(add_entry, tallies={"3": [1, 1, 1]}), r"cannot continue: the journal speaks of source 3"),
         (partial(add_entry, source=9), r"cannot continue: the journal speaks of source 9"),
         (partial(add_entry, tallies={"-1": [1, 1, 1]}), r"cannot continue: the journal speaks of source -1"),
     ],

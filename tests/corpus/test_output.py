@@ -1,6 +1,7 @@
 """The output: the ids, and the summary beside them."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,15 @@ def test_the_output_must_be_a_file(tmp_path: Path) -> None:
     assert raised.value.filename == str(tmp_path / "no" / "out")
     with pytest.raises(ValueError, match="/dev/null is not a file"):
         tokenize(tmp_path / "a.txt", "/dev/null")
+
+
+@pytest.mark.parametrize("name", ["out.bin.json", "out.bin.partial", "out.bin.journal", "out.idx", "out_val.bin"])
+def test_what_is_in_the_way_of_a_companion_is_named_before_the_work(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 2)
+    (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} is not a file"):
+        tokenize(tmp_path / "a.jsonl", tmp_path / "out.bin", output_format="megatron", val_fraction=0.5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", name]
 
 
 def test_a_tokenizer_without_an_end_of_text_is_refused(tmp_path: Path) -> None:

@@ -206,8 +206,11 @@ def test_of_many_missing_shards_the_first_are_named(tmp_path: Path, tokenizer: T
 def test_a_merge_does_not_write_over_a_shard(tmp_path: Path, tokenizer: Tokenizer) -> None:
     (tmp_path / "a.txt").write_text("a")
     shards = write_shards(tmp_path / "a.txt", tmp_path / "shards", 2, tokenizer)
-    with pytest.raises(ValueError, match="is a shard, and the corpus would be written over it: name another output"):
-        merge(shards, shards[0])
+    before = files_in(tmp_path / "shards")
+    for output in [shards[0], shards[1].with_name(f"{shards[1].name}.json")]:
+        with pytest.raises(ValueError, match="is a shard, and the corpus would be written over it: name another"):
+            merge(shards, output)
+    assert files_in(tmp_path / "shards") == before
 
 
 def test_what_cannot_be_a_shard_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which files are read, and in which order."""
 
 import glob
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ def test_a_glob_reaches_any_depth(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     assert [Path(source.path).name for source in count(f"{tmp_path}/**/*.txt").sources] == ["1.txt", "2.txt", "3.txt"]
+
+
+def test_a_directory_is_read_however_deep_it_is(tmp_path: Path) -> None:
+    deep = tmp_path
+    for _ in range(sys.getrecursionlimit()):
+        deep /= "d"
+        deep.mkdir()
+    (deep / "a.txt").write_text("a")
+    try:
+        sources = count([tmp_path, f"{tmp_path}/**/*.txt"]).sources
+    finally:  # what removes directories is itself not up to such a depth
+        (deep / "a.txt").unlink()
+        while deep != tmp_path:
+            deep.rmdir()
+            deep = deep.parent
+    assert [Path(source.path).name for source in sources] == ["a.txt", "a.txt"]
 
 
 def test_what_is_written_is_not_read(tmp_path: Path) -> None:
