@@ -15,7 +15,7 @@ from minigpt2.vocabulary import gpt2
 
 SCALAR_VALUES = [*range(0xD800), *range(0xE000, 0x110000)]
 CONTEXTS = ("{}'ve", " {}'s", "'{}'t")
-EMPTY = range(0x40000, 0xE0000)  # planes without characters: one context shows how these are taken
+ALIKE = range(0x20000, 0x110000)  # from plane 2 on whole blocks are of one class: one context shows which
 PARTS = 4  # so that several processes share them
 
 
@@ -51,7 +51,7 @@ def texts_of_every_character(part: int) -> Iterator[str]:
         yield "\n".join(
             context.format(chr(code_point))
             for code_point in SCALAR_VALUES[start : start + 20_000]
-            for context in (CONTEXTS[:1] if code_point in EMPTY else CONTEXTS)
+            for context in (CONTEXTS[:1] if code_point in ALIKE else CONTEXTS)
         )
 
 
