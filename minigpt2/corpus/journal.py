@@ -2,7 +2,7 @@
 
 Its first line says, as JSON, what is made from what. Each further line says how far the ids on the disk go: the source
 to read on, where in it, the tokens so far, and what was read of the sources since the line before. A line is written
-after the ids that it speaks of, so whatever a crash loses, what the journal says is true.
+after the ids that it speaks of, so whatever a crash loses, what the journal says is true. It ends with its checksum.
 """
 
 import json
@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from minigpt2.corpus.encoding import Tally
 from minigpt2.corpus.sources import Source
@@ -96,9 +97,9 @@ class Journal:
         self._request: dict[str, Any] = {}
         try:
             if lines:
-                self._request = dict(**json.loads(lines[0]))
+                self._request = dict(**_said_by(lines[0]))
             for line in lines[1:]:
-                self._take(**json.loads(line))
+                self._take(**_said_by(line))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{self._path} is damaged ({error}): delete it to start over") from None
 
@@ -145,7 +146,7 @@ class Journal:
         self._write({**vars(progress), "tallies": tallies, "states": states})
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line).encode() + b"\n")
+        self._file.write(line_of(line))
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -162,6 +163,23 @@ class Journal:
         if is_ours:
             self._path.unlink(missing_ok=True)
         self.close()
+
+
+def line_of(value: object) -> bytes:
+    r"""A line of a journal: a value as JSON, and its CRC-32.
+
+    >>> line_of({"tokens": 5})
+    b'{"tokens": 5} 4809aa49\n'
+    """
+    data = json.dumps(value).encode()
+    return b"%b %08x\n" % (data, crc32(data))
+
+
+def _said_by(line: bytes) -> Any:
+    data, _, checksum = line.rpartition(b" ")
+    if checksum != b"%08x\n" % crc32(data):
+        raise ValueError("a line and its checksum differ")
+    return json.loads(data)
 
 
 def _count(value: object) -> int:

@@ -10,10 +10,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from glob import escape
 from pathlib import Path
+from stat import S_ISREG
 from types import TracebackType
 from typing import Any, BinaryIO
 from zlib import crc32
@@ -57,9 +58,10 @@ class Paths:
         """
         require_writable(self.shown)
         for path in self.all():
-            if path.exists() and not path.is_file():
-                name = self.shown if path == self.output else path
-                raise ValueError(f"{name} is not a file, and a corpus appears whole or not at all: it needs one")
+            with suppress(FileNotFoundError):  # another run may remove it at any moment
+                if not S_ISREG(path.stat().st_mode):
+                    name = self.shown if path == self.output else path
+                    raise ValueError(f"{name} is not a file, and a corpus appears whole or not at all: it needs one")
 
 
 class Output:

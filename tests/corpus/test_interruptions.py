@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import tokenize
+from minigpt2.corpus.journal import line_of
 from minigpt2.corpus.output import Output
 from tests.command import files_in
 from tests.corpus.samples import DOCUMENTS, STORED, ids_of, read
@@ -185,7 +186,7 @@ def damage_the_journal(left: Path) -> None:
 def add_entry(left: Path, **changes: object) -> None:
     entry = {"source": 0, "start": 1, "tokens": 1, "tallies": {}, "states": {}} | changes
     with (left / "out.journal").open("ab") as file:
-        file.write(json.dumps(entry).encode() + b"\n")
+        file.write(line_of(entry))
 
 
 @pytest.mark.parametrize(
@@ -244,8 +245,8 @@ LINES = JSON | st.tuples(st.sampled_from([*ENTRY]), JSON).map(lambda field: ENTR
 def test_an_odd_journal_is_named_in_one_line(first: object, others: list[object], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "out.partial").write_bytes(b"\0\0")
-    lines = [first if isinstance(first, bytes) else json.dumps(first).encode()]
-    (tmp_path / "out.journal").write_bytes(b"".join(line + b"\n" for line in [*lines, *map(_line, others)]))
+    lines = [first + b"\n" if isinstance(first, bytes) else line_of(first), *map(line_of, others)]
+    (tmp_path / "out.journal").write_bytes(b"".join(lines))
     try:
         tokenize(tmp_path / "a.txt", tmp_path / "out", resume=True)
     except ValueError as error:
@@ -255,5 +256,15 @@ def test_an_odd_journal_is_named_in_one_line(first: object, others: list[object]
         assert read(tmp_path / "out") == ids_of("a")
 
 
-def _line(value: object) -> bytes:
-    return json.dumps(value).encode()
+@given(data=st.data())
+def test_a_journal_with_another_byte_is_damaged(data: st.DataObject, left: Path) -> None:
+    journal = left / "out.journal"
+    before = journal.read_bytes()
+    index = data.draw(st.integers(0, len(before) - 2))  # without the last newline, the last line does not count
+    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte not in {before[index], ord("\n")}))
+    journal.write_bytes(before[:index] + bytes([byte]) + before[index + 1 :])
+    try:
+        with pytest.raises(ValueError, match=r"out\.journal is damaged"):
+            tokenize(left / "corpus", left / "out", resume=True)
+    finally:
+        journal.write_bytes(before)
