@@ -252,7 +252,11 @@ REFUSED_CONFIGS: dict[str, dict[str, Any]] = {
     "'layer_norm_epsilon' is nan, but it must be a number": {"layer_norm_epsilon": float("nan")},
     "'layer_norm_epsilon' is inf, but it must be a number": {"layer_norm_epsilon": float("inf")},
     "'scale_attn_weights' is 1, but it must be true or false": {"scale_attn_weights": 1},
+    "'layer_norm_epsilon' is 10+, but it must be a number": {"layer_norm_epsilon": 10**400},
     "'eos_token_id' is 'end', but it must be a token id": {"eos_token_id": "end"},
+    "'eos_token_id' is 2147483648, but it must be a token id": {"eos_token_id": 2**31},
+    "'pad_token_id' is 10+, but it must be a token id": {"pad_token_id": 10**30},
+    "'bos_token_id' is .10+., but it must be a token id": {"bos_token_id": [10**30]},
     r"'tie_word_embeddings' is False, but its tensors include no lm_head\.weight": {"tie_word_embeddings": False},
 }
 

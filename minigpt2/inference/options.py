@@ -1,5 +1,6 @@
 """The options in a model's `config.json` beyond the shapes of its tensors: understood here, or refused by name."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -143,7 +144,7 @@ class _Config:
 
     def number(self, key: str, default: float) -> float:
         value = self.get(key, default)
-        if type(value) not in {int, float} or not 0 <= value < float("inf"):
+        if type(value) not in {int, float} or not 0 <= value <= sys.float_info.max:
             raise self.refusal(key, value, "it must be a number, 0 or more")
         return float(value)
 
@@ -157,6 +158,6 @@ class _Config:
         """The ids that a config gives as one id, as a list of them, or as null."""
         value = self.get(key, default)
         ids = value if isinstance(value, list) else [] if value is None else [value]
-        if any(type(token_id) is not int for token_id in ids):
+        if any(type(token_id) is not int or abs(token_id) >= 1 << 31 for token_id in ids):
             raise self.refusal(key, value, "it must be a token id")
         return tuple(ids)
