@@ -7,6 +7,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -106,6 +107,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2)
 
 
+@cache  # a tour runs a dozen commands
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="minigpt2",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.cli import encode, main
+from minigpt2.cli import main
 from tests.command import Capture, answer, command, complaint, environment, limit_files, one_line, run
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
@@ -152,11 +152,11 @@ def test_a_full_disk_is_one_line(name: str, size: int) -> None:
 def test_an_error_that_names_no_file_is_not_blamed_on_standard_output(
     printed: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    def run_out_of_memory(_: object) -> None:
+    def run_out_of_memory(*_: object, **__: object) -> None:
         print(printed, end="")
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    monkeypatch.setattr(encode, "run", run_out_of_memory)
+    monkeypatch.setattr(Tokenizer, "encode", run_out_of_memory)
     assert main(["encode", "x"]) == 1
     assert capsys.readouterr() == (printed, f"minigpt2: {os.strerror(errno.ENOMEM)}\n")
 
