@@ -340,7 +340,9 @@ def likeliest(model: "GPT2", logits: Floats, k: int) -> list[Token]:
     """The `k` tokens with the highest logits, (vocab_size,), as `next_tokens` gives them; among equals the lower id."""
     require_finite(logits)
     chances = probabilities(logits)  # (vocab_size,)
-    best = np.argsort(-chances, kind="stable")[: positive("k", k)]  # stable: the lower id first among equals
+    k = min(positive("k", k), len(chances))
+    good = np.flatnonzero(chances >= np.partition(chances, -k)[-k])  # the best k, and those equal to the last of them
+    best = good[np.argsort(-chances[good], kind="stable")[:k]]  # stable: the lower id first among equals
     return [(int(i), written(model.tokenizer, int(i)), float(chances[i])) for i in best]
 
 

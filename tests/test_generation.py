@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
-from minigpt2.generation import draw, keep_top_k, keep_top_p, probabilities
+from minigpt2.generation import draw, keep_top_k, keep_top_p, likeliest, probabilities
 from tests.small_gpt2 import write_gpt2
 
 Array = NDArray[Any]
@@ -146,6 +146,13 @@ def test_a_stream_ends_where_there_are_no_positions_and_says_so(model: GPT2) -> 
 
 
 # --- what would come next
+
+
+@pytest.mark.parametrize("k", [1, 10, 60_000])
+def test_among_equally_likely_tokens_the_lower_id_comes_first(model: GPT2, k: int) -> None:
+    logits = model([464, 3616]).logits[0, -1].round()
+    expected = np.argsort(-probabilities(logits), kind="stable")[:k].tolist()
+    assert [token_id for token_id, *_ in likeliest(model, logits, k)] == expected
 
 
 def test_next_tokens_are_the_likeliest_with_their_probabilities(model: GPT2) -> None:
