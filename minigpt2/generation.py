@@ -138,6 +138,7 @@ class StopStrings:
     As in transformers, a string may begin in any token, the prompt's too, but some of it must lie in the last token.
 
     Raises:
+        TypeError: a string is something else.
         ValueError: a string is empty, or has a lone surrogate.
     """
 
@@ -166,6 +167,8 @@ class StopStrings:
 
 
 def _utf8(stop_string: str) -> bytes:
+    if not isinstance(stop_string, str):
+        raise TypeError(f"a stop string must be a str, not {type(stop_string).__name__}")
     try:
         return stop_string.encode()
     except UnicodeEncodeError:

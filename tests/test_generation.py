@@ -218,6 +218,11 @@ def test_a_stream_and_what_comes_next_are_of_one_text(model: GPT2) -> None:
         model.next_tokens(PROMPT, k=0)
 
 
+def test_a_stop_string_is_a_string(model: GPT2) -> None:
+    with pytest.raises(TypeError, match="a stop string must be a str, not bytes"):
+        model.generate(PROMPT, stop_strings=[b"x"])  # type: ignore[list-item]
+
+
 def test_text_for_a_model_with_too_few_tokens_is_refused_with_the_way_out(tmp_path: Path) -> None:
     write_gpt2(tmp_path)
     model = GPT2(Checkpoint.open(tmp_path))

@@ -135,7 +135,7 @@ class SpecialTokens(ABC):
         value is a list.
 
         Raises:
-            TypeError: a token is neither a string nor an `AddedToken`.
+            TypeError: a token is neither a string nor an `AddedToken`, or the tokens are not in a mapping.
             ValueError: a key is something else.
 
         >>> from minigpt2 import Tokenizer
@@ -143,6 +143,9 @@ class SpecialTokens(ABC):
         >>> tokenizer.add_special_tokens({"pad_token": "<pad>"}), tokenizer.pad_token_id
         (1, 50257)
         """
+        if not isinstance(special_tokens_dict, Mapping):
+            given = type(special_tokens_dict).__name__
+            raise TypeError(f"special tokens are given by their roles, {{'pad_token': '<pad>'}}, not as a {given}")
         roles: dict[str, str] = {}
         tokens: list[AddedToken] = []
         extra = list(self.settings.extra_special_tokens)

@@ -78,6 +78,8 @@ def test_special_tokens_are_added_with_their_roles() -> None:
         tokenizer.add_special_tokens({"padding_token": "<p>"})
     with pytest.raises(TypeError, match="list of tokens"):
         tokenizer.add_special_tokens({"extra_special_tokens": "<p>"})
+    with pytest.raises(TypeError, match=r"special tokens are given by their roles, .*, not as a list"):
+        tokenizer.add_special_tokens(["<p>"])  # type: ignore[arg-type]
 
 
 def test_flags_are_those_of_an_added_token() -> None:
