@@ -114,6 +114,12 @@ def _executor(options: argparse.Namespace) -> "Iterator[Executor | None]":
     if options.dask is None:
         yield None
         return
+    with _dask_client(options.dask) as client:
+        yield client.get_executor()
+
+
+def _dask_client(address: str) -> Any:
+    """A client of the Dask scheduler at an address. Raises as `_executor` does."""
     import logging
 
     try:
@@ -121,12 +127,19 @@ def _executor(options: argparse.Namespace) -> "Iterator[Executor | None]":
     except ImportError:
         raise ImportError("--dask needs the package distributed: pip install 'minigpt2[dask]'") from None
     logging.disable()  # Dask writes its own account of what becomes one line here
+
+    class ClosedIfNotStarted(Client):  # type: ignore[misc]
+        def start(self, **options: Any) -> None:
+            try:
+                super().start(**options)
+            except BaseException:
+                self.close()  # otherwise it waits for ever when Python ends
+                raise
+
     try:
-        client = Client(options.dask, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise OSError(f"there is no Dask scheduler at {options.dask} ({error})") from None
-    with client:
-        yield client.get_executor()
+        return ClosedIfNotStarted(address, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise OSError(f"there is no Dask scheduler at {address} ({error})") from None
 
 
 def require_row(options: argparse.Namespace, tokenizer: "Tokenizer") -> None:

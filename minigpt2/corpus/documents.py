@@ -57,7 +57,10 @@ class Reader:
         if self.errors not in ERRORS:
             raise ValueError(f"errors is one of {', '.join(ERRORS)}, not {self.errors!r}")
         if self.separator is not None:
-            _ = self.delimiter
+            try:
+                _ = self.delimiter
+            except UnicodeEncodeError:
+                raise ValueError(f"the separator {self.separator!r} has a lone surrogate, which is not text") from None
 
     @ComputedOnce
     def delimiter(self) -> Delimiter | None:

@@ -175,7 +175,8 @@ def test_a_worker_keeps_its_encoder(corpus: Path, cluster: Cluster, tmp_path: Pa
     assert cluster.evaluate(code) == before
 
 
-def test_a_scheduler_that_is_not_there_is_named(corpus: Path) -> None:
-    finished = run("count", str(corpus), "--dask", "tcp://127.0.0.1:9", env=impatient("500ms"))
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1", "no port", "tls://127.0.0.1:9", "what://a:1"])
+def test_a_scheduler_that_is_not_there_is_named(address: str, corpus: Path) -> None:
+    finished = run("count", str(corpus), "--dask", address, env=impatient("500ms"))
     assert finished.returncode == 1
-    assert "there is no Dask scheduler at tcp://127.0.0.1:9" in one_line(finished.stderr)
+    assert f"there is no Dask scheduler at {address}" in one_line(finished.stderr)

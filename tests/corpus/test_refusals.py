@@ -154,6 +154,11 @@ def test_a_json_file_that_is_one_document_is_refused_with_the_way_out(text: str,
     assert count(tmp_path / "a.jsonl").documents == 1
 
 
+def test_a_separator_that_is_not_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"the separator 'a\\udcff' has a lone surrogate, which is not text"):
+        count(tmp_path, separator="a\udcff")
+
+
 OTHERS = {
     "a.zip": ("zip -q - {}", "a zip archive", "unzip -p"),
     "a.txt.xz": ("xz -c {}", "compressed by xz", "xz -dc"),
