@@ -10,12 +10,14 @@ between the steps.
 
 import argparse
 import io
+import re
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from minigpt2.cli import streams
 from minigpt2.cli.lesson import PROMPT, TO_LEARN_FROM, Facts, Step, line, steps
 from minigpt2.cli.model_option import add_model, open_or_bundled
 from minigpt2.cli.terminal import has_colours, say, terminal_width
@@ -55,7 +57,7 @@ def show(number: int, step: Step) -> None:
     print(f"\n{_painted(f'{number}. {step.title}', '1')}\n")
     _say(step.before)
     for command in step.commands:
-        print(f"\n{_painted(f'$ {command}', '36')}")
+        print(f"\n{_painted(f'$ {_without_controls(command)}', '36')}")
         run_line(command)
     print()
     _say(step.after)
@@ -145,7 +147,7 @@ def _open_tour(text: str, prompt: str, weights: "Checkpoint", facts: Facts, was_
     print()
     _say(f"The sentence: {text!r}{'' if text == prompt else ', the beginning of yours'}")
     print("The weights:")
-    say(LABEL if is_bundled(weights) else str(weights.path))
+    say(LABEL if is_bundled(weights) else streams.escaped(str(weights.path)))
     if is_bundled(weights) and not was_asked_for:
         _say(
             """GPT-2's weights are neither in the cache of downloads nor in reach on the hub. `minigpt2 download` gets
@@ -168,11 +170,16 @@ def _close_tour(facts: Facts) -> None:
         ('minigpt2 explain " lifelike" --part merges --steps', "A word that is cut where no reader would cut it"),
     ):
         _say(f"{purpose}:")
-        print(f"    {command}")
+        print(f"    {_without_controls(command)}")
 
 
 def _say(text: str) -> None:
     say(text, terminal_width() or 80)
+
+
+def _without_controls(command: str) -> str:
+    """A command as it is typed, but with its control characters escaped: a terminal would obey them."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda control: streams.escaped(control[0]), command)
 
 
 def _painted(text: str, codes: str) -> str:

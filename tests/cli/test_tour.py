@@ -228,6 +228,15 @@ def test_a_model_that_is_asked_for_and_not_cached_is_an_error(capsys: Capture) -
 # ---- on a terminal
 
 
+def test_neither_the_text_nor_the_models_name_sends_it_escapes(model: Path, capsys: Capture) -> None:
+    odd = model.rename(model.with_name("odd\x1b[2J"))
+    output = answer(capsys, "tour", "hi\x1b[2J\rb", "--model", odd)
+    assert r"odd\x1b[2J" in output
+    assert r'$ minigpt2 tokens "hi\x1b[2J\rb"' in output
+    own = [line for line in output.split("\n") if not line.startswith("hi")]  # generate writes a file exactly
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\n".join(own))
+
+
 def test_on_a_terminal_it_stops_after_each_step_and_has_colours() -> None:
     shown = on_a_terminal("tour", typed=b"\n" * 14, TERM="xterm", NO_COLOR="")
     assert shown.count("(Enter)") == 14
