@@ -80,9 +80,13 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     dtype, end = _DTYPES[first["dtype"]], first["eos_token_id"]
     with Output(paths, [], dict, dtype, end, can_continue=False, resume=False) as out:
         for each in written:
+            left = each.summary["tokens"] * np.dtype(dtype).itemsize
             with each.path.open("rb") as file:
                 while data := file.read(_BLOCK):
                     out.write(data)
+                    left -= len(data)
+            if left:
+                raise ValueError(f"{each.path} changed while it was read: try again when nothing writes to it")
         if not counts.documents:
             raise ValueError("there is no document in the shards")
         file_format.require_enough(counts.documents)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from minigpt2 import Tokenizer
 from minigpt2.corpus import merge, tokenize
 from minigpt2.corpus.documents import Reader
+from minigpt2.corpus.output import Output
 from minigpt2.corpus.shards import Shard, shares
 from minigpt2.corpus.sources import Source, find
 from tests.command import files_in
@@ -211,6 +212,23 @@ def test_a_merge_does_not_write_over_a_shard(tmp_path: Path, tokenizer: Tokenize
         with pytest.raises(ValueError, match="is a shard, and the corpus would be written over it: name another"):
             merge(shards, output)
     assert files_in(tmp_path / "shards") == before
+
+
+def test_a_shard_that_changes_while_it_is_merged_is_named(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (shard,) = write_shards(tmp_path / "a.txt", tmp_path / "shards", 1, tokenizer)
+
+    class Later(Output):
+        def __enter__(self) -> Output:
+            shard.write_bytes(shard.read_bytes()[:2])
+            return super().__enter__()
+
+    monkeypatch.setattr("minigpt2.corpus.merging.Output", Later)
+    with pytest.raises(ValueError, match=f"{shard.name} changed while it was read"):
+        merge(shard, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "shards"]
 
 
 def test_what_cannot_be_a_shard_is_refused(tmp_path: Path) -> None:
