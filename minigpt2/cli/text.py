@@ -42,6 +42,9 @@ def read_file(name: str) -> str:
         return Path(name).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(streams.not_utf8(name, error)) from None
+    except OSError as error:  # one of reading does not name the file, as one of opening does
+        error.filename = error.filename or name
+        raise
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:

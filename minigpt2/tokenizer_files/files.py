@@ -60,6 +60,9 @@ def read_text(path: PathLike) -> str:
         return Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: not UTF-8 text at byte {error.start}") from None
+    except OSError as error:  # one of reading does not name the file, as one of opening does
+        error.filename = error.filename or os.fspath(path)
+        raise
 
 
 def read_object(path: PathLike) -> dict[str, Any]:

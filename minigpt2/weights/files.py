@@ -210,6 +210,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
         raise CheckpointError(f"{path} is not sound JSON: {error}") from error
+    except OSError as error:  # one of reading does not name the file, as one of opening does
+        error.filename = error.filename or os.fspath(path)
+        raise
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a {type(value).__name__}, not a JSON object")
     return value

@@ -236,3 +236,12 @@ def test_the_vocabulary_of_a_directory_is_used(tmp_path: Path, capsys: Capture) 
     Tokenizer().save_pretrained(tmp_path)
     (tmp_path / "added_tokens.json").write_text('{"<pad>": 50257}')
     assert answer(capsys, "encode", "--model", tmp_path, "a<pad>") == "64 50257\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="only Linux has a file that opens and cannot be read")
+def test_a_file_that_opens_and_cannot_be_read_is_named(tmp_path: Path, capsys: Capture) -> None:
+    for name in ["vocab.json", "merges.txt", "model.safetensors.index.json"]:
+        (tmp_path / name).symlink_to("/proc/self/mem")
+    assert "/proc/self/mem: Input/output error" in complaint(capsys, "loss", "/proc/self/mem", "--model", "bundled")
+    assert "vocab.json: Input/output error" in complaint(capsys, "encode", "hi", "--model", tmp_path)
+    assert "index.json: Input/output error" in complaint(capsys, "params", "--model", tmp_path)
