@@ -82,7 +82,8 @@ def find(
     Raises:
         FileNotFoundError: a name stands for nothing.
         OSError: a directory cannot be read, or the hub not reached.
-        ValueError: a name is an output's, or no name is given, or standard input is named twice.
+        ValueError: a name is an output's, or an output would replace a document, or no name is given, or standard input
+            is named twice.
     """
     if not names:
         raise ValueError("nothing to read: name a file, a directory or a glob, or - for standard input")
@@ -118,6 +119,21 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _require_a_corpus(name: str, outputs: Collection[Path]) -> None:
+    """Refuse to write over a file that was found among the documents, unless it looks like an earlier corpus's.
+
+    A corpus has a summary beside it, and an unfinished one a journal.
+
+    Raises:
+        ValueError: it is a file by itself.
+    """
+    is_alone = sum(path.exists() for path in outputs) == 1
+    if is_alone and not name.endswith((".partial", ".journal")):
+        raise ValueError(
+            f"{name} is one of the documents, and the corpus would be written over it: name another output"
+        )
+
+
 def _paths(name: str, outputs: Collection[Path]) -> list[str]:
     if name == STANDARD_INPUT:
         return [name]
@@ -132,7 +148,11 @@ def _paths(name: str, outputs: Collection[Path]) -> list[str]:
         raise ValueError(f"{name} is where the corpus is written to: it cannot be read as well")
     else:
         return [name]
-    files = {each for each in paths if Path(each).is_file() and resolved(each) not in outputs}
+    found = {each for each in paths if Path(each).is_file()}
+    written = {each for each in found if resolved(each) in outputs}
+    for each in written:
+        _require_a_corpus(each, outputs)
+    files = found - written
     if not files:
         raise FileNotFoundError(errno.ENOENT, f"{missing} (symbolic links are passed over: name them one by one)", name)
     return sorted(files, key=lambda each: Path(each).parts)

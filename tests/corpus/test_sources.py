@@ -51,6 +51,19 @@ def test_what_is_written_is_not_read(tmp_path: Path) -> None:
         tokenize([tmp_path / "a.txt", tmp_path / "out"], tmp_path / "out")
 
 
+@pytest.mark.parametrize("out", ["a.txt", "link", "b"])
+def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) -> None:
+    documents = tmp_path / "documents"
+    documents.mkdir()
+    (documents / "a.txt").write_text("a")
+    (documents / "b.json").write_text("b")
+    (documents / "link").symlink_to("a.txt")
+    for name in (documents, documents / "*"):
+        with pytest.raises(ValueError, match="is one of the documents, and the corpus would be written over it"):
+            tokenize(name, documents / out)
+    assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "a"]
+
+
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
     """A directory with a document, links that lead back into it, a linked file and a hard link."""
