@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -228,8 +229,8 @@ def test_a_model_that_is_asked_for_and_not_cached_is_an_error(capsys: Capture) -
 # ---- on a terminal
 
 
-def test_neither_the_text_nor_the_models_name_sends_it_escapes(model: Path, capsys: Capture) -> None:
-    odd = model.rename(model.with_name("odd\x1b[2J"))
+def test_neither_the_text_nor_the_models_name_sends_it_escapes(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    odd = shutil.copytree(model, tmp_path / "odd\x1b[2J")
     output = answer(capsys, "tour", "hi\x1b[2J\rb", "--model", odd)
     assert r"odd\x1b[2J" in output
     assert r'$ minigpt2 tokens "hi\x1b[2J\rb"' in output
