@@ -86,7 +86,7 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:  # (..., inputs) -> (
 
 @lru_cache(maxsize=4)
 def causal_mask(tokens: int) -> Array:  # -> (T, T)
-    """What is added to the scores of T queries for their own T keys: a very low number where a key comes later."""
+    """The mask to add to the scores of T queries and their own T keys: very low where the key comes later, else 0."""
     return np.triu(np.full((tokens, tokens), HIDDEN), 1)
 
 

@@ -70,7 +70,7 @@ def positions_of(mask: Mask, new: int, n_positions: int) -> Ids:
 
 
 def padding_mask(mask: Mask) -> Float32 | None:
-    """What is added to the scores of each key, shape (texts, 1, 1, tokens): `HIDDEN` for padding, else 0.
+    """The number to add to every score of a key, shape (texts, 1, 1, tokens): `HIDDEN` if it is padding, else 0.
 
     None where nothing is padding. A padded token that may see nothing but padding looks at all of it equally: that is
     finite, and no other token sees it.

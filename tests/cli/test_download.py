@@ -109,7 +109,7 @@ def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_saf
     hub.publish("someone/old", pickles | {"README.md": b"x"}, branch="refs/pr/1")
     converted = {"model.safetensors": published["model.safetensors"]}
     hub.publish("someone/old", pickles | converted, branch="refs/pr/2")
-    for _ in range(2):  # the second time, the cache remembers that there are no weights
+    for _ in range(2):  # the second run learns from the cache that there are no weights
         refused = complaint(capsys, *arguments, "someone/old")
         assert "pickle" in refused and "or take the model.safetensors of revision 'refs/pr/2'" in refused
     answer(capsys, "download", "someone/old", "--revision", "refs/pr/2")

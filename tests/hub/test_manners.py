@@ -1,4 +1,4 @@
-"""What the hub and the user's terminal are told: the token, the progress, and nothing else."""
+"""The hub gets the user's token, the terminal shows the progress, and neither gets anything else."""
 
 import subprocess
 import sys
