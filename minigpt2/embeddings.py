@@ -88,7 +88,7 @@ class Embeddings:
         """The `k` tokens whose rows of `wte` have the highest cosine with a token's row, or with a vector (n_embd,).
 
         Best first; among equals the lower id comes first. There are fewer than `k` if the vocabulary is smaller. The
-        id asked for is left out, and so are rows whose length in float64 is 0 or not finite. The first call also
+        id asked for is left out, and so are rows without a direction: all zeros, or not finite. The first call also
         computes the norms.
 
         Raises:
@@ -101,17 +101,17 @@ class Embeddings:
         """
         k = positive("k", k)
         own_id, direction = self._query(id_or_vector)  # (n_embd,) float64, of length 1
-        norms = self._norms  # (vocab_size,) float64
-        rivals = np.isfinite(norms) & (norms > 0) & (np.arange(self._vocab_size) != own_id)
+        norms, is_other = self._norms, np.arange(self._vocab_size) != own_id  # (vocab_size,) float64, bool
         # Longer and shorter rows leave float32's range in a product; they are compared in float64 alone.
-        in_range = rivals & (norms > 1e-30) & (norms < 1e30)
+        in_range = is_other & (norms > 1e-30) & (norms < 1e30)
         with np.errstate(all="ignore"):
             quick = np.where(in_range, self._products(direction) / norms, -np.inf)  # (vocab_size,)
         # Rounding moves a float32 cosine by (n_embd + 2) half epsilons at most, so two of them by twice that.
         margin = (self._n_embd + 2) * np.finfo(np.float32).eps
         threshold = np.partition(quick, -k)[-k] - margin if k < self._vocab_size else -np.inf
-        ids = np.flatnonzero(rivals & ((quick >= threshold) | ~in_range))  # (candidates,), ascending
+        ids = np.flatnonzero(is_other & ((quick >= threshold) | ~in_range))  # (candidates,), ascending
         cosines = self._exact_cosines(ids, direction)
+        ids, cosines = ids[~np.isnan(cosines)], cosines[~np.isnan(cosines)]
         best = np.argsort(-cosines, kind="stable")[:k]  # stable: the lower id comes first among equals
         return [(int(ids[i]), float(cosines[i])) for i in best]
 
@@ -137,7 +137,7 @@ class Embeddings:
 
     @ComputedOnce
     def _norms(self) -> NDArray[np.float64]:
-        """The length of every row of `wte`, (vocab_size,) float64: no square of a float32 overflows in it."""
+        """The length of every row of `wte`, (vocab_size,) float64; 0 or infinity where a float64's square is."""
         squares = [np.einsum("ij,ij->i", rows, rows, dtype=np.float64) for rows in self._blocks()]
         norms: NDArray[np.float64] = np.sqrt(np.concatenate(squares))
         return norms
@@ -158,12 +158,18 @@ class Embeddings:
             yield self._weights.rows("wte.weight", slice(start, start + BLOCK))
 
     def _exact_cosines(self, ids: NDArray[np.intp], direction: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The cosines of these rows, (n,) float64, each from its own row alone, so that equal rows have equal ones."""
+        """The cosines of these rows, (n,) float64, each from its own row alone, so that equal rows have equal ones.
+
+        A row without a direction has NaN.
+        """
         cosines = np.empty(len(ids))
         for start in range(0, len(ids), BLOCK):
             part = slice(start, start + BLOCK)
             rows = self._weights.rows("wte.weight", ids[part]).astype(np.float64)  # (up to BLOCK, n_embd)
-            cosines[part] = (rows * direction).sum(axis=1) / np.sqrt(np.square(rows).sum(axis=1))
+            # By powers of two, which change no digit, into a range in which squares neither overflow nor vanish.
+            rows = np.ldexp(rows, -np.frexp(np.abs(rows).max(axis=1, keepdims=True))[1])
+            with np.errstate(all="ignore"):
+                cosines[part] = (rows * direction).sum(axis=1) / np.sqrt(np.square(rows).sum(axis=1))
         return np.clip(cosines, -1.0, 1.0)
 
 

@@ -278,6 +278,19 @@ def test_rows_at_the_ends_of_float32_are_ranked_too(tmp_path: Path, wte: Array) 
     assert embeddings.nearest(scaled[7].astype(np.float64) * 1e300, k=1)[0][0] == 7
 
 
+def test_rows_at_the_ends_of_float64_are_ranked_too(tmp_path: Path, wte: Array) -> None:
+    scaled = wte.astype(np.float64)
+    for id_, exponent in enumerate([-1060, -1000, -540, -520, -200, 200, 510, 520, 1000, 1020]):
+        scaled[id_] = np.ldexp(scaled[id_], exponent)
+    save_file({"wte.weight": scaled, "wpe.weight": np.zeros((1, 4))}, tmp_path / "model.safetensors")
+    embeddings = Embeddings(Checkpoint.open(tmp_path))
+    sizes = np.abs(scaled).max(axis=1, keepdims=True)
+    for id_ in range(VOCAB_SIZE):
+        cosines = cosines_of(scaled / sizes, scaled[id_] / sizes[id_])
+        cosines[id_] = -2
+        assert_nearest(embeddings.nearest(id_, k=9), cosines, 9)
+
+
 @settings(max_examples=50)
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 30), st.integers(1, 5)), elements=st.floats(-2, 2, width=16)), st.data()

@@ -81,6 +81,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return int(request.code or 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where numbers overflow: the results say so
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: streams.note(str(message))
         options.run(options)
     note_what_was_read(options)
     return 0

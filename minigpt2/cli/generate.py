@@ -13,7 +13,6 @@ import argparse
 import re
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -82,14 +81,7 @@ def _new_tokens(model: "GPT2", prompt: list[int], options: argparse.Namespace) -
         stop_strings=options.stop,
         **sampling,
     )
-    return _noted(token_id for token_id in stream if token_id not in model.options.eos_token_ids)
-
-
-def _noted(new: Iterator[int]) -> Iterator[int]:
-    """The same, with the warning that no position is left as a note."""
-    with warnings.catch_warnings(action="always", category=UserWarning):
-        warnings.showwarning = lambda message, *_, **__: streams.note(str(message))
-        yield from new
+    return (token_id for token_id in stream if token_id not in model.options.eos_token_ids)
 
 
 def _collected(new: Iterator[int], tokenizer: "Tokenizer", show: Callable[[str], None]) -> tuple[list[int], str, bool]:

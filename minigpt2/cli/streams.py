@@ -11,6 +11,9 @@ from contextlib import suppress
 from itertools import chain
 from typing import Any, TextIO, cast
 
+# Characters of a message; one that repeats a longer input is shortened.
+MOST_OF_A_NOTE = 2000
+
 
 def prepare() -> None:
     """Make standard output accept every character; one that its encoding lacks is escaped.
@@ -60,10 +63,17 @@ def escaped(text: str) -> str:
 
 
 def note(message: str) -> None:
-    """Tell the user something, or what went wrong, in one line on standard error."""
+    """Tell the user something, or what went wrong, in one line on standard error.
+
+    A long message is shortened in its middle: what it repeats of an input is there, and its end has the way out.
+    """
     if sys.stderr is not None:
+        line = escaped(" ".join(message.splitlines()))
+        if len(line) > MOST_OF_A_NOTE:
+            half = MOST_OF_A_NOTE // 2
+            line = f"{line[:half]} [...] {line[-half:]}"
         try:
-            print("minigpt2:", escaped(" ".join(message.splitlines())), file=sys.stderr, flush=True)
+            print("minigpt2:", line, file=sys.stderr, flush=True)
         except OSError:  # it is closed, or its disk is full: the exit code has to do
             discard(sys.stderr)
 

@@ -110,7 +110,7 @@ def tokenize(
     file_format.check(output, dtype)
     part = _checked_shard(shard)
     paths = Paths(output, FileFormat() if shard else file_format)
-    found = find(_names(sources), _checked_kind(input_format), paths.all())
+    found = find(_names(sources), _checked_kind(input_format), paths)
     if not shard and not separator and all(source.kind == "text" for source in found):
         file_format.require_enough(len(found))  # each is one document
     can_continue = not any(source.is_stream for source in found)

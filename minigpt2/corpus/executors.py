@@ -135,6 +135,8 @@ def _result(executor: Executor, task: _Task[T]) -> T:
                 raise ConnectionError("the connection to the scheduler is closed")
             if _has_lost_a_process(executor):
                 raise BrokenExecutor
+            if _has_no_workers(executor):
+                warnings.warn("the Dask cluster has no workers: waiting until one joins it", stacklevel=2)
         return task.future.result()
     except (BrokenExecutor, CancelledError, OSError, ImportError) as error:
         raise ChildProcessError(_loss(error)) from error
@@ -157,6 +159,12 @@ def is_closed(executor: Executor) -> bool:
     """Whether Dask lost its scheduler: some of its futures then stay as they are for ever."""
     client = getattr(executor, "_client", None)
     return getattr(client, "status", "running") in ("closing", "closed")
+
+
+def _has_no_workers(executor: Executor) -> bool:
+    """Whether Dask's scheduler has no worker to give a task to."""
+    client = getattr(executor, "_client", None)
+    return client is not None and not client.nthreads()
 
 
 def _has_lost_a_process(executor: Executor) -> bool:

@@ -40,6 +40,7 @@ class Journal:
     """A journal's file, locked: for one process at a time.
 
     Attributes:
+        is_new: whether there was none.
         progress: how far the last run came that wrote to it; None where it did not come far enough to be continued.
     """
 
@@ -51,6 +52,7 @@ class Journal:
             ValueError: another process has it, or it is damaged.
         """
         self._path = path
+        self.is_new = not path.exists()
         self._file = path.open("a+b")
         try:
             self._lock()
@@ -101,7 +103,8 @@ class Journal:
             for line in lines[1:]:
                 self._take(**_said_by(line))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError(f"{self._path} is damaged ({error}): delete it to start over") from None
+            partial = self._path.with_suffix(".partial").name
+            raise ValueError(f"{self._path} is damaged ({error}): delete it and {partial} to start over") from None
 
     def _take(
         self, source: int, start: int, tokens: int, tallies: dict[str, list[int]], states: dict[str, list[int]]

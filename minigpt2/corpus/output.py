@@ -27,6 +27,9 @@ from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Journal, Progress
 from minigpt2.corpus.sources import Source, resolved
 
+# How summaries begin, and journals without the white space.
+_BEGINNING = b'{"dtype":"uint'
+
 #: Seconds between two entries of the journal: what an interrupted run has to do again.
 INTERVAL = 1.0
 
@@ -49,12 +52,22 @@ class Paths:
         """Every file that is written."""
         return [self.output, *self.companions, self.summary, self.partial, self.journal]
 
+    def is_ours(self, path: Path) -> bool:
+        """Whether a file at one of the names is of an earlier run: a summary or a journal beside it says so.
+
+        A journal is empty at first.
+        """
+        if path in (self.partial, self.journal):
+            return self.journal.exists()
+        return _begins_as_ours(self.summary) or _begins_as_ours(self.journal)
+
     def require_writable(self) -> None:
-        """Refuse an output where one of its files cannot take its name.
+        """Refuse an output where one of its files cannot take its name, or would replace what nobody named.
 
         Raises:
             OSError: it is a directory, or is to be in one that does not exist or takes no files.
-            ValueError: it is a device or a pipe, or what is at the name of another file that is written is not a file.
+            ValueError: it is a device or a pipe, or what is at the name of another file that is written is not a file,
+                or at that of the summary another file.
         """
         require_writable(self.shown)
         for path in self.all():
@@ -62,6 +75,18 @@ class Paths:
                 if not S_ISREG(path.stat().st_mode):
                     name = self.shown if path == self.output else path
                     raise ValueError(f"{name} is not a file, and a corpus appears whole or not at all: it needs one")
+        if self.summary.exists() and not _begins_as_ours(self.summary):
+            raise ValueError(
+                f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
+            )
+
+
+def _begins_as_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"".join(file.read(64).split()).startswith(_BEGINNING)
+    except OSError:
+        return False
 
 
 class Output:
@@ -106,6 +131,11 @@ class Output:
 
     def _open(self, resume: bool) -> None:
         partial = self._paths.partial
+        if self._journal.is_new and partial.exists():
+            self._journal.remove()
+            raise ValueError(
+                f"{partial} is there without a journal and would be replaced: delete it, or name another output"
+            )
         self._remove_parts()
         left = self._journal.progress if partial.exists() else None
         if left and not resume:

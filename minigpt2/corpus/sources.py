@@ -3,16 +3,19 @@
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from minigpt2.corpus import hub_files
 from minigpt2.vocabulary import ComputedOnce
+
+if TYPE_CHECKING:
+    from minigpt2.corpus.output import Paths
 
 STANDARD_INPUT = "-"
 
@@ -69,15 +72,15 @@ class Source:
 
 
 def find(
-    names: Sequence[str | os.PathLike[str]], kind: Kind | None = None, outputs: Collection[Path] = ()
+    names: Sequence[str | os.PathLike[str]], kind: Kind | None = None, output: "Paths | None" = None
 ) -> list[Source]:
     """The inputs that names stand for, in the order of the names, and sorted where one stands for several.
 
     A name is a file, `-` for standard input, a directory (its files, and those of the directories in it, except what
     begins with a dot), a glob (`**` is any depth; files alone), or any of the three on the hub, as
     `hf://datasets/OWNER/NAME/PATH`. Symbolic links that are found in a directory or by a glob are passed over; those
-    that a name spells out before its first wildcard are followed. The files that the corpus is written to are left out
-    of directories and globs. Each source holds what its name says, or `kind`.
+    that a name spells out before its first wildcard are followed. Directories and globs leave out the files of an
+    earlier corpus at `output`. Each source holds what its name says, or `kind`.
 
     Raises:
         FileNotFoundError: a name stands for nothing.
@@ -93,7 +96,7 @@ def find(
             for path, size in hub_files.find(name):
                 sources.append(Source(len(sources), path, kind or kind_of(path), size))
         else:
-            for path in _paths(name, outputs):
+            for path in _paths(name, output):
                 sources.append(_source(len(sources), path, kind or kind_of(path)))
     if sum(source.name == STANDARD_INPUT for source in sources) > 1:
         raise ValueError("standard input can be read once only: give - once")
@@ -119,25 +122,10 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _require_a_corpus(name: str, outputs: Collection[Path]) -> None:
-    """Refuse to write over a file that was found among the documents, unless it looks like an earlier corpus's.
-
-    A corpus has a summary beside it, and an unfinished one a journal.
-
-    Raises:
-        ValueError: it is a file by itself.
-    """
-    is_alone = sum(path.exists() for path in outputs) == 1
-    if is_alone and not name.endswith((".partial", ".journal")):
-        raise ValueError(
-            f"{name} is one of the documents, and the corpus would be written over it: name another output"
-        )
-
-
-def _paths(name: str, outputs: Collection[Path]) -> list[str]:
+def _paths(name: str, output: "Paths | None") -> list[str]:
     if name == STANDARD_INPUT:
         return [name]
-    path = Path(name)
+    path, outputs = Path(name), output.all() if output else []
     if path.is_dir():
         paths, missing = _matches(name, ["**"]), "no file in this directory"
     elif has_magic(name) and not path.exists():
@@ -151,7 +139,10 @@ def _paths(name: str, outputs: Collection[Path]) -> list[str]:
     found = {each for each in paths if Path(each).is_file()}
     written = {each for each in found if resolved(each) in outputs}
     for each in written:
-        _require_a_corpus(each, outputs)
+        if output and not output.is_ours(resolved(each)):
+            raise ValueError(
+                f"{each} is one of the documents, and the corpus would be written over it: name another output"
+            )
     files = found - written
     if not files:
         raise FileNotFoundError(errno.ENOENT, f"{missing} (symbolic links are passed over: name them one by one)", name)

@@ -37,6 +37,13 @@ def run_into(output: int, name: str, size: int) -> subprocess.CompletedProcess[b
         os.close(output)
 
 
+def test_a_long_input_is_not_repeated_whole_in_an_error(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"key" * 100_000: 1}))
+    for arguments in (["count", tmp_path], ["show", "a" * 100_000, "--model", "bundled"], ["-" * 100_000]):
+        told = complaint(capsys, *arguments, status=2 if len(arguments) == 1 else 1)
+        assert 1000 < len(told) < 3000 and " [...] " in told
+
+
 @pytest.mark.parametrize(("arguments", "status"), [(["encode", "a"], 0), (["decode", "x"], 1), (["unknown"], 2)])
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
 def test_the_exit_code_says_it_where_standard_error_cannot(arguments: list[str], status: int, where: str) -> None:

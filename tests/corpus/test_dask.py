@@ -175,6 +175,20 @@ def test_a_worker_keeps_its_encoder(corpus: Path, cluster: Cluster, tmp_path: Pa
     assert cluster.evaluate(code) == before
 
 
+def test_a_cluster_without_workers_is_waited_for_and_says_so(corpus: Path, whole: bytes, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with cluster_of_two() as cluster:
+        cluster.evaluate("cluster.scale(0) or cluster.sync(cluster._correct_state)")
+        wait_until(lambda: cluster.evaluate("len(client.nthreads())") == 0)
+        with start(corpus, out, cluster) as started:
+            assert started.stderr
+            told = started.stderr.readline()
+            cluster.evaluate("cluster.scale(1)")
+            assert started.wait(SECONDS) == 0
+    assert "the Dask cluster has no workers: waiting until one joins it" in one_line(told)
+    assert out.read_bytes() == whole
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "127.0.0.1", "no port", "tls://127.0.0.1:9", "what://a:1"])
 def test_a_scheduler_that_is_not_there_is_named(address: str, corpus: Path) -> None:
     finished = run("count", str(corpus), "--dask", address, env=impatient("500ms"))

@@ -48,6 +48,17 @@ def test_the_output_replaces_what_was_there(tmp_path: Path) -> None:
     assert read(tmp_path / "real") == ids_of("a b")
 
 
+@pytest.mark.parametrize("suffix", [".json", ".partial"])
+def test_what_nobody_named_and_no_corpus_left_is_not_replaced(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a b")
+    (tmp_path / f"out{suffix}").write_text("{}")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"out\{suffix} is .*replaced.* name another output"):
+            tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", f"out{suffix}"]
+    assert (tmp_path / f"out{suffix}").read_text() == "{}"
+
+
 def test_there_must_be_a_document(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n")
     assert count(tmp_path).tokens == 0

@@ -51,17 +51,19 @@ def test_what_is_written_is_not_read(tmp_path: Path) -> None:
         tokenize([tmp_path / "a.txt", tmp_path / "out"], tmp_path / "out")
 
 
-@pytest.mark.parametrize("out", ["a.txt", "link", "b"])
+@pytest.mark.parametrize("out", ["a.txt", "link", "b", "c"])
 def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()
     (documents / "a.txt").write_text("a")
     (documents / "b.json").write_text("b")
+    (documents / "c").write_text("c")
+    (documents / "c.json").write_text("c")
     (documents / "link").symlink_to("a.txt")
     for name in (documents, documents / "*"):
         with pytest.raises(ValueError, match="is one of the documents, and the corpus would be written over it"):
             tokenize(name, documents / out)
-    assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "a"]
+    assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "c", "c", "a"]
 
 
 @pytest.fixture

@@ -89,6 +89,7 @@ def test_a_file_system_without_locks_is_named(number: int, out: Path, monkeypatc
 def test_a_run_that_lost_its_journal_publishes_nothing(out: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     def start_over() -> None:
         out.with_name("out.journal").unlink()
+        out.with_name("out.partial").unlink()
         tokenize(out.with_name("b.txt"), out)
 
     during("finish", start_over, monkeypatch)

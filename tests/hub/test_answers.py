@@ -63,6 +63,8 @@ def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
     assert "127.0.0.1:9" in refusal(client.fetch("owner/tiny", "config.json"))
     client.environment["HF_ENDPOINT"] = "http://hub.invalid"
     assert "hub.invalid" in refusal(client.fetch("owner/tiny", "config.json"))
+    client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9/\udcff"  # a byte that is not UTF-8
+    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"))
 
 
 def test_an_answer_that_takes_too_long_in_all_is_given_up() -> None:

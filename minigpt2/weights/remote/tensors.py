@@ -154,7 +154,7 @@ def _folder_of_endpoint(cache_root: Path) -> Path:
     """The folder for what is read from this hub: the same name may be another model on another hub."""
     from huggingface_hub import constants
 
-    return cache_root / FOLDER / quote(constants.ENDPOINT, safe="")
+    return cache_root / FOLDER / quote(constants.ENDPOINT, safe="", errors="surrogateescape")
 
 
 def _remembered(folder: Path) -> SparseFile | None:
