@@ -26,7 +26,7 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
     ...     os.listdir(directory), Path(directory, "ids.bin").read_bytes()
     (['ids.bin'], b'all of it')
     """
-    target = Path(path).resolve()
+    target = resolved(path)
     partial = target.with_name(f".{tag}{os.urandom(8).hex()}.partial")  # not of its name, which may be long
     try:
         if target.exists() and not target.is_file():
@@ -56,7 +56,7 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
     Raises:
         OSError: it is a directory, or in a place where no file can be made; the error names `path`.
     """
-    target = Path(path).resolve()
+    target = resolved(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory: name the file to write", os.fspath(path))
     there = next(each for each in target.parents if each.exists())
@@ -65,6 +65,21 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
     is_replaced = target.is_file() or not target.exists()  # a device or a pipe is written to directly
     if is_replaced and not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"no file can be written in {there}", os.fspath(path))
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """A path without symbolic links; one that leads nowhere stays as it is.
+
+    Raises:
+        OSError: its links lead in a circle.
+    """
+    try:
+        Path(path).stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            error.filename = os.fspath(path)
+            raise
+    return Path(os.path.realpath(path))
 
 
 def sync_directory(directory: Path) -> None:

@@ -43,6 +43,17 @@ def test_what_a_symbolic_link_points_to_is_replaced_and_the_link_stays(tmp_path:
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for name in ("a", "a/file"):
+        for write in (require_writable, lambda path: atomic_write(path).__enter__()):
+            with pytest.raises(OSError, match="Too many levels of symbolic links") as raised:
+                write(tmp_path / name)
+            assert raised.value.filename == str(tmp_path / name)
+    assert names(tmp_path) == ["a", "b"]
+
+
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     name = "x" * os.pathconf(tmp_path, "PC_NAME_MAX")
     with atomic_write(tmp_path / name) as file:

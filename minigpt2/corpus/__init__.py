@@ -122,7 +122,8 @@ def tokenize(
         description = later(encoder, _description, workers)
 
         def request() -> dict[str, Any]:
-            names = [source.name for source in found]
+            # The sizes of all sources decide what a shard has.
+            names = [f"{source.name}, {source.size} bytes" if shard else source.name for source in found]
             return {**description(), **how_read, "shard": shard and str(part), "sources": names}
 
         with Output(paths, found, request, dtype, end, can_continue=can_continue, resume=resume) as out:

@@ -18,6 +18,9 @@ from zlib import crc32
 from minigpt2.corpus.encoding import Tally
 from minigpt2.corpus.sources import Source
 
+# How a journal begins, and a corpus's summary, which has more white space.
+BEGINNING = b'{"dtype": "uint'
+
 
 @dataclass
 class Progress:
@@ -91,8 +94,11 @@ class Journal:
     def _read(self) -> None:
         self._file.seek(0)
         lines = self._file.readlines()
-        if lines and not lines[-1].endswith(b"\n"):  # the run ended as it wrote this one
-            self._file.truncate(sum(map(len, lines)) - len(lines.pop()))
+        if lines and not (lines[0].startswith(BEGINNING) or BEGINNING.startswith(lines[0])):
+            raise ValueError(
+                f"{self._path} is not a journal and would be replaced by one: delete it, or name another output"
+            )
+        unfinished = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""  # the run ended as it wrote it
         self.progress: Progress | None = None
         self._tallies: dict[int, Tally] = {}
         self._states: dict[int, list[int]] = {}
@@ -105,6 +111,8 @@ class Journal:
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             partial = self._path.with_suffix(".partial").name
             raise ValueError(f"{self._path} is damaged ({error}): delete it and {partial} to start over") from None
+        if unfinished:
+            self._file.truncate(sum(map(len, lines)))
 
     def _take(
         self, source: int, start: int, tokens: int, tallies: dict[str, list[int]], states: dict[str, list[int]]

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigpt2.atomic_write import resolved
 from minigpt2.corpus.counts import Counts, SourceCounts, added
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.output import Output, Paths
 from minigpt2.corpus.shards import Shard
-from minigpt2.corpus.sources import resolved
 
 _BLOCK = 8 << 20  # bytes that are copied at a time
 _DTYPES = {"uint16": "<u2", "uint32": "<u4"}

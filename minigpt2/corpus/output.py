@@ -21,14 +21,11 @@ from zlib import crc32
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, require_writable, sync_directory
+from minigpt2.atomic_write import atomic_write, require_writable, resolved, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import FileFormat
-from minigpt2.corpus.journal import Journal, Progress
-from minigpt2.corpus.sources import Source, resolved
-
-# How summaries begin, and journals without the white space.
-_BEGINNING = b'{"dtype":"uint'
+from minigpt2.corpus.journal import BEGINNING, Journal, Progress
+from minigpt2.corpus.sources import Source
 
 #: Seconds between two entries of the journal: what an interrupted run has to do again.
 INTERVAL = 1.0
@@ -84,7 +81,7 @@ class Paths:
 def _begins_as_ours(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return b"".join(file.read(64).split()).startswith(_BEGINNING)
+            return b"".join(file.read(64).split()).startswith(b"".join(BEGINNING.split()))
     except OSError:
         return False
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
 
@@ -24,8 +26,12 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         raise ValueError(f"{source.shown} is a stream, and a table cannot be read from its start to its end: save it")
     with opened(source) as (stored, _):
         try:
-            file = parquet.ParquetFile(stored, pre_buffer=False, page_checksum_verification=True)
-            _require_strings(source, file.schema_arrow, field)
+            metadata = parquet.read_metadata(stored)
+            _require_strings(source, metadata.schema.to_arrow_schema(), field)
+            # As a dictionary: a file of a few kilobytes can hold gigabytes, one text in every row.
+            file = parquet.ParquetFile(
+                stored, metadata=metadata, read_dictionary=[field], pre_buffer=False, page_checksum_verification=True
+            )
             yield from _rows(source, file, field, start, size)
         except (pyarrow.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno:
@@ -40,6 +46,8 @@ def _require_strings(source: Source, schema: Any, field: str) -> None:
 
     if field not in schema.names:
         raise ValueError(f"{source.name} has no column {field!r}; it has {', '.join(map(repr, schema.names))}")
+    if schema.names.count(field) > 1:
+        raise ValueError(f"{source.name} has two columns {field!r}: rename one of them")
     kind = schema.field(field).type
     kind = kind.value_type if types.is_dictionary(kind) else kind
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
@@ -57,14 +65,30 @@ def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Itera
         for batch in file.iter_batches(at_once, row_groups=[number], columns=[field], use_threads=False):
             texts = batch.column(0)[max(start - row, 0) :]
             row += batch.num_rows
-            if len(texts):
-                yield _utf8(source, field, texts, row - len(texts)), row / file.metadata.num_rows
+            for part in _parts(texts, size):
+                first = row - len(texts) + part.start
+                yield _utf8(source, field, texts[part], first), (first + len(texts[part])) / file.metadata.num_rows
 
 
 def _rows_at_once(group: Any, field: str, size: int) -> int:
     columns = map(group.column, range(group.num_columns))
     stored = next(column.total_uncompressed_size for column in columns if column.path_in_schema == field)
     return int(max(1, size * group.num_rows // max(1, stored)))
+
+
+def _parts(texts: Any, size: int) -> Iterator[slice]:
+    """Slices of an array of texts, each of about `size` bytes, or of one text."""
+    from pyarrow import compute, types
+
+    lengths = compute.binary_length(texts.dictionary if types.is_dictionary(texts.type) else texts)
+    if types.is_dictionary(texts.type):
+        lengths = lengths.take(texts.indices)
+    ends = np.cumsum(compute.fill_null(lengths, 0).to_numpy(zero_copy_only=False), dtype=np.int64)
+    start, before = 0, 0
+    while start < len(texts):
+        stop = max(start + 1, int(np.searchsorted(ends, before + size, "right")))
+        yield slice(start, stop)
+        start, before = stop, int(ends[stop - 1])
 
 
 def _utf8(source: Source, field: str, texts: Any, row: int) -> list[bytes]:

@@ -11,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
+from minigpt2.atomic_write import resolved
 from minigpt2.corpus import hub_files
 from minigpt2.vocabulary import ComputedOnce
 
@@ -115,11 +116,6 @@ def kind_of(name: str) -> Kind:
 def _compression(name: str) -> str:
     suffix = Path(name).suffix.lower()
     return suffix if suffix in COMPRESSIONS else ""
-
-
-def resolved(path: str | os.PathLike[str]) -> Path:
-    """A path without symbolic links; one that leads nowhere stays as it is."""
-    return Path(os.path.realpath(path))
 
 
 def _paths(name: str, output: "Paths | None") -> list[str]:

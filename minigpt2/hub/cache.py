@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from minigpt2.atomic_write import atomic_write
+from minigpt2.atomic_write import atomic_write, resolved
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     COMMIT,
@@ -219,7 +219,7 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser().resolve()
+    return resolved(Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser())
 
 
 def model_folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from minigpt2.atomic_write import resolved
 from minigpt2.hub.answers import HubError
 from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
@@ -195,7 +196,7 @@ def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
     """
     for own in own_files:
         # The same name in the same directory, or another link to the same file.
-        same = own.resolve() == path.resolve()
+        same = resolved(own) == resolved(path)
         if same or (path.exists() and own.exists() and path.samefile(own)):
             raise ValueError(f"{path} belongs to the checkpoint that is read: save under another name")
 

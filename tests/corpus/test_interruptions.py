@@ -18,7 +18,7 @@ from minigpt2.corpus import tokenize
 from minigpt2.corpus.journal import line_of
 from minigpt2.corpus.output import Output
 from tests.command import files_in
-from tests.corpus.samples import DOCUMENTS, STORED, ids_of, read
+from tests.corpus.samples import DOCUMENTS, STORED, ids_of, lines_of, read
 
 
 class _Killed(BaseException):
@@ -180,6 +180,11 @@ def cut_the_ids(left: Path) -> None:
 
 
 def damage_the_journal(left: Path) -> None:
+    with (left / "out.journal").open("ab") as file:
+        file.write(b"\x00\n")
+
+
+def replace_the_journal(left: Path) -> None:
     (left / "out.journal").write_bytes(b"\x00\n" + (left / "out.journal").read_bytes())
 
 
@@ -196,7 +201,8 @@ def add_entry(left: Path, **changes: object) -> None:
         (add_a_source, r"cannot continue: sources changed: '.*b\.txt' then, '.*aa\.txt' now"),
         (remove_a_source, r"cannot continue: sources changed: '.*c\.txt' then, 'nothing' now"),
         (cut_the_ids, r"out\.partial is shorter than its journal says"),
-        (damage_the_journal, r"out\.journal is damaged"),
+        (damage_the_journal, r"out\.journal is damaged .*: delete it and out\.partial to start over"),
+        (replace_the_journal, r"out\.journal is not a journal and would be replaced by one: delete it, or"),
         (partial(add_entry, states={"7": [1, 1]}), r"cannot continue: the journal speaks of source 7, and there are 3"),
         (partial(add_entry, states={"3": [1, 1]}), r"cannot continue: the journal speaks of source 3, and there are 3"),
         (partial(add_entry, tallies={"3": [1, 1, 1]}), r"cannot continue: the journal speaks of source 3"),
@@ -224,6 +230,19 @@ def test_other_options_cannot_be_resumed(left: Path, tokenizer: Tokenizer) -> No
         tokenize(left / "corpus", left / "out", resume=True, tokenizer=other)
 
 
+def test_a_shard_is_not_resumed_where_a_source_that_it_did_not_read_has_another_size(
+    small: None, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    corpus.mkdir()
+    for name in ("a", "b"):
+        (corpus / f"{name}.jsonl").write_bytes(lines_of(DOCUMENTS * 3))
+    assert interrupted(corpus, out, tokenizer, 2, b"", shard=(2, 2))
+    (corpus / "a.jsonl").write_bytes(lines_of(DOCUMENTS * 4))  # more of it belongs to this shard now
+    with pytest.raises(ValueError, match=r"sources changed: '.*a\.jsonl, \d+ bytes' then, '.*a\.jsonl, \d+ bytes' now"):
+        tokenize(corpus, out, tokenizer=tokenizer, shard=(2, 2), resume=True)
+
+
 def test_a_stream_cannot_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a stream can be read once only: there is no --resume"):
         tokenize("-", tmp_path / "out", resume=True)
@@ -241,7 +260,7 @@ LINES = JSON | st.tuples(st.sampled_from([*ENTRY]), JSON).map(lambda field: ENTR
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(first=LINES | st.binary(max_size=9), others=st.lists(LINES, max_size=2))
+@given(first=st.just({"dtype": "uint16"}) | LINES | st.binary(max_size=9), others=st.lists(LINES, max_size=2))
 def test_an_odd_journal_is_named_in_one_line(first: object, others: list[object], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "out.partial").write_bytes(b"\0\0")
@@ -250,8 +269,9 @@ def test_an_odd_journal_is_named_in_one_line(first: object, others: list[object]
     try:
         tokenize(tmp_path / "a.txt", tmp_path / "out", resume=True)
     except ValueError as error:
-        assert re.fullmatch(r".*(out\.journal is damaged|cannot continue: ).*", str(error))
+        assert re.fullmatch(r".*(out\.journal is (damaged|not a journal)|cannot continue: ).*", str(error))
         assert (tmp_path / "out.partial").read_bytes() == b"\0\0"
+        assert (tmp_path / "out.journal").read_bytes() == b"".join(lines)
     else:
         assert read(tmp_path / "out") == ids_of("a")
 
@@ -264,7 +284,8 @@ def test_a_journal_with_another_byte_is_damaged(data: st.DataObject, left: Path)
     byte = data.draw(st.integers(0, 255).filter(lambda byte: byte not in {before[index], ord("\n")}))
     journal.write_bytes(before[:index] + bytes([byte]) + before[index + 1 :])
     try:
-        with pytest.raises(ValueError, match=r"out\.journal is damaged"):
+        with pytest.raises(ValueError, match=r"out\.journal is (damaged|not a journal)"):
             tokenize(left / "corpus", left / "out", resume=True)
+        assert journal.read_bytes() == before[:index] + bytes([byte]) + before[index + 1 :]
     finally:
         journal.write_bytes(before)

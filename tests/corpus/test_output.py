@@ -48,7 +48,7 @@ def test_the_output_replaces_what_was_there(tmp_path: Path) -> None:
     assert read(tmp_path / "real") == ids_of("a b")
 
 
-@pytest.mark.parametrize("suffix", [".json", ".partial"])
+@pytest.mark.parametrize("suffix", [".json", ".partial", ".journal"])
 def test_what_nobody_named_and_no_corpus_left_is_not_replaced(suffix: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a b")
     (tmp_path / f"out{suffix}").write_text("{}")

@@ -69,6 +69,13 @@ def test_a_table_without_the_text_is_refused(column: dict[str, list[object]], me
         count(tmp_path)
 
 
+def test_a_table_with_two_columns_of_the_name_is_refused(tmp_path: Path) -> None:
+    columns = [pyarrow.array(["a"]), pyarrow.array(["b"])]
+    parquet.write_table(pyarrow.Table.from_arrays(columns, names=["text", "text"]), tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet has two columns 'text': rename one of them"):
+        count(tmp_path)
+
+
 @pytest.mark.parametrize(("name", "package"), [("a.zst", "backports.zstd"), ("a.parquet", "pyarrow")])
 def test_a_package_that_is_missing_is_named(
     name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
