@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from minigpt2.vocabulary import from_pairs
 
     if options.output:
-        for name in ("vocab.json", "merges.txt"):
+        for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
             require_writable(options.output / name, makes_directories=True)
     learned = [*islice(bpe.train(pretoken_counts(options.files)), min(options.merges, sys.maxsize))]
     if not learned:

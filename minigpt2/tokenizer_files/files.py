@@ -77,7 +77,7 @@ def read_object(path: PathLike) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # not only JSONDecodeError: numbers may have too many digits
         raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{os.fspath(path)}: expected an object, found {type(content).__name__}")
+        raise ValueError(f"{os.fspath(path)}: expected an object, found {excerpt(content)}")
     return content
 
 

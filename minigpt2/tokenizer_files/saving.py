@@ -1,7 +1,9 @@
 """A vocabulary and settings → files, from which this package and transformers open the same tokenizer again."""
 
 import json
+import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,30 +12,41 @@ from minigpt2.atomic_write import atomic_write
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
-from minigpt2.tokenizer_files.files import PathLike
+from minigpt2.tokenizer_files.files import PathLike, in_directory
 from minigpt2.vocabulary import Vocabulary
 
-# Files of another tokenizer that would count beside those written here.
-_STALE = ("tokenizer.json", "added_tokens.json", "special_tokens_map.json")
+# Every opener reads this file, so it decides whether the files around it are a tokenizer.
+_CONFIG = "tokenizer_config.json"
+# Files of the tokenizer that was there, which would count beside some of those written here.
+_STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json")
+_UNFINISHED = "saving the tokenizer was interrupted: save it again"
 
 
 def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> list[Path]:
-    """Write the files of a tokenizer, each whole or not at all; make the directory if need be. Returns the paths."""
+    """Write the files of a tokenizer; make the directory if need be. Returns the paths.
+
+    The directory opens as the tokenizer that was there until all is written, and then as the new one. In between, for
+    as long as it takes to rename the files, it does not open: files of two tokenizers are never taken for one.
+    """
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     if not _ids_come_back(vocabulary, settings.added):
         vocabulary = replace(vocabulary, beyond=())
-    texts = {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     is_plain = settings is of(vocabulary)  # then what the class adds by itself is all there is
-    texts["tokenizer_config.json"] = json.dumps(config(settings, is_plain), indent=2) + "\n"
+    texts = {_CONFIG: json.dumps(config(settings, is_plain), indent=2) + "\n"}
+    texts |= {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     if settings.model_class == "TokenizersBackend" or settings.post_processing:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
-    for name in _STALE:
-        if name not in texts:
-            (target / name).unlink(missing_ok=True)
-    for name, text in texts.items():
-        with atomic_write(target / name) as file:
+    with ExitStack() as files:  # they take their names when it ends, the first of them last
+        for name, text in texts.items():
+            file = files.enter_context(atomic_write(target / name))
             file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())  # a disk that is full says so now
+        with atomic_write(target / _CONFIG) as file:
+            file.write(json.dumps(_UNFINISHED).encode("ascii"))  # not an object, so no opener takes it
+        for path in filter(None, map(in_directory(target), _STALE)):
+            path.unlink()
     return [target / name for name in texts]
 
 

@@ -1,0 +1,110 @@
+"""Saving a tokenizer over another: whatever interrupts, files of the two are never taken for one tokenizer."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minigpt2 import Tokenizer
+from tests.command import disk_is_full, files_in
+from tests.parity.made_up_tokenizers import MERGES, TOKENS, MadeUp
+from tests.parity.references import auto_tokenizer
+from tests.parity.test_tokenizer_files import BACKEND, GPT2, OPENS, TEMPLATE, one_file
+
+TEXTS = [" ab", "the thing<s><pad>", "aba é"]
+
+OLD: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "two files, and those of transformers 4": OPENS["transformers 4"],
+    "tokenizer.json": {**one_file("<pad>"), "tokenizer_config.json": BACKEND},
+    "tokenizer.json beside two files": {**OPENS["transformers 4"], **one_file("<s>")},
+}
+OTHER_IDS = {token: index for index, token in enumerate(reversed(TOKENS))}
+OTHER_ORDER = MERGES[::-1]
+NEW: dict[str, dict[str, Any]] = {
+    "two files": {
+        "vocab.json": OTHER_IDS,
+        "merges.txt": "\n".join(OTHER_ORDER),
+        "tokenizer_config.json": GPT2 | {"pad_token": "<pad>"},
+    },
+    "tokenizer.json": {
+        **one_file("<s>", post_processor=TEMPLATE, model={"vocab": OTHER_IDS, "merges": OTHER_ORDER}),
+        "tokenizer_config.json": BACKEND,
+    },
+}
+pytestmark = [
+    pytest.mark.parametrize("new", NEW.values(), ids=NEW),
+    pytest.mark.parametrize("old", OLD.values(), ids=OLD),
+]
+
+
+def prepared(old: dict[str, Any], new: dict[str, Any], tmp_path: Path) -> tuple[Tokenizer, Path]:
+    """The new tokenizer, and the directory of the old one, over which it will be saved."""
+    for name, files in {"old": old, "new": new}.items():
+        (tmp_path / name).mkdir()
+        MadeUp({"config.json": {"model_type": "gpt2"}, **files}).write(tmp_path / name)
+    return Tokenizer.from_pretrained(tmp_path / "new"), tmp_path / "old"
+
+
+def ours(directory: Path) -> list[list[int]] | None:
+    """The ids of some texts by the tokenizer in a directory, or None where it does not open."""
+    try:
+        tokenizer = Tokenizer.from_pretrained(directory)
+    except (ValueError, FileNotFoundError):
+        return None
+    return [tokenizer.encode(text) for text in TEXTS]
+
+
+def theirs(directory: Path) -> list[list[int]] | None:
+    """The same by transformers."""
+    tokenizer = auto_tokenizer(directory)
+    return None if tokenizer is None else [tokenizer(text)["input_ids"] for text in TEXTS]
+
+
+def test_a_process_that_dies_at_any_moment_leaves_one_tokenizer_or_none(
+    old: dict[str, Any], new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, directory = prepared(old, new, tmp_path)
+    left = [directory]
+
+    def after_a_copy(name: str) -> None:
+        change = getattr(Path, name)
+
+        def changed(path: Path, *arguments: Any, **options: Any) -> Any:
+            left.append(tmp_path / str(len(left)))
+            shutil.copytree(directory, left[-1])  # what a process leaves that dies now
+            return change(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, name, changed)
+
+    for name in ("replace", "unlink"):
+        after_a_copy(name)
+    tokenizer.save_pretrained(directory)
+    monkeypatch.undo()
+    assert len(left) > 5
+    for answers in (ours, theirs):
+        before, after = answers(left[1]), answers(directory)
+        assert after is not None and after != before
+        assert all(answers(each) in (before, after, None) for each in left)
+    with pytest.raises(ValueError, match=r"tokenizer_config\.json: .* interrupted: save it again"):
+        Tokenizer.from_pretrained(left[-2])
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_disk_that_fills_leaves_what_was_there(
+    written: int, old: dict[str, Any], new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, directory = prepared(old, new, tmp_path)
+    before = files_in(directory)
+    fits = iter(range(written))
+
+    def sync(_: int) -> None:
+        if next(fits, None) is None:
+            disk_is_full()
+
+    monkeypatch.setattr("os.fsync", sync)
+    with pytest.raises(OSError, match="No space left") as raised:
+        tokenizer.save_pretrained(directory)
+    assert str(directory) in str(raised.value)
+    assert files_in(directory) == before
