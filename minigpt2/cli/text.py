@@ -49,7 +49,7 @@ def read_file(name: str) -> str:
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:
     """The token ids of a text, special tokens in it meant as the options say."""
-    return tokenizer.encode_ordinary(text) if options.ordinary else tokenizer.encode(text)
+    return tokenizer.encode(text, allowed_special=() if options.ordinary else "all")
 
 
 def argument(text: str) -> str:

@@ -33,6 +33,20 @@ def model(directory: Path) -> GPT2:
     return GPT2.from_pretrained(directory)
 
 
+@pytest.mark.parametrize("name", ["encode", "tokens", "embed", "next", "generate", "loss"])
+def test_ordinary_text_keeps_the_token_that_the_model_begins_with(
+    name: str, directory: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<|endoftext|>", "add_bos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    (tmp_path / "text").write_text(PROMPT)
+    arguments = [name, tmp_path / "text" if name == "loss" else PROMPT, "--json", "--model"]
+    begun = answer(capsys, *arguments, tmp_path)
+    assert begun != answer(capsys, *arguments, directory).replace(str(directory), str(tmp_path))
+    assert answer(capsys, *arguments, tmp_path, "--ordinary") == begun
+
+
 # --- generate
 
 
