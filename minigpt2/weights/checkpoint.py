@@ -2,7 +2,8 @@
 
 The published `gpt2` names its tensors `wte.weight`, `h.0.ln_1.weight`, …. Files that transformers saves have
 `transformer.` before each name, and wrappers put more before that. Either kind of name finds the tensor. The output
-matrix `lm_head.weight` is `wte` again, unless the file has one of its own.
+matrix `lm_head.weight` is `wte` again, unless the file has one of its own. A file that has this matrix once, under the
+name `lm_head.weight`, gives it as `wte.weight` too, if a `config.json` or the file's metadata says that they are tied.
 """
 
 import os
@@ -12,7 +13,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -38,6 +39,7 @@ from minigpt2.weights.gpt2_layout import (
     check_config,
     parameter_names,
     parameter_shapes,
+    tied_names,
 )
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
@@ -67,7 +69,6 @@ class Checkpoint(Mapping[str, Array]):
         self.path = path
         self.commit: str | None = None  # of a remote checkpoint alone
         self._files = files
-        self.bare_names: Final = bare_names(files)  # the files' own names by GPT-2's, without `transformer.`
         self._find_config = find_config
 
     @classmethod
@@ -284,7 +285,7 @@ class Checkpoint(Mapping[str, Array]):
         self.refuse_to_replace(path)
         require_writable(path)
         self.fetch(chosen)
-        save(Path(path), tensors, dtype, {"format": "pt", **self.metadata})
+        save(Path(path), tensors, dtype, {"format": "pt", **self.metadata, **self._tied})
 
     def refuse_to_replace(self, path: str | os.PathLike[str]) -> None:
         """Make sure that writing to `path` replaces none of the checkpoint's files: weights, shards, index, config.
@@ -341,6 +342,27 @@ class Checkpoint(Mapping[str, Array]):
             if self._find_config:
                 return self._find_config()
         return self.path.with_name("config.json")
+
+    @ComputedOnce
+    def bare_names(self) -> Mapping[str, str]:
+        """The files' own names by GPT-2's, without `transformer.`."""
+        missing = {lm_head: wte for wte, lm_head in self._tied.items()}
+        own_names = {missing.get(name, name): name for name in self}
+        return {bare: own_names[name] for bare, name in bare_names(own_names).items()}
+
+    @ComputedOnce
+    def _tied(self) -> dict[str, str]:
+        """The name of a missing `wte.weight` and that of the `lm_head.weight` which is the same matrix, if they are.
+
+        It is if the metadata says so, as safetensors' `save_model` writes it, or the config of a GPT-2 lies beside it.
+        Where the config says that they are not tied, transformers does not tie them.
+        """
+        if not (names := tied_names(self)):
+            return {}
+        config = read_json_object(self.config_path) if self.config_path.is_file() else {}
+        is_gpt2 = bool(config) and config.get("model_type", "gpt2") == "gpt2"
+        may_be = config.get("tie_word_embeddings", True) is True
+        return names if may_be and (is_gpt2 or names.items() <= self.metadata.items()) else {}
 
     def _own_name(self, name: object) -> str | None:
         """The file's own name for `name`, if it has that tensor."""

@@ -65,15 +65,35 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
     >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
     """
-    prefixes = [name.removesuffix(WTE) for name in _wte_of(names)] or [PREFIX]
+    prefixes = [name.removesuffix(WTE) for name in _named(WTE, names)] or [PREFIX]
     prefix = prefixes[0]
-    around = prefix.removesuffix(PREFIX) if f".{prefix}".endswith(f".{PREFIX}") else prefix  # what lm_head stands in
+    around = _around(prefix)
     bare = {name.removeprefix(prefix if name.startswith(prefix) else around): name for name in names}
     return bare if len(prefixes) == 1 and len(bare) == len(names) else {name: name for name in names}
 
 
-def _wte_of(names: Collection[str]) -> list[str]:
-    return [name for name in names if name == WTE or name.endswith(f".{WTE}")]
+def tied_names(names: Collection[str]) -> dict[str, str]:
+    """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
+
+    safetensors' `save_model` writes a tensor with two names once, under the first of them: `lm_head.weight`.
+
+    >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias"])
+    {'transformer.wte.weight': 'lm_head.weight'}
+    """
+    heads, positions = _named(LM_HEAD, names), _named(WPE, names)
+    if len(heads) != 1 or len(positions) != 1 or any(".wte." in f".{name}" for name in names):
+        return {}
+    prefix = positions[0].removesuffix(WPE)
+    return {prefix + WTE: heads[0]} if heads[0] == _around(prefix) + LM_HEAD else {}
+
+
+def _named(bare: str, names: Collection[str]) -> list[str]:
+    return [name for name in names if name == bare or name.endswith(f".{bare}")]
+
+
+def _around(prefix: str) -> str:
+    """What stands before `lm_head.weight`, where this stands before `wte.weight`."""
+    return prefix.removesuffix(PREFIX) if f".{prefix}".endswith(f".{PREFIX}") else prefix
 
 
 def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
@@ -82,10 +102,15 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     Raises:
         CheckpointError: one of them is missing, or they are not two matrices of numbers, equally wide.
     """
-    if len(several := _wte_of(weights.bare_names)) > 1:
+    if len(several := _named(WTE, weights.bare_names)) > 1:
         raise _not_a_gpt2(weights, f"it has several {WTE!r}: {', '.join(map(repr, several[:4]))}")
     if several and WTE not in weights:
         raise _not_a_gpt2(weights, f"without what stands before {several[0]!r}, two of its tensors have the same name")
+    if not several and (heads := _named(LM_HEAD, weights)):
+        reason = f"nothing says that {' or '.join(map(repr, heads[:4]))} is the same matrix"
+        raise _not_a_gpt2(
+            weights, f"it has no {WTE!r}, and {reason}, as the config.json of a tied GPT-2 beside it does"
+        )
     vocab_size, n_embd = _matrix_shape(weights, WTE)
     n_positions, width = _matrix_shape(weights, WPE)
     if width != n_embd:

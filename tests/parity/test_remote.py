@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from transformers import GPT2LMHeadModel
 
 from minigpt2 import GPT2, Checkpoint, Embeddings, Tokenizer
@@ -55,6 +55,7 @@ def test_what_transformers_loads_from_the_hub_is_what_is_read_there_by_the_range
         for shard in ("1GB", "20KB"):
             model(f"{dtype}-{shard.lower()}", getattr(torch, dtype), max_shard_size=shard)
     with_masks(model("masks"))
+    save_model(random_model(), str(model("under-one-name") / WEIGHTS))
     model("untied", tie_word_embeddings=False)
     model("untied-sharded", tie_word_embeddings=False, max_shard_size="20KB")
     random_model().transformer.save_pretrained(tmp_path / "headless")
@@ -62,7 +63,7 @@ def test_what_transformers_loads_from_the_hub_is_what_is_read_there_by_the_range
     grown.resize_token_embeddings(317)
     grown.save_pretrained(tmp_path / "added-tokens")
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert len(names) == 11 and len(list((tmp_path / "float32-20kb").glob("*.safetensors"))) > 1
+    assert len(names) == 12 and len(list((tmp_path / "float32-20kb").glob("*.safetensors"))) > 1
     for name in names:
         hub.publish(f"owner/{name}", files_in(tmp_path / name))
         compare_with_transformers(f"owner/{name}")

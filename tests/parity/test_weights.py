@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
-from minigpt2 import Checkpoint, Embeddings
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
 
 STANDIN = Path(__file__).parents[2] / "scripts" / "standin.py"
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -151,6 +151,39 @@ def test_an_lm_head_beside_a_tied_config_is_taken_as_transformers_takes_it(tmp_p
     assert ("lm_head.weight" in Checkpoint.open(tmp_path).parameter_names()) == (own_lm_head != "equal")
 
 
+def write_tied(directory: Path, **config: Any) -> GPT2LMHeadModel:
+    """Write a model as safetensors' `save_model` does: a matrix with two names is saved under the first of them."""
+    model = random_model()
+    model.save_pretrained(directory)
+    save_model(model, str(directory / "model.safetensors"))
+    assert "transformer.wte.weight" not in load_file(directory / "model.safetensors")
+    (directory / "config.json").write_text(json.dumps(model.config.to_dict() | config))
+    return model
+
+
+def test_a_wte_saved_under_the_name_of_lm_head_alone_is_taken_as_transformers_takes_it(tmp_path: Path) -> None:
+    model = write_tied(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    assert_same_parameters(weights, loaded(tmp_path))
+    ids = [[1, 2, 300]]
+    assert same_bits(Embeddings(weights)(ids), hidden_states(loaded(tmp_path), ids))
+    with torch.no_grad():
+        logits = loaded(tmp_path)(torch.tensor(ids)).logits
+    np.testing.assert_allclose(GPT2(weights)(ids).logits, logits.numpy(), atol=1e-5)
+    (tmp_path / "config.json").unlink()  # the metadata says it too
+    assert_same_parameters(Checkpoint.open(tmp_path), model)
+
+
+def test_an_lm_head_alone_that_transformers_does_not_tie_is_refused(tmp_path: Path) -> None:
+    model = write_tied(tmp_path, tie_word_embeddings=False)
+    assert not torch.equal(loaded(tmp_path).transformer.wte.weight, model.transformer.wte.weight)
+    weights = Checkpoint.open(tmp_path)
+    assert "wte.weight" not in weights
+    for need in (weights.parameter_names, lambda: Embeddings(weights), lambda: GPT2(weights)):
+        with pytest.raises(CheckpointError, match=r"has no 'wte\.weight', and nothing says that 'lm_head\.weight' is"):
+            need()
+
+
 def test_an_index_may_list_the_tied_lm_head_that_no_shard_has(tmp_path: Path) -> None:
     model = random_model()
     model.save_pretrained(tmp_path, max_shard_size="20KB")
@@ -180,8 +213,6 @@ def test_any_gpt2_is_read(tmp_path: Path, changes: dict[str, int]) -> None:
 @pytest.mark.parametrize("model_type", ["gpt_neo", "gpt_bigcode", "bert", "llama"])
 def test_another_architecture_is_refused_as_a_gpt2_and_still_read(tmp_path: Path, model_type: str) -> None:
     from transformers import AutoConfig, AutoModel
-
-    from minigpt2 import CheckpointError
 
     sizes = {"vocab_size": 50, "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
     more = {"gpt_neo": {"attention_types": [[["global"], 2]], "num_heads": 2, "num_layers": 2}}

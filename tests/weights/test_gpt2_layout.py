@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigpt2 import Checkpoint, CheckpointError, Embeddings
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
 from minigpt2.weights.gpt2_layout import gpt2_shapes
 from minigpt2.weights.safetensors_file import Array
 from tests.command import Capture, answer
-from tests.weights.test_checkpoint import SIZES, Tensors, assert_holds, gpt2_tensors, save
+from tests.weights.test_checkpoint import SIZES, Tensors, assert_holds, gpt2_tensors, save, save_sharded
 
 
 def test_shapes_are_those_of_the_published_models() -> None:
@@ -152,6 +152,73 @@ def test_whatever_stands_before_the_names_the_usual_ones_find_the_tensors(
         capsys, "extract", tmp_path / "part.safetensors", "wte.weight", "--model", weights.path
     )
     assert "0 of them with other numbers" in answer(capsys, "diff", weights.path, save(tmp_path / "usual", usual))
+
+
+TIED = {"model_type": "gpt2", "n_head": 2, **SIZES}
+
+
+def without_wte(prefix: str, head: str) -> tuple[Tensors, Tensors]:
+    """A GPT-2 whose `wte.weight` is saved under another name, and under its own."""
+    usual = gpt2_tensors()
+    return {head if name == "wte.weight" else prefix + name: array for name, array in usual.items()}, usual
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("shards", [False, True])
+def test_an_lm_head_alone_is_wte_under_every_prefix(tmp_path: Path, prefix: str, shards: bool, capsys: Capture) -> None:
+    around = prefix.removesuffix("transformer.") if prefix != "xtransformer." else prefix
+    tensors, usual = without_wte(prefix, around + "lm_head.weight")
+    save(tmp_path, tensors, "model.safetensors", config=TIED)
+    weights = Checkpoint.open(save_sharded(tmp_path, tensors) if shards else tmp_path / "model.safetensors")
+    assert_holds(weights, tensors)
+    for name in ("wte.weight", "transformer.wte.weight", "lm_head.weight"):
+        np.testing.assert_array_equal(weights[name], usual["wte.weight"])
+    assert weights.parameter_names() == ["transformer." + name for name in usual] and weights.config == TIED
+    np.testing.assert_array_equal(Embeddings(weights)([3, 1]), usual["wte.weight"][[3, 1]] + usual["wpe.weight"][:2])
+    assert np.isfinite(GPT2(weights)([1, 2]).logits).all()
+    assert "transformer.wte.weight" in answer(capsys, "params", "--model", weights.path)
+    assert answer(capsys, "show", "wte.weight", "--model", weights.path).startswith("wte.weight: F32 (10, 4)")
+    assert "0 of them with other numbers" in answer(capsys, "diff", weights.path, save(tmp_path / "usual", usual))
+
+
+def test_what_is_extracted_from_a_model_with_an_lm_head_alone_has_its_wte_still(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    tensors, usual = without_wte("transformer.", "lm_head.weight")
+    path = save(tmp_path, tensors, config=TIED)
+    part = tmp_path / "part.safetensors"
+    answer(capsys, "extract", part, "w?e.weight", "--model", path)
+    part = part.rename(save(tmp_path / "elsewhere", {}))  # no config lies there
+    np.testing.assert_array_equal(Embeddings(Checkpoint.open(part)).tokens([2]), usual["wte.weight"][[2]])
+
+
+LONE = "lm_head.weight"
+# The name of the output matrix, more tensors, and the config, None for none.
+UNCERTAIN: dict[str, tuple[str, Tensors, dict[str, Any] | None]] = {
+    "no config": (LONE, {}, None),
+    "a config that does not tie": (LONE, {}, {**TIED, "tie_word_embeddings": False}),
+    "a config that may tie": (LONE, {}, {**TIED, "tie_word_embeddings": None}),
+    "another architecture": (LONE, {}, {**TIED, "model_type": "llama"}),
+    "two of them": (LONE, {"module.lm_head.weight": np.ones((10, 4))}, TIED),
+    "two wpe": (LONE, {"decoder.wpe.weight": np.ones((8, 4))}, TIED),
+    "inside the transformer": ("transformer.lm_head.weight", {}, TIED),
+    "another prefix": ("module.lm_head.weight", {}, TIED),
+    "a wte in parts": (LONE, {"transformer.wte.modules_to_save.default.weight": np.ones((10, 4))}, TIED),
+    "a quantized wte": (LONE, {"transformer.wte.qweight": np.ones((10, 4))}, TIED),
+}
+
+
+@pytest.mark.parametrize("case", UNCERTAIN)
+def test_an_lm_head_alone_that_may_be_another_matrix_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    head, more, config = UNCERTAIN[case]
+    weights = Checkpoint.open(save(tmp_path, without_wte("transformer.", head)[0] | more, config=config))
+    assert "wte.weight" not in weights
+    needs: list[Callable[[], object]] = [lambda: Embeddings(weights), lambda: GPT2(weights)]
+    for need in needs_of_a_gpt2(weights) + needs:
+        with pytest.raises(
+            CheckpointError, match=rf"has no 'wte\.weight', and nothing says that .*'{head}'.* the same"
+        ):
+            need()
 
 
 def test_a_name_that_could_be_two_tensors_is_refused_with_both(tmp_path: Path) -> None:
