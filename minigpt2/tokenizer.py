@@ -111,9 +111,10 @@ class Tokenizer(Decoding, TokenNames):
         the vocabulary that the package carries and are answered without a request.
 
         Raises:
-            FileNotFoundError: the directory has no vocabulary.
+            FileNotFoundError: the directory has no tokenizer.
             HubError: the hub does not answer, or the model has no vocabulary there.
-            ValueError: a file is malformed, or says something that this package does not do.
+            ValueError: a file is malformed, or of another kind of tokenizer, or says something that this package does
+                not do.
         """
         from minigpt2.hub.names import GPT2_MODELS
         from minigpt2.tokenizer_files import opening

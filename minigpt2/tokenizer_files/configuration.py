@@ -88,6 +88,12 @@ def read(find: Find) -> dict[str, Any]:
     return content
 
 
+def names_class(find: Find) -> bool:
+    """Whether the model's `config.json` names the class of its tokenizer."""
+    path = find("config.json")
+    return path is not None and read_object(path).get("tokenizer_class") is not None
+
+
 def model_class(content: Mapping[str, Any], find: Find, model: str) -> ModelClass | None:
     """The class of transformers that opens the tokenizer; None where no file decides.
 

@@ -7,7 +7,7 @@ from minigpt2.settings import ModelClass, Settings
 from minigpt2.special_tokens import AddedTokens
 from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, tokenizer_json
 from minigpt2.tokenizer_files.bpe_model import BpeModel
-from minigpt2.tokenizer_files.files import Find, PathLike, in_directory, named, on_hub, read_object
+from minigpt2.tokenizer_files.files import NAMES, Find, PathLike, in_directory, named, on_hub, read_object
 from minigpt2.tokenizer_files.tokenizer_json import TokenizerJson
 from minigpt2.vocabulary import Vocabulary
 
@@ -15,14 +15,25 @@ Opened = tuple[Vocabulary, Settings]
 
 # Tokens and merges, under the names that transformers gives them, and under OpenAI's.
 _PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-# Files of other kinds of tokenizers, which transformers prefers to vocab.json.
-_OTHER_KINDS = ("tokenizer.model", "tekken.json", "tiktoken.model")
+# Files of other kinds of tokenizers: those that transformers prefers to vocab.json, and those that it does not.
+_PREFERRED = ("tokenizer.model", "tekken.json", "tiktoken.model")
+_OTHER_KINDS: tuple[str, ...] = (*_PREFERRED, "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_OTHER_KINDS += (
+    "sentencepiece.model",
+    "spm.model",
+    "spm_char.model",
+    "source.spm",
+    "bpe.codes",
+    "dict.txt",
+    "prophetnet.tokenizer",
+)
+_OF_A_TOKENIZER = (*_OTHER_KINDS, *(name for pair in _PAIRS for name in pair), *NAMES)
 
 
 def has_tokenizer(directory: PathLike) -> bool:
-    """Whether a directory has any of the files that tokens come from."""
+    """Whether a directory has any file of a tokenizer, of GPT-2's kind or another, or names the class of one."""
     find = in_directory(directory)
-    return any(map(find, ("tokenizer.json", *(name for pair in _PAIRS for name in pair))))
+    return any(map(find, _OF_A_TOKENIZER)) or configuration.names_class(find)
 
 
 def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened:
@@ -40,11 +51,14 @@ def open_directory(directory: PathLike) -> Opened:
     """The tokenizer in a directory.
 
     Raises:
-        FileNotFoundError: the directory has no vocabulary.
-        ValueError: a file is malformed, or says something that this package does not do.
+        FileNotFoundError: the directory has no tokenizer.
+        ValueError: a file is malformed, or of another kind of tokenizer, or says something that this package does not
+            do.
     """
-    opened = _open(in_directory(directory), os.fspath(directory))
+    find = in_directory(directory)
+    opened = _open(find, os.fspath(directory))
     if opened is None:
+        _refuse_other_kinds(find, os.fspath(directory))
         raise FileNotFoundError(
             f"no vocabulary in {os.fspath(directory)!r}: expected tokenizer.json, or vocab.json and merges.txt"
         )
@@ -69,6 +83,21 @@ def open_from_hub(model: str, revision: str | None, cache_dir: PathLike | None, 
     return opened
 
 
+def _refuse_other_kinds(find: Find, model: str) -> None:
+    """Refuse files of a tokenizer that is not of GPT-2's kind, or not whole: GPT-2's ids would be wrong for its model.
+
+    Raises:
+        ValueError: there is one.
+    """
+    path, config = next(filter(None, map(find, _OF_A_TOKENIZER)), None), find("tokenizer_config.json")
+    if path or configuration.names_class(find):
+        configuration.model_class(read_object(config) if config else {}, find, model)
+    if path and path.name in _OTHER_KINDS:
+        raise ValueError(f"{path}: this file is of another kind of tokenizer than GPT-2's")
+    if path:
+        raise ValueError(f"{path}: the rest of the tokenizer is missing: tokenizer.json, or vocab.json and merges.txt")
+
+
 def _open(find: Find, model: str) -> Opened | None:
     path = find("tokenizer.json")
     pairs = () if path else ((find(vocab), find(merges)) for vocab, merges in _PAIRS)
@@ -83,7 +112,7 @@ def _open(find: Find, model: str) -> Opened | None:
         with named(path):
             parsed = tokenizer_json.parse(read_object(path), model_class)
         return _combine(path, parsed.model, parsed, model_class, config, find)
-    if other := next(filter(None, map(find, _OTHER_KINDS)), None):
+    if other := next(filter(None, map(find, _PREFERRED)), None):
         raise ValueError(f"{other}: transformers takes this file, which is not of GPT-2's kind, before vocab.json")
     if model_class == "TokenizersBackend":
         raise ValueError(f"{vocab}: the tokenizer's class in transformers needs a tokenizer.json beside it")

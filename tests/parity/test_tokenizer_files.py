@@ -355,6 +355,6 @@ def test_the_class_is_chosen_as_in_transformers(
 
 def test_a_directory_without_tokens_has_no_tokenizer_whatever_its_config_says(tmp_path: Path) -> None:
     """Commands fall back to GPT-2's vocabulary for such a directory, which has weights alone."""
-    MadeUp({"config.json": {"model_type": "llama"}, "tokenizer_config.json": QWEN}).write(tmp_path)
+    MadeUp({"config.json": {"model_type": "llama"}}).write(tmp_path)
     with pytest.raises(FileNotFoundError, match="no vocabulary"):
         Tokenizer.from_pretrained(tmp_path)
