@@ -218,23 +218,26 @@ def generate(
     As in transformers: the likeliest token comes next, or with `do_sample` one drawn at random after `temperature`,
     `top_k` (0: all) and `top_p`. A text ends with an end-of-text token, by default the config's (None: never), or with
     the token that completes a stop string; it is padded then, until all have ended or have `max_new_tokens` more.
-    `ids` may also be a text, and `attention_mask` is 0 where a batch is padded, on the left. An empty prompt starts
-    from `<|endoftext|>`. The same `seed` gives the same tokens.
+    `ids` may also be a text, and `attention_mask` is 0 where a batch is padded, on the left; without it the config's
+    `pad_token_id` is padding, unless it also ends a text. An empty prompt starts from `<|endoftext|>`. The same `seed`
+    gives the same tokens.
 
     Raises:
-        ValueError: the model has too few positions for so many tokens, or an option is outside its range.
+        ValueError: the model has too few positions for so many tokens, a text ends in padding, or an option is outside
+            its range.
 
     >>> from minigpt2 import GPT2
     >>> GPT2.bundled().generate("The meaning of life is", max_new_tokens=3).shape
     (1, 8)
     """
-    prompt, mask = _prompt(model, ids, attention_mask)
+    eos = end_of_text_ids(model, eos_token_id)
+    prompt, mask = _prompt(model, ids, attention_mask, _padding_id(model, eos))
     count = positive("max_new_tokens", max_new_tokens)
     if count > (room := tokens_left(model, prompt, mask)):
         raise ValueError(f"the model's {model.options.n_positions} positions leave room for {room} tokens, not {count}")
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
     stop = StopStrings(stop_strings, model.tokenizer, prompt, mask) if stop_strings else None
-    new = list(_steps(model, prompt, mask, count, choose, stop, end_of_text_ids(model, eos_token_id)))
+    new = list(_steps(model, prompt, mask, count, choose, stop, eos))
     return np.concatenate([prompt, np.stack(new, axis=1)], axis=1)
 
 
@@ -255,18 +258,20 @@ def stream(
     Where the model has no position left for another token the stream ends, with a warning.
 
     Raises:
-        ValueError: there are several texts, one has more tokens than positions, or an option is outside its range.
+        ValueError: there are several texts, one has more tokens than positions or ends in padding, or an option is
+            outside its range.
 
     >>> from minigpt2 import GPT2
     >>> model = GPT2.bundled()
     >>> list(model.stream("Hello", max_new_tokens=3)) == model.generate("Hello", max_new_tokens=3)[0, 1:].tolist()
     True
     """
-    prompt, mask = _one_prompt(model, ids)
+    eos = end_of_text_ids(model, eos_token_id)
+    prompt, mask = _one_prompt(model, ids, _padding_id(model, eos))
     count, room = positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
     stop = StopStrings(stop_strings, model.tokenizer, prompt, mask) if stop_strings else None
-    steps = _steps(model, prompt, mask, min(count, room), choose, stop, end_of_text_ids(model, eos_token_id))
+    steps = _steps(model, prompt, mask, min(count, room), choose, stop, eos)
 
     def new_ids() -> Iterator[int]:
         given = 0
@@ -360,19 +365,37 @@ def written(tokenizer: Tokenizer, token_id: int) -> str:
 # ---- what callers pass
 
 
-def _prompt(model: "GPT2", ids: str | ArrayLike, attention_mask: ArrayLike | None) -> tuple[Ids, Mask]:
-    """Ids and mask, both of shape (texts, tokens); a prompt without tokens starts from `<|endoftext|>`."""
+def _prompt(
+    model: "GPT2", ids: str | ArrayLike, attention_mask: ArrayLike | None = None, padding: int | None = None
+) -> tuple[Ids, Mask]:
+    """Ids and mask, both of shape (texts, tokens); a prompt without tokens starts from `<|endoftext|>`.
+
+    Without a mask, every token counts but those of the id `padding`.
+    """
     given = token_ids(model.tokenizer.encode(ids) if isinstance(ids, str) else ids, model.options.vocab_size)
     if not given.size:
         if (start := model.options.bos_token_id) is None:
             raise ValueError("the prompt is empty, and the model has no bos_token_id to start from")
-        given, attention_mask = np.full((*given.shape[:-1], 1), start), None
+        given = np.full((*given.shape[:-1], 1), start)
+        attention_mask = np.ones_like(given)
     prompt = batch_of_ids(given, model.options.vocab_size)
-    return prompt, attention_mask_of(attention_mask, None, prompt.shape)
+    if attention_mask is None and padding is not None:
+        attention_mask = prompt != padding
+    mask = attention_mask_of(attention_mask, None, prompt.shape)
+    if not (ends := mask[:, -1]).all():
+        where = f"text {int(np.argmin(ends))} of the batch ends in padding"
+        raise ValueError(f'{where}, and nothing follows from that: pad on the left (padding_side="left")')
+    return prompt, mask
 
 
-def _one_prompt(model: "GPT2", ids: str | ArrayLike) -> tuple[Ids, Mask]:
-    prompt, mask = _prompt(model, ids, None)
+def _one_prompt(model: "GPT2", ids: str | ArrayLike, padding: int | None = None) -> tuple[Ids, Mask]:
+    prompt, mask = _prompt(model, ids, padding=padding)
     if len(prompt) > 1:
         raise ValueError(f"give one text, not {len(prompt)}")
     return prompt, mask
+
+
+def _padding_id(model: "GPT2", eos: Ids) -> int | None:
+    """The id that is padding where there is no mask: the config's, unless it also ends a text, as in transformers."""
+    padding = model.options.pad_token_id
+    return None if padding in eos.tolist() else padding

@@ -218,6 +218,35 @@ def test_a_stream_and_what_comes_next_are_of_one_text(model: GPT2) -> None:
         model.next_tokens(PROMPT, k=0)
 
 
+PADDED_ON_THE_RIGHT = [
+    [[1, 1, 1], [1, 1, 0]],
+    [[1, 1, 1], [1, 0, 0]],
+    [[1, 1, 1], [0, 1, 0]],
+    [[True] * 3, [True, True, False]],
+]
+
+
+@pytest.mark.parametrize("mask", PADDED_ON_THE_RIGHT, ids=str)
+def test_a_text_that_ends_in_padding_is_refused_with_the_side_to_pad(model: GPT2, mask: list[list[int]]) -> None:
+    with pytest.raises(
+        ValueError, match=r'text 1 of the batch ends in padding.*pad on the left \(padding_side="left"\)'
+    ):
+        model.generate([[1, 2, 3], [4, 5, 6]], attention_mask=mask)
+
+
+@pytest.mark.parametrize("method", ["generate", "stream"])
+def test_a_text_that_ends_in_the_models_padding_token_is_refused(tmp_path: Path, method: str) -> None:
+    write_gpt2(tmp_path, pad_token_id=7)
+    with pytest.raises(ValueError, match="text 0 of the batch ends in padding"):
+        getattr(GPT2(Checkpoint.open(tmp_path)), method)([5, 6, 7], 2)
+
+
+def test_an_empty_prompt_starts_from_a_token_that_is_padding_elsewhere(tmp_path: Path) -> None:
+    write_gpt2(tmp_path, bos_token_id=7, pad_token_id=7)
+    model = GPT2(Checkpoint.open(tmp_path))
+    assert model.generate([], 2).tolist() == model.generate([7], 2, attention_mask=[1]).tolist()
+
+
 def test_a_stop_string_is_a_string(model: GPT2) -> None:
     with pytest.raises(TypeError, match="a stop string must be a str, not bytes"):
         model.generate(PROMPT, stop_strings=[b"x"])  # type: ignore[list-item]

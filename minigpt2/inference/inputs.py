@@ -1,5 +1,7 @@
 """The model's inputs, checked: every wrong shape or value is a `ValueError` that says what was expected."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -43,8 +45,7 @@ def attention_mask_of(mask: ArrayLike | None, cache: Cache | None, shape: tuple[
         continued = np.concatenate([cache.mask, continued], axis=1)
     if mask is None:
         return continued
-    refuse_masked(mask)
-    array = np.atleast_2d(np.asarray(mask))
+    array = _rows("attention_mask", mask)
     if array.shape != continued.shape:
         raise ValueError(f"attention_mask must have the shape {continued.shape}, cached tokens too, not {array.shape}")
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
@@ -78,6 +79,15 @@ def padding_mask(mask: Mask) -> Float32 | None:
     return None if mask.all() else np.where(mask, np.float32(0), HIDDEN)[:, None, None]
 
 
+def _rows(name: str, values: ArrayLike) -> NDArray[Any]:
+    """What was given for each token of each text, or of one text."""
+    refuse_masked(values)
+    try:
+        return np.atleast_2d(np.asarray(values))
+    except ValueError:  # from numpy, whose message names nothing that the caller knows
+        raise ValueError(f"{name} must have rows of the same length") from None
+
+
 def labels_of(labels: ArrayLike, shape: tuple[int, ...], vocab_size: int, kept: slice | Ids) -> Ids:
     """The labels of a batch, of the ids' own shape; -100 stands where there is none.
 
@@ -87,8 +97,7 @@ def labels_of(labels: ArrayLike, shape: tuple[int, ...], vocab_size: int, kept: 
     """
     if not isinstance(kept, slice) or kept.start is not None:
         raise ValueError("labels need the logits of all positions: leave logits_to_keep at 0")
-    refuse_masked(labels)
-    array = np.atleast_2d(np.asarray(labels))
+    array = _rows("labels", labels)
     if array.shape != shape:
         raise ValueError(f"labels must have the shape of the ids, {shape}, not {array.shape}")
     ignored = array == IGNORED_LABEL

@@ -53,6 +53,27 @@ def test_a_batch_padded_on_the_left_goes_on_as_in_transformers(tmp_path: Path, s
 
 
 @pytest.mark.parametrize("seed", range(8))
+def test_a_mask_may_have_holes_as_in_transformers(tmp_path: Path, seed: int) -> None:
+    pair = Pair(tmp_path, seed)
+    ids, mask = pair.ids(4, 7), pair.random.integers(0, 2, (4, 7))
+    mask[:, -1] = 1
+    for same in (mask, mask.astype(bool), mask.astype(np.float32)):
+        ours = pair.ours.generate(ids, max_new_tokens=12, attention_mask=same)
+        assert ours.tolist() == pair.expected(ids, mask, max_new_tokens=12)
+
+
+@pytest.mark.parametrize("eos", [0, 7, [7, 1]], ids=str)
+@pytest.mark.parametrize("seed", range(4))
+def test_without_a_mask_the_padding_token_is_padding_as_in_transformers(tmp_path: Path, seed: int, eos: Any) -> None:
+    pair = Pair(tmp_path, seed, pad_token_id=1)
+    ids = np.where(pair.random.random((3, 7)) < 0.3, 1, pair.ids(3, 7))
+    ids[:, -1] = 8
+    options: dict[str, Any] = {"max_new_tokens": 8, "eos_token_id": eos}
+    expected = pair.expected(ids, attention_mask=None, pad_token_id=1, **options)
+    assert pair.ours.generate(ids, **options).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_texts_that_end_are_padded_as_in_transformers(tmp_path: Path, seed: int) -> None:
     pair = Pair(tmp_path, seed)
     ids = pair.ids(4, 5)
