@@ -154,19 +154,21 @@ class Vocabulary:
         Raises:
             ValueError: an id belongs to another token.
         """
-        token_bytes, verbatim = dict(self.token_bytes), dict(self.verbatim)
-        beyond = dict.fromkeys(self.beyond)
+        more: dict[int, bytes] = {}
+        verbatim, beyond = dict(self.verbatim), dict.fromkeys(self.beyond)
         for token, token_id in added.items():
+            if self.added_tokens.get(token) == token_id:
+                continue  # it is here already; with thousands of them, to look again would take most of the time
             if token_id not in self.token_bytes:
                 beyond[token] = None
-                token_bytes[token_id], is_verbatim = bytes_of(token)
+                more[token_id], is_verbatim = bytes_of(token)
                 if is_verbatim:
                     verbatim[token_id] = token
             elif self.written(token_id) != token:
                 owner = self.written(token_id)
                 raise ValueError(f"the added token {token!r} gets the id {token_id}, which is {owner!r}'s already")
-        in_order = dict(sorted(token_bytes.items()))
-        vocabulary = replace(self, token_bytes=in_order, added_tokens=added, beyond=tuple(beyond), verbatim=verbatim)
+        token_bytes = _in_order(self.token_bytes, more)
+        vocabulary = replace(self, token_bytes=token_bytes, added_tokens=added, beyond=tuple(beyond), verbatim=verbatim)
         for name in ("merges", "id_of_bytes"):  # what added tokens do not change need not be made again
             if name in self.__dict__:
                 vocabulary.__dict__[name] = self.__dict__[name]
@@ -195,13 +197,21 @@ class Vocabulary:
 
     def vocab_json(self) -> str:
         """The text of `vocab.json`: for GPT-2, byte for byte the published file."""
-        return json.dumps({token: i for token, i in self.token_ids().items() if token not in self.beyond})
+        beyond = set(self.beyond)
+        return json.dumps({token: i for token, i in self.token_ids().items() if token not in beyond})
 
     def merges_txt(self) -> str:
         """The text of `merges.txt`: for GPT-2, byte for byte the published file."""
         written = {token_id: self.written(token_id) for token_id in self.token_bytes}
         lines = [f"{written[left]} {written[right]}" for left, right in self.pairs.tolist()]
         return "\n".join(["#version: 0.2", *lines, ""])
+
+
+def _in_order(token_bytes: dict[int, bytes], more: dict[int, bytes]) -> dict[int, bytes]:
+    """The bytes of tokens whose ids ascend, and those of more tokens, ids ascending."""
+    both = token_bytes | dict(sorted(more.items()))
+    follow = not more or not token_bytes or min(more) > next(reversed(token_bytes))
+    return both if follow else dict(sorted(both.items()))
 
 
 def bytes_of(token: str) -> tuple[bytes, bool]:

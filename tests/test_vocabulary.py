@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from minigpt2 import Tokenizer, bpe
 from minigpt2.byte_alphabet import ALPHABET_ORDER, to_characters
-from minigpt2.vocabulary import gpt2
+from minigpt2.vocabulary import Vocabulary, gpt2
+from tests import readable
 
 PUBLISHED = {
     "vocab.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
@@ -86,6 +88,41 @@ def test_other_vocabularies_come_back_from_what_was_saved(tmp_path: Path) -> Non
     again = Tokenizer.from_pretrained(tmp_path / "saved")
     assert again.get_vocab() == tokenizer.get_vocab()
     assert len(again) == len(vocab)
+
+
+@pytest.mark.parametrize(("step", "first"), [(1, 0), (2, 0), (1, 400)], ids=["no gaps", "gaps", "gap before"])
+def test_tokens_added_one_by_one_make_the_vocabulary_of_tokens_added_together(step: int, first: int) -> None:
+    vocabulary = readable.small_vocabulary("the| the", step, first)
+    end, added, one_by_one = max(vocabulary.token_bytes) + 1, vocabulary.added_tokens, vocabulary
+    free = next(token_id for token_id in range(end + 1) if token_id not in vocabulary.token_bytes)
+    for token, token_id in [("<b>", end + 2), ("日本", end + 1), ("Ġ<a>", end + 3), ("<c>", free)]:
+        added = {**added, token: token_id}
+        one_by_one = one_by_one.and_also(added)
+    together = vocabulary.and_also(added)
+    assert one_by_one.__getstate__() == together.__getstate__()
+    assert list(together.token_bytes) == sorted(together.token_bytes)
+    assert one_by_one.token_ids() == vocabulary.token_ids() | {token: added[token] for token in one_by_one.beyond}
+
+
+def test_adding_a_token_and_saving_do_not_search_the_tokens_that_were_added_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = Tokenizer()
+    tokenizer.add_tokens([f"<{i}>" for i in range(50)])
+    written = Vocabulary.written
+    asked: list[int] = []
+    monkeypatch.setattr(Vocabulary, "written", lambda self, i: asked.append(i) or written(self, i))
+    tokenizer.add_tokens("<new>")
+    assert asked == []
+    unsearched = replace(tokenizer.vocabulary, beyond=Unsearched(tokenizer.vocabulary.beyond))
+    assert unsearched.vocab_json() == gpt2().vocab_json()
+
+
+class Unsearched(tuple[str, ...]):
+    """A tuple that a search for one item after the other would go through as often."""
+
+    def __contains__(self, item: object) -> bool:
+        raise AssertionError(f"looked for {item!r}")
 
 
 def test_a_token_that_is_not_written_in_the_byte_alphabet_keeps_its_form(tmp_path: Path) -> None:
