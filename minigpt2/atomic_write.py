@@ -12,9 +12,9 @@ from typing import BinaryIO
 def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[BinaryIO]:
     """Open a file that takes the name `path` when the block ends well, and is removed when it does not.
 
-    The bytes are on the disk before the name changes. A symbolic link stays, and what it points to is replaced. A
-    device or a pipe cannot be replaced: it is written to directly. A process that is killed leaves a file beside `path`
-    whose name begins with a dot and the `tag`.
+    The bytes are on the disk before the name changes. The mode of a file that is replaced stays, and so does a symbolic
+    link: what it points to is replaced. A device or a pipe cannot be replaced: it is written to directly. A process
+    that is killed leaves a file beside `path` whose name begins with a dot and the `tag`.
 
     Raises:
         OSError: the file cannot be written; the error names `path`, and what was there before is still there.
@@ -34,6 +34,8 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
                 yield file
         else:
             with partial.open("xb") as file:
+                with suppress(OSError):  # there was none, or the file system has no modes
+                    partial.chmod(target.stat().st_mode)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -71,7 +73,7 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     """A path without symbolic links; one that leads nowhere stays as it is.
 
     Raises:
-        OSError: its links lead in a circle.
+        OSError: its links lead in a circle, or it is relative and the current directory is gone.
     """
     try:
         Path(path).stat()
@@ -79,7 +81,11 @@ def resolved(path: str | os.PathLike[str]) -> Path:
         if error.errno == errno.ELOOP:
             error.filename = os.fspath(path)
             raise
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except FileNotFoundError:
+        reason = "the current directory has been removed: change to another"
+        raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
 
 
 def sync_directory(directory: Path) -> None:

@@ -43,6 +43,15 @@ def test_what_a_symbolic_link_points_to_is_replaced_and_the_link_stays(tmp_path:
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o755])
+def test_the_mode_of_a_file_that_is_replaced_stays(mode: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a").chmod(mode)
+    with atomic_write(tmp_path / "a") as file:
+        file.write(b"new")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+
+
 def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")

@@ -69,8 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _PIPE_CLOSED
     except _EXPECTED as error:
         streams.note(_message(error))
-        streams.flush_or_discard()
-        return 1
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        streams.note("this machine lets this user start no more threads, and the command needs some")
+    streams.flush_or_discard()
+    return 1
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
+from minigpt2.cli.model_option import print_label
 from minigpt2.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ HEADER = ["name", "dtype", "shape", ">differing", ">largest", ">mean"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("a", metavar="A", help="a model on the hub, a directory or a .safetensors file")
+    parser.add_argument("a", metavar="A", help="a model on the hub, a directory, a .safetensors file, or bundled")
     parser.add_argument("b", metavar="B", help="another one")
     parser.add_argument("--all", action="store_true", help="list equal tensors too")
     parser.add_argument("--json", action="store_true", help="print a JSON object, with every tensor")
@@ -31,15 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Compare two checkpoints."""
-    from minigpt2 import Checkpoint
+    from minigpt2.weights.bundled import is_bundled
     from minigpt2.weights.diff import compare_all, compare_names
 
-    first, second = Checkpoint.from_pretrained(options.a), Checkpoint.from_pretrained(options.b)
+    first, second = _opened(options.a), _opened(options.b)
     names = compare_names(first, second)
     differences = compare_all(first, second, names.common)
     if options.json:
         streams.print_json(_as_json(names, differences))
         return
+    print_label(second if is_bundled(second) else first)
     for label, checkpoint, alone in (("A", first, names.only_first), ("B", second, names.only_second)):
         for name in alone:
             _say(f"only in {label}: {name}, {checkpoint.info(name).dtype} {checkpoint.info(name).shape}")
@@ -53,6 +55,13 @@ def run(options: argparse.Namespace) -> None:
     if shown:
         print_table(HEADER, [_row(first, second, difference) for difference in shown])
     say(_summary(names, differences))
+
+
+def _opened(model: str) -> "Checkpoint":
+    from minigpt2 import Checkpoint
+    from minigpt2.weights import bundled
+
+    return Checkpoint.bundled() if model == bundled.NAME else Checkpoint.from_pretrained(model)
 
 
 def _say(line: str) -> None:

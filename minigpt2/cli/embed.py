@@ -8,6 +8,7 @@ With --positions the rows of wpe are added, which gives the input of GPT-2's fir
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
             _write_npy(file, rows)
         print(streams.escaped(f"{options.output}: {rows.dtype} {rows.shape}"))
     elif options.json:
-        streams.print_json(_as_json(tokenizer, ids, rows))
+        streams.print_json_list(_as_json(tokenizer, ids, rows))
     else:
         print(f"{'wte[id] + wpe[position]' if options.positions else 'wte[id]'}: {rows.dtype} {rows.shape}")
         print_label(weights)
@@ -66,12 +67,10 @@ def embedding_rows(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]")
     ]
 
 
-def _as_json(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> list[dict[str, object]]:
+def _as_json(tokenizer: "Tokenizer", ids: list[int], rows: "NDArray[Any]") -> Iterator[dict[str, object]]:
     written = tokenizer.convert_ids_to_tokens(ids)
-    return [
-        {"position": position, "id": token_id, "token": token, "values": values}
-        for position, (token_id, token, values) in enumerate(zip(ids, written, rows.tolist(), strict=True))
-    ]
+    for position, (token_id, token, row) in enumerate(zip(ids, written, rows, strict=True)):
+        yield {"position": position, "id": token_id, "token": token, "values": row.tolist()}
 
 
 def _write_npy(file: BinaryIO, array: "NDArray[Any]") -> None:

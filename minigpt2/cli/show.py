@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> None:
     chosen = options.rows if isinstance(options.rows, slice) else slice(indices[0], indices[0] + 1)
     rows = weights.rows(options.name, chosen) if info.shape else weights[options.name].reshape(1)
     if options.json:
-        values = [{"row": index, "values": row} for index, row in zip(indices, rows.tolist(), strict=True)]
-        streams.print_json({"name": options.name, "dtype": info.dtype, "shape": info.shape, "rows": values})
+        values = ({"row": index, "values": row.tolist()} for index, row in zip(indices, rows, strict=True))
+        streams.print_json_list(values, name=options.name, dtype=info.dtype, shape=info.shape, rows=[])
         return
     width = prod(info.shape[1:])
     title = f"{options.name}: {info.dtype} {info.shape}, {len(indices)} of {max(info.shape[:1], default=1):,} rows"

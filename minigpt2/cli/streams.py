@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from typing import Any, TextIO, cast
@@ -16,13 +16,16 @@ MOST_OF_A_NOTE = 2000
 
 
 def prepare() -> None:
-    """Make standard output accept every character; one that its encoding lacks is escaped.
+    """Let standard streams wait, and standard output accept every character; one that its encoding lacks is escaped.
 
     Raises:
         OSError: standard output is closed.
     """
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # it is closed, or not a file
+            os.set_blocking(stream.fileno(), True)  # who started this process may have made it otherwise
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
         if isinstance(raw := getattr(sys.stdout.buffer, "raw", None), io.FileIO):
@@ -83,10 +86,26 @@ def print_json(value: Any) -> None:
 
     JSON has no NaN and no infinity: they become null.
     """
+    print(_json(value))
+
+
+def print_json_list(items: Iterable[Any], **before: Any) -> None:
+    """Print a list as `print_json` does, an item at a time: there may be gigabytes of them.
+
+    With `before`, print an object of these values, the last of which is a list that is to have the items.
+    """
+    opening = _json(before)[:-2] if before else "["
+    print(opening, end="")
+    for index, item in enumerate(items):
+        print(", " if index else "", _json(item), sep="", end="")
+    print("]}" if before else "]")
+
+
+def _json(value: Any) -> str:
     text = json.dumps(value, default=str)
     if any(name in text for name in ("NaN", "Infinity")):
         text = json.dumps(json.loads(text, parse_constant=lambda _: None))
-    print(text)
+    return text
 
 
 def write_bytes(data: bytes) -> None:

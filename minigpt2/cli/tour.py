@@ -178,8 +178,12 @@ def _say(text: str) -> None:
 
 
 def _without_controls(command: str) -> str:
-    """A command as it is typed, but with its control characters escaped: a terminal would obey them."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda control: streams.escaped(control[0]), command)
+    """A command as it is typed, but with its control characters escaped: a terminal would obey them.
+
+    Among them are those that turn the direction of writing round.
+    """
+    controls = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+    return re.sub(controls, lambda control: streams.escaped(control[0]), command)
 
 
 def _painted(text: str, codes: str) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from minigpt2.corpus.chunks import Span
+from minigpt2.corpus.chunks import Chunk, Span
 from minigpt2.corpus.counts import Counts, SourceCounts, counted
 from minigpt2.corpus.documents import Reader
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded, Tally
@@ -104,7 +104,8 @@ def tokenize(
     (6, [464, 3616, 286, 1204, 318, 50256])
     """
     tokenizer = tokenizer or Tokenizer()
-    reader, file_format = Reader(errors, field, separator), FileFormat(output_format, val_fraction, index(seed))
+    reader = _reader(tokenizer, errors, field, separator)
+    file_format = FileFormat(output_format, val_fraction, index(seed))
     dtype, end = _dtype(tokenizer), _end(tokenizer, file_format)
     encoder = CorpusEncoder(tokenizer, dtype, end, reader)
     file_format.check(output, dtype)
@@ -116,7 +117,7 @@ def tokenize(
     can_continue = not any(source.is_stream for source in found)
     if resume and not can_continue:
         raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")
-    how_read = {"input_format": input_format, **asdict(reader)}
+    how_read = {"input_format": input_format, "errors": errors, "field": field, "separator": separator}
     how_written = {"output_format": output_format, "val_fraction": val_fraction, "seed": index(seed)}
     with _workers(jobs, executor) as workers:
         description = later(encoder, _description, workers)
@@ -170,8 +171,8 @@ def count(
     ...     count(directory).tokens
     5
     """
-    reader = Reader(errors, field, separator)
     tokenizer = tokenizer or Tokenizer()
+    reader = _reader(tokenizer, errors, field, separator)
     encoder = CorpusEncoder(tokenizer, _dtype(tokenizer), None, reader)
     found = find(_names(sources), _checked_kind(input_format))
     parts, tallies = list(map(Share, found)), dict[int, Tally]()
@@ -213,6 +214,11 @@ def _workers(jobs: int, executor: Executor | None) -> AbstractContextManager[Exe
     return nullcontext(executor) if executor else processes(index(jobs))
 
 
+def _reader(tokenizer: Tokenizer, errors: str, field: str, separator: str | None) -> Reader:
+    # A later part of a document must not get the space that some tokenizers put before a text.
+    return Reader(errors, field, separator, is_whole=tokenizer.settings.add_prefix_space)
+
+
 def _dtype(tokenizer: Tokenizer) -> str:
     return "<u2" if tokenizer.n_vocab <= 1 << 16 else "<u4"
 
@@ -239,8 +245,19 @@ def _description(encoder: CorpusEncoder) -> dict[str, Any]:
         "dtype": np.dtype(encoder.dtype).name,
         "byteorder": "little",
         "eos_token_id": encoder.end,
-        "vocabulary": _hashes(encoder.tokenizer.vocabulary),
+        "vocabulary": {**_hashes(encoder.tokenizer.vocabulary), **_unusual(encoder.tokenizer)},
     }
+
+
+def _unusual(tokenizer: Tokenizer) -> dict[str, bool | str]:
+    """What the ids of ordinary text depend on besides the vocabulary's files, where it is not as GPT-2's."""
+    vocabulary, unknown = tokenizer.vocabulary, tokenizer.vocabulary.unknown
+    ways: dict[str, bool | str] = {
+        "add_prefix_space": tokenizer.settings.add_prefix_space,
+        "ignore_merges": vocabulary.ignores_merges,
+        "unk_token": "" if unknown is None else vocabulary.written(unknown),
+    }
+    return {name: way for name, way in ways.items() if way}
 
 
 @lru_cache(maxsize=1)  # a tenth of a second, and many corpora are made with one vocabulary
@@ -250,12 +267,16 @@ def _hashes(vocabulary: Vocabulary) -> Mapping[str, str]:
     return {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()}
 
 
-def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Iterator[Span]:
-    """The spans still to be read."""
+def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Iterator[Span | Chunk]:
+    """The spans still to be read, and the chunks of streams, which only this process can read."""
     for source, first, stop in parts:
         start = max(first, since.start) if source.index == since.source else first
         if source.index >= since.source and (stop is None or start < stop):
-            yield from reader.spans(source, start, stop)
+            for span in reader.spans(source, start, stop):
+                if source.is_stream:
+                    yield from reader.chunks(span)
+                else:
+                    yield span
 
 
 def _shown(results: Iterator[Encoded], parts: Sequence[Share], since: Progress, progress: bool) -> Iterator[Encoded]:

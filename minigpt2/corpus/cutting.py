@@ -57,6 +57,15 @@ class Delimiter:
 
     def last_cut(self, data: bytes) -> int:
         """The end of the last delimiter that is certainly whole, or else the last sure start of a pretoken."""
+        end, unsure = self._last_end(data)
+        return self._sure(end or last_sure_start(data[:unsure]))
+
+    def last_end(self, data: bytes) -> int:
+        """The end of the last delimiter that is certainly whole; 0 where there is none."""
+        return self._sure(self._last_end(data)[0])
+
+    def _last_end(self, data: bytes) -> tuple[int, int]:
+        """The end of the last delimiter that is certainly whole, or 0, and from where on others may be that are not."""
         unsure = len(data) - len(self.separator) + 1  # from here on a separator may begin that is not yet whole
         end = 0
         for match in self._pattern.finditer(data):
@@ -64,9 +73,10 @@ class Delimiter:
                 unsure = min(unsure, match.start())
             else:
                 end = match.end()
-        if not end:
-            end = last_sure_start(data[: max(unsure, 0)])
-        # `data` may begin within a delimiter, which must not be cut
+        return end, max(unsure, 0)
+
+    def _sure(self, end: int) -> int:
+        """`end`, or 0 where it may be within a delimiter that the data began in, which must not be cut."""
         return end if end >= len(self.separator) + 2 else 0
 
     def first_start(self, file: BinaryIO, size: int, start: int) -> int:
@@ -99,6 +109,11 @@ def _first_end(file: BinaryIO, size: int, start: int, pattern: re.Pattern[bytes]
 def last_line_end(data: bytes) -> int:
     """The byte after the last line that is whole; 0 where there is none."""
     return data.rfind(b"\n") + 1
+
+
+def nowhere(_: bytes) -> int:
+    """The cut of what must stay whole: 0."""
+    return 0
 
 
 def last_sure_start(data: bytes) -> int:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
-from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start
+from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
 from minigpt2.vocabulary import ComputedOnce
@@ -47,11 +47,13 @@ class Reader:
         errors: what to do about bytes that are not UTF-8, in the words of `bytes.decode`.
         field: the field of a JSON object, or the column of a table, that is the document.
         separator: what stands between the documents of a text; None where a text is one document.
+        is_whole: whether each document is read whole, however long it is.
     """
 
     errors: str = "strict"
     field: str = "text"
     separator: str | None = None
+    is_whole: bool = False
 
     def __post_init__(self) -> None:
         if self.errors not in ERRORS:
@@ -78,6 +80,8 @@ class Reader:
     def _cut(self, source: Source) -> Cut:
         if source.kind == "jsonl":
             return last_line_end
+        if self.is_whole:
+            return self.delimiter.last_end if self.delimiter else nowhere
         return self.delimiter.last_cut if self.delimiter else last_sure_start
 
     def first_start(self, source: Source, start: int) -> int | None:

@@ -193,11 +193,15 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         yield None
         return
     context = _context()
-    theirs, ours = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
-    with warnings.catch_warnings():  # Python warns of numpy's threads, which are idle
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pool.submit(os.getpid)  # a pool starts no process before it has something to do
+    try:
+        theirs, ours = context.Pipe(duplex=False)
+        pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
+        with warnings.catch_warnings():  # Python warns of numpy's threads, which are idle
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pool.submit(os.getpid)  # a pool starts no process before it has something to do
+    except OSError as error:  # without shared memory, or with too few files or processes for each user
+        reason = f"no {jobs} processes can be started here ({error.strerror})"
+        raise OSError(error.errno, f"{reason}: fewer --jobs may do, and one always does") from None
     try:
         yield pool
     except BaseException:
@@ -244,7 +248,10 @@ def _ask(pickled: bytes, function: Callable[[CorpusEncoder], T]) -> T:
 
 
 def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Path:
-    """A task's results and, last, the error that ended it; where that is much, the file that holds it."""
+    """A task's results and, last, the error that ended it; where that is much, the file that holds it.
+
+    Where that file cannot be written, that is the task's error.
+    """
     outcomes = _outcomes(_encoder(pickled), task, spill and spill.parent)
     held: list[Outcome] = []
     size = 0
@@ -252,9 +259,12 @@ def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Pa
         held.append(outcome)
         size += len(outcome.ids) if isinstance(outcome, Encoded) else 0
         if spill and size > RETURNED:
-            with atomic_write(spill) as file:
-                for each in chain(held, outcomes):
-                    pickle.dump(each, file)
+            try:
+                with atomic_write(spill) as file:
+                    for each in chain(held, outcomes):
+                        pickle.dump(each, file)
+            except OSError as error:
+                return [error]
             return spill
     return held
 

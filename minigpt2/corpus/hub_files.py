@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from minigpt2.hub.answers import HubError
 
 _PROTOCOL = "hf://"
-_NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.*))?")
+_NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@((?:refs/(?:convert|pr)/)?[^/]+))?(?:/(.*))?")
 
 #: The bytes that are asked for at a time: a request costs as much as megabytes do.
 BLOCK = 16 << 20
@@ -42,13 +42,14 @@ def find(name: str) -> list[tuple[str, int]]:
     with _naming(name):
         commit = HfApi().dataset_info(repository, revision=revision.replace("%2F", "/") or None).sha
         pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
-        files = HfFileSystem()
-        find_all: Any = files.glob if has_magic(path) else files.find
-        found: dict[str, Any] = find_all(pinned, detail=True)
+        files: Any = HfFileSystem()
+        is_glob = has_magic(path) and not files.exists(pinned)
+        found: dict[str, Any] = (files.glob if is_glob else files.find)(pinned, detail=True)
+    spelled_out = re.split(r"/[^/]*[*?[]", pinned, maxsplit=1)[0] if is_glob else pinned
     sizes = {
         _PROTOCOL + each: detail["size"]
         for each, detail in found.items()
-        if detail["type"] == "file" and "/." not in each
+        if detail["type"] == "file" and "/." not in each.removeprefix(spelled_out)
     }
     if not sizes:
         raise FileNotFoundError(errno.ENOENT, "this data set has no such file", name)

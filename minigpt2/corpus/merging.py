@@ -102,6 +102,8 @@ def _read(name: Name) -> _Written:
     """
     path = Path(name)
     size = path.stat().st_size
+    if not path.is_file():
+        raise ValueError(f"{path} is not a file, and a shard is one")
     summary_path = _summary_path(path)
     try:
         summary = json.loads(summary_path.read_bytes())

@@ -85,4 +85,6 @@ def _zstd() -> tuple[Callable[[BinaryIO], BinaryIO], type[Exception]]:
             from backports import zstd
     except ImportError:
         raise ImportError("reading .zst files needs the package backports.zstd: pip install 'minigpt2[zst]'") from None
-    return lambda stored: cast(BinaryIO, zstd.ZstdFile(stored)), zstd.ZstdError
+    # `zstd --long` makes files that refer as far back as that.
+    options = {int(zstd.DecompressionParameter.window_log_max): 31}
+    return lambda stored: cast(BinaryIO, zstd.ZstdFile(stored, options=options)), zstd.ZstdError

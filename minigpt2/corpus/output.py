@@ -245,6 +245,8 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, OSError) and error.filename and Path(error.filename).parent == self._paths.parts:
+            error.filename, error.filename2 = self._paths.shown, None  # what a worker could not leave
         self._file.close()
         if self._journal.is_ours():  # still: neither finished nor removed
             self._remove_parts()

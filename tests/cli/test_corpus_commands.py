@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import signal
 import subprocess
 from collections.abc import Callable
@@ -61,6 +62,26 @@ def test_tokenize_reads_a_stream(tmp_path: Path) -> None:
     assert read(tmp_path / "out") == ids_of("\ufeffé<|endoftext|>\r\n")
     assert json.loads((tmp_path / "out.json").read_text())["sources"][0]["path"] == "-"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.json"]
+
+
+def test_several_processes_read_a_stream_as_one_does(tmp_path: Path) -> None:
+    text = b"The meaning of life is " * 5
+    assert run("count", "-", "--jobs", "2", stdin=text).stdout == run("count", stdin=text).stdout
+    lines = b'{"text": "a b"}\n' * 3
+    arguments = ["--input-format", "jsonl", "--jobs", "3"]
+    assert run("tokenize", "-", "-o", str(tmp_path / "out"), *arguments, stdin=lines).returncode == 0
+    assert read(tmp_path / "out") == ids_of("a b") * 3
+
+
+def few_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (12, 12))
+
+
+def test_without_room_for_processes_the_error_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    finished = run("count", str(tmp_path / "a.txt"), "--jobs", "9", preexec_fn=few_files)
+    assert finished.returncode == 1
+    assert "no 9 processes can be started here (Too many open files): fewer --jobs may do" in one_line(finished.stderr)
 
 
 def test_tokenize_reads_a_pipe_by_its_name(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -42,6 +43,38 @@ def test_a_long_input_is_not_repeated_whole_in_an_error(capsys: Capture, tmp_pat
     for arguments in (["count", tmp_path], ["show", "a" * 100_000, "--model", "bundled"], ["-" * 100_000]):
         told = complaint(capsys, *arguments, status=2 if len(arguments) == 1 else 1)
         assert 1000 < len(told) < 3000 and " [...] " in told
+
+
+@pytest.mark.parametrize("name", ["encode", "count"])
+def test_a_pipe_that_does_not_wait_is_read_to_its_end(name: str) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with subprocess.Popen(command(name), stdin=reading, stdout=subprocess.PIPE, env=environment()) as process:
+        os.close(reading)
+        for part in (b"The meaning", b" of life", b" is"):
+            os.write(writing, part)
+            time.sleep(0.2)
+        os.close(writing)
+        printed, _ = process.communicate(timeout=60)
+    assert printed == {"encode": b"464 3616 286 1204 318\n", "count": b"5\n"}[name]
+
+
+def test_a_pipe_that_takes_no_more_for_now_gets_the_rest_later() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen(command("vocab", "--longest", "20000"), stdout=writing, env=environment()):
+        os.close(writing)
+        time.sleep(1)
+        with os.fdopen(reading, "rb") as file:
+            assert file.read().count(b"\n") > 20_000
+
+
+def test_without_a_further_thread_the_error_is_one_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert "no more threads" in complaint(capsys, "diff", "bundled", "bundled")
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["encode", "a"], 0), (["decode", "x"], 1), (["unknown"], 2)])

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -112,6 +113,27 @@ def test_a_separator_makes_documents_of_a_text(name: str, line_end: str, any_siz
     counts = tokenize(tmp_path / name, tmp_path / "out", separator="<|endoftext|>")
     assert read(tmp_path / "out") == ids_of(*documents)
     assert (counts.documents, counts.bytes) == (4, sum(len(document) for document in documents))
+
+
+@pytest.mark.parametrize("separator", [None, "<|endoftext|>"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+def test_a_space_before_each_text_is_put_before_each_document_only(
+    name: str, separator: str | None, any_size: None, tmp_path: Path
+) -> None:
+    tokenizer = Tokenizer(more=replace(Tokenizer().settings, add_prefix_space=True))
+    documents = ["one,two-three!" * 50, "four,five" * 40, "", " six"]
+    data = (separator or "").join(documents).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    tokenize(tmp_path / name, tmp_path / "out", tokenizer=tokenizer, separator=separator)
+    expected = documents if separator else ["".join(documents)]
+    assert read(tmp_path / "out") == [id_ for each in expected for id_ in [*tokenizer.encode(each), END]]
+
+
+def test_a_file_compressed_with_a_long_window_is_read(tmp_path: Path) -> None:
+    options = {int(zstd.CompressionParameter.window_log): 30}
+    stream = zstd.ZstdCompressor(options=options)  # of a length that it does not say, so the window is not made smaller
+    (tmp_path / "a.zst").write_bytes(stream.compress(b"one two") + stream.flush())
+    assert count(tmp_path / "a.zst").tokens == 2
 
 
 def test_without_a_separator_special_tokens_are_plain_text(tmp_path: Path) -> None:

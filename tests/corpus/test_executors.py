@@ -1,14 +1,16 @@
 """Who does the work: the ids, the errors and the summary do not depend on it."""
 
 import asyncio
+import errno
 import multiprocessing
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -43,6 +45,19 @@ def test_of_several_errors_the_first_is_raised(jobs: int, small: None, tmp_path:
     (tmp_path / "c.gz").write_bytes(b"no gzip")
     with pytest.raises(ValueError, match=r"b\.txt is not UTF-8: byte 0xFF at byte offset 500;"):
         tokenize(tmp_path, tmp_path / "out", tokenizer=tokenizer, jobs=jobs)
+
+
+def test_a_worker_that_cannot_leave_its_result_names_the_output(
+    small: None, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(path: Path) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(executors, "atomic_write", fill_the_disk)
+    (tmp_path / "a.txt").write_text("!a" * 100)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(OSError, match="No space left on device") as raised:
+        tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=tokenizer, executor=pool)
+    assert raised.value.filename == str(tmp_path / "out")
 
 
 class LosesEachTaskOnce(Executor):

@@ -58,6 +58,26 @@ def test_a_file_a_glob_and_a_directory_are_read(
     assert {path.partition("/name")[2][:41] for path in paths_in(tmp_path / "out")} == {f"@{commit}"}
 
 
+def test_a_name_that_is_there_is_not_a_glob_and_a_hidden_one_may_be_spelled_out(
+    hub: DataSetHub, tmp_path: Path
+) -> None:
+    hub.commit(
+        {"a[1].txt": b"this", "a1.txt": b"that", ".v1/.x.txt": b"hidden", ".v1/y.txt": b"below", "z/.w.txt": b"w"}
+    )
+    for name, documents in {
+        "a[1].txt": ["this"],
+        ".v1/.x.txt": ["hidden"],
+        ".v1": ["below"],
+        ".v1/*.txt": ["below"],
+        "*1*.txt": ["that", "this"],
+    }.items():
+        tokenize(f"{NAME}/{name}", tmp_path / "out")
+        assert read(tmp_path / "out") == ids_of(*documents)
+    for name in ("z", "z/*", "**/.w.txt"):
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            tokenize(f"{NAME}/{name}", tmp_path / "out")
+
+
 def test_a_table_is_read_by_its_column(hub: DataSetHub, tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", DOCUMENTS)
     hub.commit({"a.parquet": (tmp_path / "a.parquet").read_bytes()})

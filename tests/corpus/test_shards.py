@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,11 @@ def use_a_shard_of_another_number(shards: list[Path], tokenizer: Tokenizer) -> N
     tokenize(shards[0].parents[1] / "corpus", shards[0], tokenizer=tokenizer, shard=(3, 4))
 
 
+def use_a_shard_of_a_tokenizer_that_puts_a_space_before_each_text(shards: list[Path], tokenizer: Tokenizer) -> None:
+    other = Tokenizer(more=replace(tokenizer.settings, add_prefix_space=True))
+    tokenize(shards[0].parents[1] / "corpus", shards[0], tokenizer=other, shard=(3, 3))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -155,6 +161,7 @@ def use_a_shard_of_another_number(shards: list[Path], tokenizer: Tokenizer) -> N
         (name_an_unfinished_shard, r"3\.bin is not a finished shard"),
         (use_a_shard_of_other_files, r"3\.bin is a shard of another corpus than .*1\.bin: sources is '1, SHA-256"),
         (use_a_shard_with_other_options, r"3\.bin is a shard of another corpus than .*: errors is 'ignore' there"),
+        (use_a_shard_of_a_tokenizer_that_puts_a_space_before_each_text, r"another corpus than .*: vocabulary is"),
         (use_a_shard_of_another_number, r"3\.bin is a shard of another corpus than .*: count is 4 there and 3 here"),
     ],
 )
