@@ -30,6 +30,7 @@ from minigpt2.weights.files import (
     open_files,
     read_json_object,
     refuse_to_replace,
+    siblings,
 )
 from minigpt2.weights.gpt2_layout import (
     LM_HEAD,
@@ -293,7 +294,7 @@ class Checkpoint(Mapping[str, Array]):
         Raises:
             ValueError: it would.
         """
-        own_files = {file.path for file in self._files.values()}
+        own_files = {file.path for file in self._files.values()} | siblings(self.path)
         refuse_to_replace(Path(path), {self.path, self.path.with_name("config.json"), *own_files})
 
     def parameter_names(self) -> list[str]:

@@ -201,6 +201,16 @@ def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
             raise ValueError(f"{path} belongs to the checkpoint that is read: save under another name")
 
 
+def siblings(path: Path) -> set[Path]:
+    """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none."""
+    found: set[Path] = set()
+    for index in path.parent.glob("*.safetensors.index.json"):
+        with suppress(OSError, CheckpointError):
+            shards = {path.with_name(shard) for shard in _weight_map(index).values()}
+            found |= {index, *shards} if path in shards else set()
+    return found
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 

@@ -149,6 +149,16 @@ def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint,
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+def test_no_other_shard_is_replaced_where_one_is_read_alone(tmp_path: Path) -> None:
+    save_sharded(tmp_path / "model", gpt2_tensors())
+    before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    weights = Checkpoint.open(min(before))
+    for path in before:
+        with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+            weights.save(path)
+    assert {path: path.read_bytes() for path in before} == before
+
+
 @pytest.mark.parametrize("sharded", [False, True])
 def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, sharded: bool, capsys: Capture) -> None:
     directory = tmp_path / "model"
