@@ -283,7 +283,9 @@ class GPT2:
         Raises as `Checkpoint.from_pretrained`.
         """
         options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        found = cls(Checkpoint.from_pretrained(model, **options))
+        weights = Checkpoint.from_pretrained(model, **options)
+        options["revision"] = weights.commit or revision  # all files are of one commit, whatever is pushed meanwhile
+        found = cls(weights)
         found._find_tokenizer = partial(_tokenizer_of, model, **options)  # when text first asks for it
         return found
 

@@ -115,7 +115,7 @@ def open_or_bundled(
         return open_both(options, local_files_only)
     try:
         tokenizer, weights = open_both(options, local_files_only, timeout=SOON)
-        if needed is not None and weights.commit is not None:
+        if needed is not None and weights.is_remote:
             needed(tokenizer, weights)
         return tokenizer, weights
     except HubError:

@@ -108,7 +108,7 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
     model = _model_option(options)
     layers_model, whole = model, weights
     try:
-        if weights.commit is not None:  # on the hub: the layers are not read for a lesson
+        if weights.is_remote:  # on the hub: the layers are not read for a lesson
             raise CheckpointError("only rows are read")
         sizes = GPT2(weights, tokenizer).options
     except CheckpointError:

@@ -98,7 +98,7 @@ def log_sum_exp(values: NDArray[Any]) -> float:
 
 
 def _model_of(tokenizer: Tokenizer, weights: Checkpoint) -> GPT2 | None:
-    if weights.commit is not None:  # on the hub, where all layers would have to be fetched
+    if weights.is_remote:  # on the hub, where all layers would have to be fetched
         return None
     try:
         return GPT2(weights, tokenizer)

@@ -121,7 +121,7 @@ class RowReader:
         wte, wpe = self._range_of("wte.weight"), self._range_of("wpe.weight")
         ids = list(ids[: wpe.shape[0]])
         different = list(dict.fromkeys(ids))[:MOST_WITH_NEIGHBOURS]
-        searched = different if self._weights.commit is None else []
+        searched = [] if self._weights.is_remote else different
         neighbours = {token_id: self._nearest(token_id) for token_id in searched}
         return Rows(
             checkpoint=str(self._weights.path),

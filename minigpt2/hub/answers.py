@@ -133,9 +133,7 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
     except Exception as error:  # OSError, the HTTP client's own, RuntimeError (Xet), ValueError (names)
         response = getattr(error, "response", None)  # none if it is the cache that lacks the file
         if isinstance(error, EntryNotFoundError) and response is not None:
-            refusal = MissingFileError(missing(model, filename, revision))
-            refusal.commit = response.headers.get("X-Repo-Commit", "")
-            raise refusal from error
+            raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
         reason = _reason(error, model, cache)
         raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
 
@@ -188,12 +186,14 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
     )
 
 
-def missing(model: str, filename: str, revision: str) -> str:
-    """The message that a model has no such file."""
-    return (
+def missing(model: str, filename: str, revision: str, commit: str) -> MissingFileError:
+    """The error that a model has no such file at that revision, which is this commit."""
+    error = MissingFileError(
         f"{model} has no file {filename} (revision {revision}); "
         f"if it was added recently, `minigpt2 download {model}` gets the newest"
     )
+    error.commit = commit
+    return error
 
 
 def advice(status: int) -> str:

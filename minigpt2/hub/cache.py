@@ -39,13 +39,15 @@ def fetch(
     filename: str,
     *,
     revision: str | None = None,
+    commit: str | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
 ) -> Path:
     """The path of one of a model's files in the hub's cache; it is downloaded only if it is not there.
 
     A cached snapshot of the revision, by default the branch `main`, is used without a request. A file that the
-    snapshot lacks is downloaded from the same commit, so that a model's files belong together.
+    snapshot lacks is downloaded from the same commit, so that a model's files belong together. `commit` is that of
+    files which the caller has already: this file is then of that commit, whatever the revision has become since.
 
     Raises `MissingFileError` if the repository has no such file, `HubError` for every other failure, and `ValueError`
     if `model` cannot be a model's name.
@@ -54,11 +56,11 @@ def fetch(
     Traceback (most recent call last):
     minigpt2.hub.answers.HubError: gpt2: model.safetensors (revision main) is not in the cache; `minigpt2 download ...
     """
-    path = cached(model, filename, revision=revision, cache_dir=cache_dir)
+    path = cached(model, filename, revision=commit or revision, cache_dir=cache_dir)
     if path is not None:
         return path
     revision = revision or "main"
-    known_commit = _commit_to_ask(model, filename, revision, cache_dir)
+    known_commit = _commit_to_ask(model, filename, commit or revision, cache_dir)
     if local_files_only:
         raise HubError(
             f"{model}: {filename} (revision {revision}) is not in the cache; `minigpt2 download {model}` gets it"
@@ -178,8 +180,9 @@ def _commit_to_ask(model: str, filename: str, revision: str, cache_dir: str | os
         MissingFileError: the cache knows that this commit lacks the file.
     """
     snapshots = list(_snapshots(model, revision, cache_dir))
-    if any(_is_file(folder / ".no_exist" / commit / filename) for folder, commit in snapshots):
-        raise MissingFileError(missing(model, filename, revision))
+    for folder, commit in snapshots:
+        if _is_file(folder / ".no_exist" / commit / filename):
+            raise missing(model, filename, revision, commit)
     return next((commit for _, commit in snapshots), revision)
 
 
@@ -296,7 +299,8 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
             path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
         if not (others_have_it and path.resolve() == blob.resolve()):
             _verify(path, answer.hash)
-        note_commit(folder, revision, answer.commit)
+        if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there
+            note_commit(folder, revision, answer.commit)
     return path
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,23 @@ def in_directory(directory: PathLike) -> Find:
 
 
 def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:
-    """Find files of a model on the hub; offline, what the cache lacks counts as missing, as in transformers."""
+    """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
+
+    Offline, what the cache lacks counts as missing, as in transformers.
+    """
     from minigpt2 import hub
 
+    commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
+    fetch = partial(hub.fetch, model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+
     def find(name: str) -> Path | None:
+        nonlocal commit
         try:
-            return hub.fetch(model, name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
-        except hub.MissingFileError:
+            path = fetch(name, commit=commit)
+            commit = path.parent.name  # a snapshot's directory is named by its commit
+            return path
+        except hub.MissingFileError as error:
+            commit = commit or error.commit or None
             return None
         except hub.HubError:
             from huggingface_hub import constants

@@ -68,7 +68,8 @@ class Checkpoint(Mapping[str, Array]):
     def __init__(self, path: Path, files: Files, find_config: Callable[[], Path] | None = None) -> None:
         """Use `Checkpoint.open`, `.from_pretrained` or `.remote`; here `files` gives the file of each tensor."""
         self.path = path
-        self.commit: str | None = None  # of a remote checkpoint alone
+        self.commit: str | None = None  # the hub's, if the checkpoint came from there by its name
+        self.is_remote = False  # read on the hub: what is not needed stays there
         self._files = files
         self._find_config = find_config
 
@@ -108,13 +109,10 @@ class Checkpoint(Mapping[str, Array]):
         with bundled.named_as_a_way_out(name):
             path = download_files(name, revision, cache_dir, local_files_only)
         weights = cls.open(path)
+        weights.commit = path.parent.name  # a snapshot's directory is named by its commit
         with suppress(HubError):  # only `config` needs it, and says so
             weights.config_path = hub.fetch(
-                name,
-                "config.json",
-                revision=weights.path.parent.name,  # a snapshot's directory is named by its commit
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
+                name, "config.json", revision=weights.commit, cache_dir=cache_dir, local_files_only=local_files_only
             )
         return weights
 
@@ -159,7 +157,7 @@ class Checkpoint(Mapping[str, Array]):
         with bundled.named_as_a_way_out(model):
             path, files, commit = remote_files(model, revision, cache_dir, timeout)
         weights = cls(path, files, lambda: hub.fetch(model, "config.json", revision=commit, cache_dir=cache_dir))
-        weights.commit = commit
+        weights.commit, weights.is_remote = commit, True
         return weights
 
     def __getitem__(self, name: str) -> Array:

@@ -194,7 +194,7 @@ def test_rows_without_a_direction_have_no_neighbours(tokenizer: Tokenizer, tmp_p
 
 def test_a_remote_checkpoint_is_not_searched_for_neighbours(tokenizer: Tokenizer, small_model: Path) -> None:
     weights = Checkpoint.open(small_model)
-    weights.commit = "0" * 40
+    weights.is_remote = True
     rows = explain(tokenizer, "The meaning", weights).rows
     assert rows is not None
     assert rows.neighbours == {}

@@ -84,7 +84,7 @@ def test_without_layers_one_line_says_what_is_missing(show: Open, weights: Check
     for section in ("layers", "lens", "next"):
         assert not page.locator(f"#{section}").is_visible()
     weights = Checkpoint.open(weights.path)
-    weights.commit = "0" * 40  # as of a model on the hub, of which only some rows are here
+    weights.is_remote = True  # as of a model on the hub, of which only some rows are here
     page = show(PROMPT, weights)
     assert "`" not in page.locator("#layers-body").inner_text()
     assert re.search("need the layers of a model on this machine", page.locator("#layers-body").inner_text())

@@ -1,0 +1,145 @@
+"""A model's files are all of one commit, whatever is published or downloaded while they are read."""
+
+import argparse
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import save
+
+from minigpt2 import GPT2, Checkpoint, Tokenizer
+from minigpt2.cli.model_option import open_both
+from minigpt2.hub import MissingFileError, download, fetch
+from tests.hub_server import Hub
+from tests.parity.test_tokenizer_files import FLAGS, VOCABULARY, one_file, two_files
+from tests.small_gpt2 import random_tensors
+
+MODEL = "owner/tiny"
+TEXT = "the thing<a><b>"
+SIZES = {"n_layer": 1, "n_embd": 8, "n_positions": 16, "vocab_size": 300}
+QUESTIONS = 12  # for the files of a tokenizer; later ones are never asked
+
+Files = dict[str, bytes]
+Happens = Callable[[int, Callable[[], object]], None]
+
+
+def version(number: int) -> Files:
+    """Weights and a tokenizer, of which each version has a file that the other lacks; `number` is `wte`'s first."""
+    added = ["<a>", "<b>"] if number == 1 else ["<b>", "<a>"]
+    files = two_files()
+    decoder = {str(len(VOCABULARY) + index): {"content": token, **FLAGS} for index, token in enumerate(added)}
+    files["tokenizer_config.json"] = {"tokenizer_class": "GPT2Tokenizer", "added_tokens_decoder": decoder}
+    if number == 2:
+        swap = {"Ġthe": VOCABULARY["the"], "the": VOCABULARY["Ġthe"]}
+        files |= one_file(model={"vocab": VOCABULARY | swap})  # which is not as in its vocab.json
+    else:
+        files["special_tokens_map.json"] = {"pad_token": "<b>"}
+    files["config.json"] = {"model_type": "gpt2", "n_head": 2, **SIZES}
+    tensors = random_tensors(SIZES)
+    tensors["wte.weight"][0, 0] = number
+    texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in files.items()}
+    return {"model.safetensors": save(tensors)} | {name: text.encode() for name, text in texts.items()}
+
+
+FIRST, SECOND = version(1), version(2)
+
+
+def ids(files: Files, directory: Path) -> list[int]:
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+    return Tokenizer.from_pretrained(directory).encode(TEXT)
+
+
+@pytest.fixture
+def before_question(monkeypatch: pytest.MonkeyPatch) -> Happens:
+    """Let something happen before a file is asked for, the first (0) or a later one."""
+
+    def happens(number: int, event: Callable[[], object]) -> None:
+        asked: list[str] = []
+
+        def fetch_with_event(model: str, filename: str, **options: Any) -> Path:
+            asked.append(filename)
+            if len(asked) == number + 1:
+                event()
+            return fetch(model, filename, **options)
+
+        monkeypatch.setattr("minigpt2.hub.fetch", fetch_with_event)
+
+    return happens
+
+
+def download_all() -> None:
+    """What another process does with `minigpt2 download`."""
+    for name in FIRST | SECOND:
+        with suppress(MissingFileError):
+            download(MODEL, name)
+
+
+def publish_second(server: Hub, *, also_download: bool = True) -> None:
+    server.publish(MODEL, SECOND)
+    if also_download:
+        download_all()
+
+
+@pytest.mark.parametrize("number", range(QUESTIONS))
+@pytest.mark.parametrize(("is_cached", "is_downloaded"), [(False, False), (False, True), (True, True)])
+def test_a_tokenizers_files_are_of_one_commit(
+    hub: Hub, before_question: Happens, tmp_path: Path, number: int, is_cached: bool, is_downloaded: bool
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    hub.publish(MODEL, FIRST)
+    if is_cached:
+        download_all()
+    before_question(number, lambda: publish_second(hub, also_download=is_downloaded))
+    expected = [ids(FIRST, tmp_path / "1"), ids(SECOND, tmp_path / "2")]
+    assert expected[0] != expected[1]
+    assert Tokenizer.from_pretrained(MODEL).encode(TEXT) in expected
+
+
+def test_a_models_tokenizer_is_of_the_commit_of_its_weights(hub: Hub, tmp_path: Path) -> None:
+    hub.publish(MODEL, FIRST)
+    model = GPT2.from_pretrained(MODEL)
+    publish_second(hub)
+    assert model.wte[0, 0] == 1
+    assert model.tokenizer.encode(TEXT) == ids(FIRST, tmp_path)
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_a_commands_tokenizer_is_of_the_commit_of_its_weights(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_cached: bool
+) -> None:
+    hub.publish(MODEL, FIRST)
+    if is_cached:
+        download_all()
+    real = Tokenizer.from_pretrained
+
+    def from_pretrained(*arguments: Any, **options: Any) -> Tokenizer:
+        publish_second(hub)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(Tokenizer, "from_pretrained", from_pretrained)
+    tokenizer, weights = open_both(argparse.Namespace(model=MODEL, revision=None))
+    assert weights["wte.weight"][0, 0] == 1
+    assert tokenizer.encode(TEXT) == ids(FIRST, tmp_path)
+
+
+def test_a_tokenizer_that_was_opened_once_is_opened_again_without_a_request(hub: Hub) -> None:
+    for files in (FIRST, SECOND):  # one without a tokenizer.json, which is asked for first, and one with it
+        model = f"owner/{len(files)}"
+        hub.publish(model, files)
+        opened = Tokenizer.from_pretrained(model)
+        hub.requests.clear()
+        assert Tokenizer.from_pretrained(model).encode(TEXT) == opened.encode(TEXT)
+        assert hub.requests == []
+
+
+def test_a_revision_that_moved_on_is_not_set_back_by_a_file_of_an_older_commit(hub: Hub) -> None:
+    hub.publish(MODEL, FIRST)
+    commit = Checkpoint.from_pretrained(MODEL).commit
+    publish_second(hub)
+    assert fetch(MODEL, "merges.txt", commit=commit).parent.name == commit
+    assert Checkpoint.from_pretrained(MODEL, local_files_only=True)["wte.weight"][0, 0] == 2
