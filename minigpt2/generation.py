@@ -29,8 +29,9 @@ Token = tuple[int, str, float]  # id, the token as GPT-2 writes it, probability
 
 def probabilities(logits: Floats) -> NDArray[np.float64]:
     """The softmax of logits, in float64, so that fifty thousand small numbers still make 1 together."""
-    exps = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return exps / exps.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
+    with np.errstate(under="ignore"):
+        exps = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+        return exps / exps.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]
 
 
 def require_finite(logits: Floats) -> None:
@@ -52,7 +53,7 @@ def with_temperature(logits: Floats, temperature: float) -> Floats:
     Raises:
         ValueError: the largest is not finite then.
     """
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # a tiny temperature is 0 in float32
+    with np.errstate(all="ignore"):  # a tiny temperature is 0 in float32
         scaled = logits / temperature
     if not np.isfinite(scaled.max(axis=-1)).all():
         raise ValueError(f"the largest logit divided by the temperature {temperature} is not a finite number")
@@ -71,8 +72,9 @@ def keep_top_p(logits: Floats, p: float) -> Floats:
     ascending = np.argsort(logits, axis=-1, kind="stable")
     sorted_logits = np.take_along_axis(logits, ascending, axis=-1).astype(np.float32)
     # Softmax in float32, added up in float64, compared in float32, as torch does: sums at the border fall alike.
-    exps = np.exp(sorted_logits - sorted_logits[:, -1:])
-    exps /= exps.sum(axis=-1, keepdims=True)
+    with np.errstate(under="ignore"):
+        exps = np.exp(sorted_logits - sorted_logits[:, -1:])
+        exps /= exps.sum(axis=-1, keepdims=True)
     cumulative = np.cumsum(exps, axis=-1, dtype=np.float64).astype(np.float32)
     removed = cumulative <= np.float32(1 - p)
     removed[:, -1] = False  # the likeliest stays, however small p is

@@ -210,7 +210,8 @@ def block(x: Array, layer: Layer) -> Array:  # (B, T, E) -> (B, K, E)
 def token_losses(logits: Array, labels: NDArray[np.int64]) -> Array:  # (N, V), (N,) -> (N,)
     """How much each label surprised the model, in nats: minus the log of the probability that it gave to it."""
     logits = logits - logits.max(axis=-1, keepdims=True)
-    return np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(len(labels)), labels]
+    with np.errstate(under="ignore"):
+        return np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(len(labels)), labels]
 
 
 def mean_loss(logits: Array, labels: NDArray[np.int64]) -> float:  # (B, T, V), (B, T)
@@ -359,12 +360,13 @@ class GPT2:
         is_seen = output_hidden_states or output_attentions or hooks
         last = kept if isinstance(kept, slice) and not is_seen else slice(None)
 
-        x = see("embeddings", self.wte[ids] + self.wpe[positions])  # (B, T, E)
-        for index, parts in enumerate(self._layers):
-            states.append(x)
-            wanted = last if index == options.n_layer - 1 else slice(None)
-            x = block(x, Layer(index, parts, options, padding, cache, see, patterns, wanted))
-        x = see("ln_f", self.ln_f(x))
+        with np.errstate(under="ignore"):  # the odds of a hidden key are meant to be 0
+            x = see("embeddings", self.wte[ids] + self.wpe[positions])  # (B, T, E)
+            for index, parts in enumerate(self._layers):
+                states.append(x)
+                wanted = last if index == options.n_layer - 1 else slice(None)
+                x = block(x, Layer(index, parts, options, padding, cache, see, patterns, wanted))
+            x = see("ln_f", self.ln_f(x))
         states.append(x)
         logits = self.head(x[:, kept])  # (B, T or fewer, V)
 
@@ -380,11 +382,13 @@ class GPT2:
 
     def ln_f(self, x: Array) -> Array:  # (..., E) -> (..., E)
         """The layer norm after the last layer."""
-        return layer_norm(x, *self._ln_f, self.options.layer_norm_epsilon)
+        with np.errstate(under="ignore"):
+            return layer_norm(x, *self._ln_f, self.options.layer_norm_epsilon)
 
     def head(self, x: Array) -> Array:  # (..., E) -> (..., V)
         """The logits: each token's row of `lm_head` (in most models `wte` once more) times what came out of `ln_f`."""
-        return product_with_rows(x, self.lm_head)
+        with np.errstate(under="ignore"):
+            return product_with_rows(x, self.lm_head)
 
     def token_losses(self, ids: ArrayLike, last: int | None = None) -> Array:
         """The loss of each token but the first, given those before it, in nats: ids (B, T) give the shape (B, T - 1).

@@ -1,7 +1,8 @@
 """Choosing tokens: sampling, ends, streams, and what would come next, layer by layer."""
 
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
+from minigpt2.explain.layers import log_sum_exp
 from minigpt2.generation import draw, keep_top_k, keep_top_p, likeliest, probabilities
-from tests.small_gpt2 import write_gpt2
+from tests.small_gpt2 import N_HEAD, SIZES, random_tensors, write_gpt2
 
 Array = NDArray[Any]
 PROMPT = "The meaning of life is"
@@ -178,6 +181,34 @@ def test_the_lens_asks_every_layer_and_ends_with_the_models_own_answer(model: GP
 def test_a_row_without_a_token_has_no_name(model: GPT2) -> None:
     names = {token_id: token for token_id, token, _ in model.next_tokens(PROMPT, k=50300)}
     assert names[50256] == "<|endoftext|>" and names[50257] == names[50299] == ""
+
+
+def test_numpys_settings_for_floating_point_errors_change_nothing(model: GPT2) -> None:
+    ids = np.arange(40)
+    sampled: dict[str, Any] = {"do_sample": True, "temperature": 0.001, "top_p": 0.9, "seed": 0}
+    calls: list[Callable[[], Any]] = [
+        lambda: model(ids[None], [[0] * 9 + [1] * 31]).logits,
+        lambda: model(ids[None], labels=ids[None], output_attentions=True).loss,
+        lambda: model.generate(ids, 5),
+        lambda: model.generate(ids, 5, **sampled),
+        lambda: list(model.stream(ids, 5, **sampled)),
+        lambda: model.token_losses(ids),
+        lambda: model.next_tokens(ids),
+        lambda: model.logit_lens(ids),
+        lambda: log_sum_exp(model(ids).logits[0, -1] * 100),
+    ]
+    expected = [call() for call in calls]
+    with np.errstate(all="raise"):
+        for call, answer in zip(calls, expected, strict=True):
+            np.testing.assert_equal(call(), answer)
+
+
+def test_numpys_settings_do_not_keep_numbers_of_float64_from_being_read(tmp_path: Path) -> None:
+    tensors = {name: array * np.float64(1e-45) for name, array in random_tensors(SIZES).items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"n_head": N_HEAD, **SIZES}))
+    with np.errstate(all="raise"):
+        assert not GPT2(Checkpoint.open(tmp_path)).wpe.all()
 
 
 # --- bad input

@@ -94,7 +94,8 @@ def log_sum_exp(values: NDArray[Any]) -> float:
     """
     values = values.astype(np.float64)
     largest = values.max()
-    return float(largest + np.log(np.exp(values - largest).sum()))
+    with np.errstate(under="ignore"):
+        return float(largest + np.log(np.exp(values - largest).sum()))
 
 
 def _model_of(tokenizer: Tokenizer, weights: Checkpoint) -> GPT2 | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import RLock
 from typing import Any, overload
 
+from minigpt2.decoder import checked_id
 from minigpt2.settings import ROLES, Settings
 from minigpt2.special_tokens.added import AddedToken
 from minigpt2.vocabulary import END_OF_TEXT, Vocabulary
@@ -55,10 +56,13 @@ class RoleId:
         return self if tokenizer is None else tokenizer.id_of_role(self._name)
 
     def __set__(self, tokenizer: "SpecialTokens", token_id: int | None) -> None:
-        vocabulary = tokenizer.vocabulary
-        if token_id is not None and token_id not in vocabulary.token_bytes:
+        if token_id is None:
+            tokenizer.set_role(self._name, None)
+            return
+        token_id, vocabulary = checked_id(token_id), tokenizer.vocabulary
+        if token_id not in vocabulary.token_bytes:
             vocabulary.refuse(token_id)
-        tokenizer.set_role(self._name, None if token_id is None else vocabulary.written(token_id))
+        tokenizer.set_role(self._name, vocabulary.written(token_id))
 
 
 class SpecialTokens(ABC):

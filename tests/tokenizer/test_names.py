@@ -51,6 +51,9 @@ def test_a_role_is_not_given_to_what_the_vocabulary_lacks() -> None:
         Tokenizer().pad_token = 50256  # type: ignore[assignment]
     with pytest.raises(ValueError, match="50257"):
         Tokenizer().pad_token_id = 50257
+    for wrong in (True, 1.0, "1"):
+        with pytest.raises(TypeError, match=f"a token id is an integer, not {type(wrong).__name__}"):
+            Tokenizer().pad_token_id = wrong  # type: ignore[assignment]
 
 
 # ---- adding tokens
