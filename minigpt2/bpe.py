@@ -9,9 +9,10 @@ Source: Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words wi
 as in Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 2.2.
 """
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count, pairwise
 from typing import NamedTuple
 
@@ -136,35 +137,75 @@ def train(pretokens: Mapping[tuple[int, ...], int]) -> Iterator[LearnedMerge]:
     (101, 114) 2
     (257, 258) 2
     """
-    words, frequencies = [*map(list, pretokens)], [*pretokens.values()]
-    pair_counts: Counter[tuple[int, int]] = Counter()
-    words_with: dict[tuple[int, int], set[int]] = defaultdict(set)
-
-    def tally(index: int, sign: int) -> None:
-        for pair in pairwise(words[index]):
-            pair_counts[pair] += sign * frequencies[index]
-            words_with[pair].add(index)
-
-    for index in range(len(words)):
-        tally(index, +1)
+    pairs = _Pairs(pretokens)
     for product in count(256):
-        best = max(pair_counts, key=lambda pair: (pair_counts[pair], -pair[0], -pair[1]), default=None)
-        if best is None or not pair_counts[best]:
+        best = pairs.most_frequent()
+        if best is None:
             return
-        yield LearnedMerge(best, pair_counts[best])
-        for index in words_with.pop(best):  # only these words change, so only their pairs are counted anew
-            tally(index, -1)
-            words[index] = _join(words[index], best, product)
-            tally(index, +1)
+        yield LearnedMerge(best, pairs.counts[best])
+        pairs.join(best, product)
 
 
-def _join(symbols: Sequence[int], pair: tuple[int, int], product: int) -> list[int]:
-    """Replace every occurrence of a pair by its product, from left to right."""
-    joined: list[int] = []
-    for symbol in symbols:
-        # A product is newer than its parts, so one that was just made is never taken for the left part again.
-        if joined and (joined[-1], symbol) == pair:
-            joined[-1] = product
-        else:
-            joined.append(symbol)
-    return joined
+class _Pairs:
+    """The pairs of neighbours in pretokens: how often each occurs, and where, so that a merge costs what it changes.
+
+    The symbols of all pretokens stand in one list, -1 around each pretoken. A joined symbol leaves a hole (-1), with
+    links across it, as in `merge_long`.
+    """
+
+    def __init__(self, pretokens: Mapping[tuple[int, ...], int]) -> None:
+        self.counts: Counter[tuple[int, int]] = Counter()
+        self._symbols, self._frequencies = [-1], [0]
+        for symbols, frequency in pretokens.items():
+            self._symbols += [*symbols, -1]
+            self._frequencies += [frequency] * (len(symbols) + 1)
+        end = len(self._symbols)
+        self._following, self._preceding = array("q", range(1, end + 1)), array("q", range(-1, end - 1))
+        self._positions: dict[tuple[int, int], array[int]] = defaultdict(lambda: array("q"))
+        self._new: set[tuple[int, int]] = set()  # not in the heap yet
+        self._heap: list[tuple[int, tuple[int, int]]] = []  # with negative counts: the highest comes first
+        for position in range(end - 1):
+            self._tally(position, +1)
+
+    def most_frequent(self) -> tuple[int, int] | None:
+        """The pair that occurs most often, among equals the one with the lower ids; None where no pair is left."""
+        heap, counts = self._heap, self.counts
+        for pair in self._new:
+            heappush(heap, (-counts[pair], pair))
+        self._new.clear()
+        while heap:
+            # A pair becomes more frequent only while it is new, so its count in the heap is never too low.
+            at_most, pair = -heap[0][0], heap[0][1]
+            if not counts[pair]:
+                heappop(heap)
+            elif counts[pair] < at_most:
+                heapreplace(heap, (-counts[pair], pair))
+            else:
+                return pair
+        return None
+
+    def join(self, pair: tuple[int, int], product: int) -> None:
+        """Replace every occurrence of a pair by its product, from left to right."""
+        symbols, following, preceding = self._symbols, self._following, self._preceding
+        for left in self._positions.pop(pair):
+            right = following[left]
+            if (symbols[left], symbols[right]) != pair:
+                continue  # a symbol of it has been joined to another
+            self._tally(preceding[left], -1)
+            self._tally(right, -1)
+            symbols[left], symbols[right] = product, -1
+            following[left] = after = following[right]
+            preceding[after] = left
+            self._tally(preceding[left], +1)
+            self._tally(left, +1)
+        del self.counts[pair]
+
+    def _tally(self, left: int, sign: int) -> None:
+        """Count the pair at a position once more, or once less."""
+        pair = self._symbols[left], self._symbols[self._following[left]]
+        if min(pair) < 0:
+            return
+        self.counts[pair] += sign * self._frequencies[left]
+        if sign > 0:
+            self._positions[pair].append(left)  # ascending, because `join` goes from left to right
+            self._new.add(pair)

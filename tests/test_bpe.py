@@ -1,9 +1,13 @@
-"""The merge loop, its trace and its quick twin for long pretokens, on small lists of merges."""
+"""The merge loop, its trace and its quick twin for long pretokens, on small lists of merges; and learning merges."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import count, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minigpt2.bpe import Merges, merge, merge_long, merge_steps
+from minigpt2.bpe import LearnedMerge, Merges, merge, merge_long, merge_steps, train
 
 
 @st.composite
@@ -59,3 +63,24 @@ def test_a_candidate_is_every_pair_that_some_merge_joins() -> None:
     merges = Merges({(0, 1): 0, (1, 0): 1}, [2, 3])
     (first, *_) = merge_steps([0, 1, 0], merges)
     assert [tuple(candidate) for candidate in first.candidates] == [(0, 0), (1, 1)]
+
+
+def train_simply(pretokens: Mapping[tuple[int, ...], int]) -> Iterator[LearnedMerge]:
+    """Learn merges as a textbook does: count every pair anew before each merge."""
+    words = [(list(symbols), occurrences) for symbols, occurrences in pretokens.items()]
+    for product in count(256):
+        counts: Counter[tuple[int, int]] = Counter()
+        for symbols, occurrences in words:
+            for pair in pairwise(symbols):
+                counts[pair] += occurrences
+        if not counts:
+            return
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        yield LearnedMerge(best, counts[best])
+        only = Merges({best: 0}, [product])
+        words = [(merge(symbols, only), occurrences) for symbols, occurrences in words]
+
+
+@given(st.dictionaries(st.lists(st.integers(0, 3), max_size=30).map(tuple), st.integers(1, 5), max_size=8))
+def test_merges_are_learned_as_the_textbook_does(pretokens: dict[tuple[int, ...], int]) -> None:
+    assert [*train(pretokens)] == [*train_simply(pretokens)]
