@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import nan, pi, sqrt
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -294,6 +295,12 @@ class GPT2:
     def bundled(cls) -> Self:
         """The small GPT-2 that the package carries: no download, no network. It is not OpenAI's GPT-2."""
         return cls(Checkpoint.bundled())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"config": dict(self.config)}  # a mappingproxy cannot be pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, config=MappingProxyType(state["config"]))
 
     def __repr__(self) -> str:
         sizes = self.options

@@ -380,9 +380,18 @@ class Tokenizer(Decoding, TokenNames):
     def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, special_tokens={self.all_special_tokens})"
 
-    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Vocabulary | Settings, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         vocabulary, more = self.vocabulary, self.settings
-        return (Tokenizer, () if vocabulary is gpt2() and more is settings.of(vocabulary) else (vocabulary, more))
+        is_gpt2s = vocabulary is gpt2() and more is settings.of(vocabulary)
+        # A subclass may take other arguments, and has a dict.
+        return _again, (type(self), *(() if is_gpt2s else (vocabulary, more))), getattr(self, "__dict__", None)
+
+
+def _again(kind: type[Tokenizer], *more: Any) -> Tokenizer:
+    """A tokenizer of a class, from what a pickle of it holds."""
+    tokenizer = kind.__new__(kind)
+    Tokenizer.__init__(tokenizer, *more)
+    return tokenizer
 
 
 def _state(vocabulary: Vocabulary, more: Settings, ordinary: OrdinaryText) -> _State:

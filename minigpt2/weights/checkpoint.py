@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -54,7 +55,8 @@ class Checkpoint(Mapping[str, Array]):
     `lm_head.weight`. Arrays are read-only views of the file in its own dtype. BF16, which numpy lacks, is widened to
     float32 at each access. If the data of a file starts at an odd byte, as in the published one, its views are
     unaligned: numpy computes with them, only slower. Do not use an array after its file was truncated. A remote
-    checkpoint gives stand-ins that are read when they are indexed: see `remote`.
+    checkpoint gives stand-ins that are read when they are indexed: see `remote`. A pickle holds no numbers, only where
+    they are: another process opens the same files, and refuses others.
 
     >>> weights = Checkpoint.bundled()
     >>> weights["wte.weight"].shape
@@ -156,9 +158,18 @@ class Checkpoint(Mapping[str, Array]):
 
         with bundled.named_as_a_way_out(model):
             path, files, commit = remote_files(model, revision, cache_dir, timeout)
-        weights = cls(path, files, lambda: hub.fetch(model, "config.json", revision=commit, cache_dir=cache_dir))
+        weights = cls(path, files, partial(hub.fetch, model, "config.json", revision=commit, cache_dir=cache_dir))
         weights.commit, weights.is_remote = commit, True
         return weights
+
+    def __getstate__(self) -> dict[str, Any]:
+        config = {"config": dict(self.config)} if "config" in self.__dict__ else {}  # a mappingproxy cannot be pickled
+        return self.__dict__ | config
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "config" in state:
+            self.__dict__["config"] = MappingProxyType(state["config"])
 
     def __getitem__(self, name: str) -> Array:
         own_name = self._require(name)

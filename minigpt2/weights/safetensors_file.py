@@ -9,12 +9,12 @@ import json
 import mmap
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,17 @@ class SafetensorsFile:
         self.size = os.fstat(self._descriptor).st_size
         self.tensors, self.metadata = _read_header(path, self._descriptor)
         self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+
+    def __copy__(self) -> Self:
+        """The file itself: it does not change, and its descriptor is closed only once."""
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """A pickle holds no numbers: where it is read, the same file is opened again."""
+        return _opened_again, (self.path, self._identity)
 
     @property
     def fetched_bytes(self) -> int:
@@ -192,6 +203,18 @@ class SafetensorsFile:
         # Reading a mapped page that the file has lost kills the process, and a rewritten page holds a wrong row.
         if _identity(self.path) != self._identity:
             raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
+
+
+def _opened_again(path: Path, identity: tuple[int, int, int, int]) -> SafetensorsFile:
+    """The file that a pickle names. Its device is not compared, as another machine may number it differently.
+
+    Raises:
+        CheckpointError: another file is there now.
+    """
+    file = SafetensorsFile(path)
+    if file._identity[1:] != identity[1:]:
+        raise CheckpointError(f"{path} is not the file that was pickled: open it here instead")
+    return file
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:

@@ -1,8 +1,10 @@
 """The names that people type, with the meaning that they have in transformers and in tiktoken."""
 
+import copy
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -205,6 +207,27 @@ def test_pickles_are_equal_in_every_process_and_after_use() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(hashes) == 1
+
+
+class Lowercase(Tokenizer):
+    """A tokenizer as users may derive one, with a constructor and attributes of its own."""
+
+    def __init__(self, *, language: str) -> None:
+        super().__init__()
+        self.language = language
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        return super().encode_ordinary(text.lower())
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda tokenizer: pickle.loads(pickle.dumps(tokenizer))])
+def test_a_copy_or_a_pickle_of_a_subclass_is_of_that_class(again: Callable[[Tokenizer], Tokenizer]) -> None:
+    tokenizer = Lowercase(language="en")
+    tokenizer.add_tokens("<a>")
+    same = again(tokenizer)
+    assert isinstance(same, Lowercase) and same.language == "en"
+    assert same.encode_ordinary("THE") == tokenizer.encode_ordinary("the") == [1169]
+    assert same.encode("<a>") == [50257]
 
 
 def test_a_tokenizer_with_added_tokens_pickles() -> None:

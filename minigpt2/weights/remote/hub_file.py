@@ -47,7 +47,7 @@ class HubFile:
         _refuse_an_old_huggingface_hub(model)
         self.model, self.filename, self.file = model, filename, file
         self.fetched_bytes = 0
-        self._cache_dir = cache_dir
+        self.cache_dir = cache_dir
         self._url, self._in_xet = file.url or None, file.in_xet
         self._etag: str | None = None
         self._lock = Lock()
@@ -58,7 +58,7 @@ class HubFile:
         Raises:
             HubError: the hub or its storage cannot be reached, stalls, or answers with something else.
         """
-        with translated_errors(self.model, self.filename, self.file.commit, cache_root(self._cache_dir)):
+        with translated_errors(self.model, self.filename, self.file.commit, cache_root(self.cache_dir)):
             self._find()
             failures, mark, since = 0, begin, time.monotonic()
             while begin < end:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final, Self, cast
@@ -80,6 +81,12 @@ class RemoteTensors(SafetensorsFile):
             return cls(source, sparse, ours.parent)
         except (DamagedError, FileNotFoundError):  # just removed by a process that needs the space
             return cls(source, SparseFile.temporary(filename, sparse.identity, sparse.size), ours.parent)
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """A pickle names the file and its commit; where it is read, they are opened again."""
+        source = self._source
+        again = partial(RemoteTensors.open, revision=self.commit, cache_dir=source.cache_dir)
+        return again, (source.model, source.filename)
 
     @property
     def fetched_bytes(self) -> int:

@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import basic_indices
 from minigpt2 import Checkpoint, Embeddings
 from tests.command import files_in
 from tests.hub_server import Hub
-from tests.weights.remote.published import Array, Open, assert_same, ranges_asked_for
+from tests.weights.remote.published import MODEL, Array, Open, assert_same, ranges_asked_for
 from tests.weights.test_checkpoint import gpt2_tensors, save, save_sharded
+from tests.weights.test_copies import WAYS, Again
 
 
 def test_names_shapes_dtypes_and_config_are_those_of_the_file(remote: Open, published: Path) -> None:
@@ -44,6 +45,22 @@ def test_embeddings_and_neighbours_are_those_of_the_file(remote: Open, published
     assert there.nearest(7) == here.nearest(7)
     with pytest.raises(ValueError, match="token id 400 is outside"):
         there.tokens([400])
+
+
+@pytest.mark.parametrize("again", WAYS, ids=["copy", "deepcopy", "pickle"])
+def test_a_copy_or_a_pickle_reads_the_same_commit(
+    hub: Hub, remote: Open, published: Path, wte: Array, again: Again
+) -> None:
+    weights = remote()
+    weights["wte.weight"][[7, 300]]
+    save(published, gpt2_tensors(n_embd=8), config={"model_type": "gpt2", "n_head": 1})
+    hub.publish(MODEL, files_in(published))
+    hub.requests.clear()
+    same = again(weights)
+    assert_same(same["wte.weight"][[7, 300]], wte[[7, 300]])
+    assert hub.requests == []
+    assert_same(same["wte.weight"][[8]], wte[[8]])
+    assert (same.commit, same.config["n_head"]) == (weights.commit, 2)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
