@@ -383,11 +383,16 @@ def _prompt(
     prompt = batch_of_ids(given, model.options.vocab_size)
     if attention_mask is None and padding is not None:
         attention_mask = prompt != padding
+        _refuse_padding_at_the_end(attention_mask, f"token id {padding}, the config's pad_token_id", ", or pass a mask")
     mask = attention_mask_of(attention_mask, None, prompt.shape)
-    if not (ends := mask[:, -1]).all():
-        where = f"text {int(np.argmin(ends))} of the batch ends in padding"
-        raise ValueError(f'{where}, and nothing follows from that: pad on the left (padding_side="left")')
+    _refuse_padding_at_the_end(mask, "padding")
     return prompt, mask
+
+
+def _refuse_padding_at_the_end(mask: Mask, padding: str, way_out: str = "") -> None:
+    if not (counts := mask[:, -1]).all():
+        text = f"text {int(np.argmin(counts))} of the batch ends in {padding}"
+        raise ValueError(f'{text}, after which nothing can follow: pad on the left (padding_side="left"){way_out}')
 
 
 def _one_prompt(model: "GPT2", ids: str | ArrayLike, padding: int | None = None) -> tuple[Ids, Mask]:

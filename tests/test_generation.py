@@ -268,8 +268,9 @@ def test_a_text_that_ends_in_padding_is_refused_with_the_side_to_pad(model: GPT2
 @pytest.mark.parametrize("method", ["generate", "stream"])
 def test_a_text_that_ends_in_the_models_padding_token_is_refused(tmp_path: Path, method: str) -> None:
     write_gpt2(tmp_path, pad_token_id=7)
-    with pytest.raises(ValueError, match="text 0 of the batch ends in padding"):
-        getattr(GPT2(Checkpoint.open(tmp_path)), method)([5, 6, 7], 2)
+    for ids in ([5, 6, 7], [7]):
+        with pytest.raises(ValueError, match="text 0 of the batch ends in token id 7, the config's pad_token_id"):
+            getattr(GPT2(Checkpoint.open(tmp_path)), method)(ids, 2)
 
 
 def test_an_empty_prompt_starts_from_a_token_that_is_padding_elsewhere(tmp_path: Path) -> None:
