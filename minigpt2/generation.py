@@ -382,8 +382,9 @@ def _prompt(
         attention_mask = np.ones_like(given)
     prompt = batch_of_ids(given, model.options.vocab_size)
     if attention_mask is None and padding is not None:
-        attention_mask = prompt != padding
-        _refuse_padding_at_the_end(attention_mask, f"token id {padding}, the config's pad_token_id", ", or pass a mask")
+        counts: Mask = prompt != padding
+        _refuse_padding_at_the_end(counts, f"token id {padding}, the config's pad_token_id", ", or pass attention_mask")
+        attention_mask = counts
     mask = attention_mask_of(attention_mask, None, prompt.shape)
     _refuse_padding_at_the_end(mask, "padding")
     return prompt, mask
