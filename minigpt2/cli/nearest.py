@@ -59,7 +59,7 @@ def _one_token(tokenizer: "Tokenizer", text: str) -> int:
     Raises:
         ValueError: the text is several tokens, or none.
     """
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) == 1:
         return ids[0]
     try:

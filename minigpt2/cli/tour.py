@@ -15,6 +15,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
@@ -26,7 +27,7 @@ from minigpt2.weights.bundled import LABEL, NAME, is_bundled
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint, Tokenizer
-    from minigpt2.explain import Trace
+    from minigpt2.explain.trace import Merge, Pretoken, Trace
 
 MOST_TOKENS = 8  # of a longer text only the beginning is taken, so that a step fits a screen
 
@@ -101,10 +102,7 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
     from minigpt2.vocabulary import gpt2
 
     trace = explain(tokenizer, text)
-    merged = max(trace.pretokens, key=lambda pretoken: len(pretoken.merges or ()))
-    if not merged.merges:  # nothing in this text is merged
-        merged = explain(tokenizer, " meaning").pretokens[0]
-    last = (merged.merges or ())[-1]
+    merged, last = _most_merged(tokenizer, trace)
     model = _model_option(options)
     layers_model, whole = model, weights
     try:
@@ -128,6 +126,24 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
         n_head=sizes.n_head,
         new_tokens=max(1, min(20, sizes.n_positions - 2 * MOST_TOKENS)),
     )
+
+
+def _most_merged(tokenizer: "Tokenizer", trace: "Trace") -> "tuple[Pretoken, Merge]":
+    """The pretoken of a text with the most merges, and the last; of another text, where nothing in this one is merged.
+
+    Raises:
+        ValueError: the vocabulary has no merges.
+    """
+    from minigpt2.explain import explain
+
+    vocabulary = tokenizer.vocabulary
+    products = (vocabulary.token_bytes[product].decode("utf-8", "ignore") for product in vocabulary.products.tolist())
+    others = (explain(tokenizer, text) for text in chain([" meaning"], products))
+    for each in chain([trace], others):
+        merged = max(each.pretokens, key=lambda pretoken: len(pretoken.merges or ()), default=None)
+        if merged and merged.merges:
+            return merged, merged.merges[-1]
+    raise ValueError("this tokenizer merges nothing: a tour needs one that does")
 
 
 def _model_option(options: argparse.Namespace) -> str:

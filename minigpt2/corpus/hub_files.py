@@ -11,7 +11,7 @@ from glob import has_magic
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from minigpt2.hub.answers import HubError
+from minigpt2.hub.answers import HubError, quiet
 
 _PROTOCOL = "hf://"
 _NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@((?:refs/(?:convert|pr)/)?[^/]+))?(?:/(.*))?")
@@ -88,7 +88,8 @@ def _exactly(name: str, fetch: Callable[[int, int], bytes]) -> Callable[[int, in
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
     try:
-        yield
+        with quiet():
+            yield
     except Exception as error:  # huggingface_hub's have no common root
         reason = str(error).strip().partition("\n")[0]
         raise HubError(

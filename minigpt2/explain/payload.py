@@ -12,7 +12,7 @@ from minigpt2 import byte_alphabet
 from minigpt2.explain.characters import segments
 from minigpt2.explain.layers import Guess, Layers
 from minigpt2.explain.rows import Rows
-from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Pretoken, Trace
+from minigpt2.explain.trace import SPECIAL_TOKEN, Pretoken, Trace
 from minigpt2.pretokenize import BRANCHES
 from minigpt2.vocabulary import bytes_of
 
@@ -44,7 +44,6 @@ def payload(trace: Trace) -> dict[str, Any]:
         "inPretoken": [token.pretoken for token in tokens],
         "tokens": {token_id: _token(text) for token_id, text in written.items()},
         "branches": {**BRANCHES, SPECIAL_TOKEN: ""},
-        "longestRecorded": LONGEST_RECORDED,
         "byteCounts": byte_counts.tolist(),
         "alphabet": byte_alphabet.to_characters(bytes(range(256))),
         "moved": [byte for byte in byte_alphabet.ALPHABET_ORDER if byte_alphabet.to_characters(bytes([byte])) > "\xff"],
@@ -84,6 +83,7 @@ def _pretoken(pretoken: Pretoken) -> dict[str, Any]:
         "bytes": shown.hex(" "),
         "symbols": pretoken.symbols if recorded else (),
         "ids": pretoken.ids if recorded else (),
+        "unrecorded": pretoken.unrecorded,
         "merges": None
         if pretoken.merges is None
         else [

@@ -8,7 +8,7 @@ from minigpt2.explain.characters import cut, display_width, visible
 from minigpt2.explain.merge_tree import draw
 from minigpt2.explain.rows import Rows
 from minigpt2.explain.terminal_layers import attention_lines, lens_lines, next_lines, require_head
-from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, Merge, Pretoken, Token, Trace, replay
+from minigpt2.explain.trace import SPECIAL_TOKEN, Merge, Pretoken, Token, Trace, replay
 from minigpt2.explain.writing import Paint, columns, filled, flow, hanging, shown_token, wrapped
 from minigpt2.pretokenize import BRANCHES
 
@@ -46,7 +46,11 @@ def render(
     """
     paint = Paint(colour)
     if not trace.tokens:
-        yield "The text is empty, so it has no tokens."
+        yield (
+            "The text has no byte that is in the vocabulary."
+            if trace.text
+            else "The text is empty, so it has no tokens."
+        )
         return
     shown: dict[str, Callable[[], Iterator[str]]] = {
         "tokens": lambda: _tokens(trace, width, paint),
@@ -138,7 +142,7 @@ def _pretoken(pretoken: Pretoken, index: int, width: int, paint: Paint, steps: b
     branch = f"{pretoken.branch.replace('_', ' ')}  {BRANCHES[pretoken.branch].replace(' ?', '·?')}"
     yield f"{paint.token(name, index, 0)}  {paint.dim(cut(f'{where}, {branch}', room))}"
     if pretoken.merges is None:
-        said = f"{len(pretoken.data):,} bytes → {len(pretoken.ids):,} tokens: {_why_unrecorded(pretoken)}"
+        said = f"{len(pretoken.data):,} bytes → {len(pretoken.ids):,} tokens: {pretoken.unrecorded}"
         yield from (f"  {line}" for line in filled(said, width - 2))
         return
     if len(pretoken.data) == 1:
@@ -151,12 +155,6 @@ def _pretoken(pretoken: Pretoken, index: int, width: int, paint: Paint, steps: b
     yield from (f"  {line}" for line in lines or ())
     if steps:
         yield from _steps(pretoken, width, paint)
-
-
-def _why_unrecorded(pretoken: Pretoken) -> str:
-    if len(pretoken.data) > LONGEST_RECORDED:
-        return f"merges are recorded up to {LONGEST_RECORDED} bytes"
-    return "the text has too many merges to record them all"
 
 
 def _steps(pretoken: Pretoken, width: int, paint: Paint) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Pretoken:
 
     `branch` names the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is
     `special_token`. `symbols` are the ids of its bytes' tokens, which merging starts from, and `ids`
-    those that it ends with. `merges` is None where they are not recorded: see `LONGEST_RECORDED`, `MOST_CANDIDATES`.
+    those that it ends with. `merges` is None where they are not recorded, and `unrecorded` says why.
     """
 
     text: str
@@ -63,6 +63,7 @@ class Pretoken:
     symbols: tuple[int, ...]
     merges: tuple[Merge, ...] | None
     ids: tuple[int, ...]
+    unrecorded: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +202,9 @@ def _tokens(
         yield Token(token_id, vocabulary.written(token_id), data, start, end, index)
 
 
-#: Of a pretoken: its bytes, these as characters, the symbols that merging starts from, the merges, the ids.
-_Merging = tuple[bytes, str, tuple[int, ...], tuple[Merge, ...] | None, tuple[int, ...]]
+#: Of a pretoken: its bytes, these as characters, the symbols that merging starts from, the merges, the ids, and why
+#: there are no merges.
+_Merging = tuple[bytes, str, tuple[int, ...], tuple[Merge, ...] | None, tuple[int, ...], str]
 
 
 class _Recorder:
@@ -214,22 +216,42 @@ class _Recorder:
         self._candidates = 0
 
     def special_token(self, token: str) -> _Merging:
-        return token.encode("utf-8"), token, (), (), (self._vocabulary.added_tokens[token],)
+        return token.encode("utf-8"), token, (), (), (self._vocabulary.added_tokens[token],), ""
 
     def merging(self, pretoken: str) -> _Merging:
         if pretoken not in self._mergings:
             data = pretoken.encode("utf-8")
             symbols = tuple(self._vocabulary.symbols(data))
-            merges, ids = self._merged(symbols)
-            self._mergings[pretoken] = data, byte_alphabet.to_characters(data), symbols, merges, ids
+            unrecorded = self._why_unrecorded(data)
+            merges = None if unrecorded else self._merges(symbols)
+            ids = self._ids(data, symbols, merges)
+            characters = byte_alphabet.to_characters(data)
+            self._mergings[pretoken] = data, characters, symbols, merges, ids, unrecorded
         return self._mergings[pretoken]
 
-    def _merged(self, symbols: tuple[int, ...]) -> tuple[tuple[Merge, ...] | None, tuple[int, ...]]:
-        if len(symbols) > LONGEST_RECORDED or self._candidates >= MOST_CANDIDATES:
-            return None, tuple(bpe.merge_long(symbols, self._vocabulary.merges))
+    def _why_unrecorded(self, data: bytes) -> str:
+        """Why the merges of a pretoken are not recorded; nothing where they are."""
+        if len(data) > LONGEST_RECORDED:
+            return f"merges are recorded up to {LONGEST_RECORDED} bytes"
+        if self._candidates >= MOST_CANDIDATES:
+            return "the text has too many merges to record them all"
+        if any(self._vocabulary.byte_ids[byte] < 0 for byte in data):
+            return "the vocabulary has no token for some of its bytes"
+        if self._vocabulary.ignores_merges and data in self._vocabulary.id_of_bytes:
+            return "this tokenizer takes a pretoken that is a token as it is, without merging"
+        return ""
+
+    def _merges(self, symbols: tuple[int, ...]) -> tuple[Merge, ...]:
         merges = tuple(map(self._merge, bpe.merge_steps(symbols, self._vocabulary.merges)))
         self._candidates += sum(len(merge.candidates) for merge in merges)
-        return merges, tuple(replay(symbols, merges, lambda merge: merge.product)[-1])
+        return merges
+
+    def _ids(self, data: bytes, symbols: tuple[int, ...], merges: tuple[Merge, ...] | None) -> tuple[int, ...]:
+        if merges is not None:
+            return tuple(replay(symbols, merges, lambda merge: merge.product)[-1])
+        if self._vocabulary.ignores_merges and data in self._vocabulary.id_of_bytes:
+            return (self._vocabulary.id_of_bytes[data],)
+        return tuple(bpe.merge_long(symbols, self._vocabulary.merges))
 
     def _merge(self, step: bpe.MergeStep) -> Merge:
         rank, position = step.merged

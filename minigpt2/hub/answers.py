@@ -126,7 +126,7 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
     from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        with _quiet():
+        with quiet():
             yield
     except HubError:
         raise
@@ -139,7 +139,7 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep huggingface_hub's warnings, such as one for each retry, off stderr, unless the user raised its verbosity."""
     import logging
 

@@ -3,23 +3,27 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.byte_alphabet import to_characters
 from minigpt2.explain import Trace, explain
+from minigpt2.explain.page import page
 from minigpt2.explain.rows import NEIGHBOURS, principal_components
+from minigpt2.explain.terminal import render
 from minigpt2.explain.trace import LONGEST_RECORDED, SPECIAL_TOKEN, replay
 from minigpt2.pretokenize import pretokenize_by_branch
 from minigpt2.vocabulary import gpt2
 from tests.command import write_small_gpt2
 from tests.conftest import hurtful_texts
+from tests.parity.made_up_tokenizers import MadeUp, made_up, texts
 from tests.small_gpt2 import write_gpt2
 
 # ---- tokens
@@ -36,6 +40,36 @@ def test_the_trace_of_any_text_replays_to_the_ids_of_encode(text: str, tokenizer
             assert pretoken.merges is not None
             replayed += replay(pretoken.symbols, pretoken.merges, lambda merge: merge.product)[-1]
     assert replayed == trace.ids == tokenizer.encode(text)
+
+
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@given(files=made_up(), text=texts())
+def test_the_trace_of_any_tokenizer_has_its_ids_and_can_be_shown(files: MadeUp, text: str) -> None:
+    with TemporaryDirectory() as directory:
+        files.write(Path(directory))
+        try:
+            tokenizer = Tokenizer.from_pretrained(directory)
+        except ValueError:  # a token whose new id another has
+            reject()
+    trace = explain(tokenizer, text)
+    assert trace.ids == tokenizer.encode(text, add_special_tokens=False)
+    assert [bool(pretoken.unrecorded) for pretoken in trace.pretokens] == [
+        each.merges is None for each in trace.pretokens
+    ]
+    for steps in (False, True):
+        assert [*render(trace, steps=steps)]
+    assert page(trace)
+
+
+def test_a_vocabulary_that_lacks_bytes_says_why_it_shows_no_merges(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text('{"a": 0, "b": 1, "Ġ": 2, "ab": 3}')
+    (tmp_path / "merges.txt").write_text("a b\n")
+    tokenizer = Tokenizer.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+    pretokens = explain(tokenizer, "ab cd c").pretokens
+    assert [pretoken.ids for pretoken in pretokens] == [(3,), (2,), (2,)]
+    reason = "the vocabulary has no token for some of its bytes"
+    assert [pretoken.unrecorded for pretoken in pretokens] == ["", reason, reason]
+    assert [*render(explain(tokenizer, "c"))] == ["The text has no byte that is in the vocabulary."]
 
 
 @given(text=hurtful_texts())

@@ -42,15 +42,9 @@ function pickPretoken(index) {
   const leaf = Math.max(NARROWEST_LEAF, Math.min(LEAF, (byId("stage").clientWidth - 20) / current().symbols.length));
   player.states = statesOf(current());
   player.nodes = nodesOf(selection.data, current(), player.states, leaf);
-  byId("stage").replaceChildren(current().merges ? treeOf(player.nodes, leaf) : paragraph(whyNotRecorded()));
+  byId("stage").replaceChildren(current().merges ? treeOf(player.nodes, leaf) : paragraph(`Its merges are not shown: ${current().unrecorded}.`));
   drawMergeTable();
   goTo(0);
-}
-
-function whyNotRecorded() {
-  return current().size > selection.data.longestRecorded
-    ? `This pretoken has ${plural(current().size, "byte")}; merges are played up to ${selection.data.longestRecorded}.`
-    : "This text has too many merges to hold them all; those of this pretoken are not in the page.";
 }
 
 function goTo(step) {

@@ -37,7 +37,10 @@ function showMoreTokens(data) {
 
 function drawMore(data, end) {
   const all = data.counts.tokens;
-  if (!all) return byId("more-tokens").replaceChildren("The text is empty: it has no tokens.");
+  if (!all) {
+    const why = data.counts.characters ? "The text has no byte that is in the vocabulary." : "The text is empty: it has no tokens.";
+    return byId("more-tokens").replaceChildren(why);
+  }
   if (end === all) return byId("more-tokens").replaceChildren();
   const inPage = data.ids.length;
   byId("more-tokens").replaceChildren(
