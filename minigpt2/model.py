@@ -15,10 +15,10 @@ answers the tests compare with. Names are those of the checkpoint's tensors. In 
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import nan, pi, sqrt
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -267,7 +267,7 @@ class GPT2:
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
         self._layers = [_parts(parameters, f"h.{index}.") for index in range(self.options.n_layer)]
-        self._find_tokenizer: Callable[[], Tokenizer | None] | None = None
+        self._find_tokenizer: Callable[[], Tokenizer] | None = None
         if tokenizer is not None:
             self.tokenizer = tokenizer
 
@@ -284,11 +284,11 @@ class GPT2:
 
         Raises as `Checkpoint.from_pretrained`.
         """
-        options: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only}
-        weights = Checkpoint.from_pretrained(model, **options)
-        options["revision"] = weights.commit or revision  # all files are of one commit, whatever is pushed meanwhile
+        weights = Checkpoint.from_pretrained(
+            model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
         found = cls(weights)
-        found._find_tokenizer = partial(_tokenizer_of, model, **options)  # when text first asks for it
+        found._find_tokenizer = partial(weights.find_tokenizer, local_files_only)  # called when text first asks for it
         return found
 
     @classmethod
@@ -313,8 +313,9 @@ class GPT2:
         Raises:
             ValueError: none was given, and the model has too few tokens for GPT-2's.
         """
-        if self._find_tokenizer is not None and (own := self._find_tokenizer()) is not None:
-            return own
+        if self._find_tokenizer is not None:
+            with suppress(FileNotFoundError):  # a directory may hold weights alone
+                return self._find_tokenizer()
         tokenizer = Tokenizer()
         if len(tokenizer) > self.options.vocab_size:
             counts = f"the model has {self.options.vocab_size} tokens and GPT-2's tokenizer {len(tokenizer)}"
@@ -436,12 +437,3 @@ def _parts(parameters: Mapping[str, Array], prefix: str) -> dict[str, tuple[Arra
         name.removesuffix(".weight") for name in parameters if name.startswith(prefix) and name.endswith(".weight")
     ]
     return {name.removeprefix(prefix): (parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names}
-
-
-def _tokenizer_of(model: str | os.PathLike[str], **options: Any) -> Tokenizer | None:
-    """A model's own tokenizer; that of a file of weights is beside it. None where a directory has none."""
-    path = Path(model)
-    try:
-        return Tokenizer.from_pretrained(path.parent if path.is_file() else model, **options)
-    except FileNotFoundError:
-        return None

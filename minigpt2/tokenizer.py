@@ -122,8 +122,6 @@ class Tokenizer(Decoding, TokenNames):
         is_gpt2 = os.fspath(model) in GPT2_MODELS
         if os.path.isdir(model) and not (is_gpt2 and not opening.has_tokenizer(model)):  # noqa: PTH112 - pathlib is slow
             return cls(*opening.open_directory(model))
-        if is_gpt2:
-            return cls()
         return cls(*opening.open_from_hub(os.fspath(model), revision, cache_dir, local_files_only))
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> "list[Path]":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from minigpt2.cli import streams
 from minigpt2.cli.terminal import say
 from minigpt2.hub.answers import ANSWER_SECONDS
+from minigpt2.hub.names import GPT2_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +33,23 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> 
     parser.add_argument("--revision", help="the model's branch, tag or commit on the hub (default: main)")
 
 
-def open_tokenizer(options: argparse.Namespace, local_files_only: bool = False) -> "Tokenizer":
+def open_tokenizer(options: argparse.Namespace) -> "Tokenizer":
     """The model's tokenizer; for a file, the one beside it. Raises as `Tokenizer.from_pretrained` does."""
     from minigpt2 import Tokenizer
     from minigpt2.weights import bundled
 
     if options.model == bundled.NAME:
         return Tokenizer()
+    path = path_of(options)
+    model = path.parent if path and path.is_file() else options.model
+    return Tokenizer.from_pretrained(model, revision=options.revision)
+
+
+def path_of(options: argparse.Namespace) -> Path | None:
+    """The model's path, if it is one; a published model's name is that of a directory only, not of any file."""
     path = Path(options.model)
-    model = path.parent if path.is_file() else options.model
-    return Tokenizer.from_pretrained(model, revision=options.revision, local_files_only=local_files_only)
+    is_there = path.is_dir() if options.model in GPT2_MODELS else path.exists()
+    return path if is_there else None
 
 
 def open_weights(
@@ -83,11 +91,13 @@ def open_both(
     is told so.
     """
     from minigpt2 import Tokenizer
+    from minigpt2.weights import bundled
 
     weights = open_weights(options, local_files_only, timeout)
-    options.revision = weights.commit or options.revision
+    if options.model == bundled.NAME:
+        return Tokenizer(), weights
     try:
-        return open_tokenizer(options, local_files_only), weights
+        return weights.find_tokenizer(local_files_only), weights
     except FileNotFoundError:
         streams.note(f"{options.model} has no vocabulary beside its weights: using GPT-2's")
         return Tokenizer(), weights

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigpt2.cli import streams
-from minigpt2.cli.model_option import add_model, open_tokenizer
+from minigpt2.cli.model_option import add_model, open_tokenizer, path_of
 from minigpt2.cli.numbers import positive, share
 
 if TYPE_CHECKING:
@@ -166,10 +166,10 @@ def config_of(options: argparse.Namespace) -> "Path | None":
     from minigpt2.hub.names import GPT2_MODELS
     from minigpt2.weights import bundled
 
-    path = Path(options.model)
-    if options.model == bundled.NAME or (options.model in GPT2_MODELS and not path.exists()):
+    path = path_of(options)
+    if options.model == bundled.NAME or (options.model in GPT2_MODELS and not path):
         return None
-    if path.exists():
+    if path:
         return (path.parent if path.is_file() else path) / "config.json"
     try:
         return hub.fetch(options.model, "config.json", revision=options.revision)

@@ -7,7 +7,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from minigpt2.corpus import hub_files
@@ -56,12 +55,20 @@ def _stored(source: Source) -> Iterator[BinaryIO]:
         with hub_files.opened(source.name) as remote:
             yield remote
     elif source.name != STANDARD_INPUT:
-        with Path(source.name).open("rb") as file:
+        with _file(source) as file:
             yield file
     elif sys.stdin is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     else:
         yield sys.stdin.buffer
+
+
+def _file(source: Source) -> BinaryIO:
+    try:
+        return source.path.open("rb")
+    except OSError as error:
+        error.filename = source.name
+        raise
 
 
 def _decompressed(source: Source, stored: BinaryIO) -> tuple[BinaryIO, tuple[type[Exception], ...]]:

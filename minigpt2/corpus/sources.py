@@ -42,6 +42,7 @@ class Source:
         size: bytes as stored; 0 for a stream.
         modified: when it was last modified, in nanoseconds; 0 on the hub, where the commit says which version it is.
         is_stream: whether it can be read only once, as a pipe.
+        directory: what a path that is not absolute starts from; a worker may be in another one.
     """
 
     index: int
@@ -50,6 +51,12 @@ class Source:
     size: int
     modified: int = 0
     is_stream: bool = False
+    directory: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where it is, from whatever directory is the current one."""
+        return Path(self.directory, self.name)
 
     @property
     def shown(self) -> str:
@@ -198,4 +205,5 @@ def _source(index: int, name: str, kind: Kind) -> Source:
         return Source(index, name, kind, 0, is_stream=True)
     status = Path(name).stat()
     is_stream = not stat.S_ISREG(status.st_mode)
-    return Source(index, name, kind, 0 if is_stream else status.st_size, status.st_mtime_ns, is_stream)
+    directory = "" if Path(name).is_absolute() else str(Path.cwd())
+    return Source(index, name, kind, 0 if is_stream else status.st_size, status.st_mtime_ns, is_stream, directory)

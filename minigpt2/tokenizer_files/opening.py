@@ -2,14 +2,16 @@
 
 import os
 
+from minigpt2 import settings
 from minigpt2.batches import PostProcessing, Template
+from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.settings import ModelClass, Settings
 from minigpt2.special_tokens import AddedTokens
 from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, tokenizer_json
 from minigpt2.tokenizer_files.bpe_model import BpeModel
 from minigpt2.tokenizer_files.files import NAMES, Find, PathLike, in_directory, named, on_hub, read_object
 from minigpt2.tokenizer_files.tokenizer_json import TokenizerJson
-from minigpt2.vocabulary import Vocabulary
+from minigpt2.vocabulary import Vocabulary, gpt2
 
 Opened = tuple[Vocabulary, Settings]
 
@@ -66,12 +68,14 @@ def open_directory(directory: PathLike) -> Opened:
 
 
 def open_from_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Opened:
-    """The tokenizer of a model on the hub.
+    """The tokenizer of a model on the hub; that of a published GPT-2 is the package's.
 
     Raises:
         HubError: the hub does not answer, or the model has no vocabulary there.
         ValueError: a file is malformed, or says something that this package does not do.
     """
+    if model in GPT2_MODELS:
+        return gpt2(), settings.of(gpt2())
     from minigpt2 import hub
 
     find = on_hub(model, revision, cache_dir, local_files_only)

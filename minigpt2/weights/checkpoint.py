@@ -14,13 +14,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
+from minigpt2.hub.cache import cache_root
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
     INDEX,
@@ -43,7 +44,11 @@ from minigpt2.weights.gpt2_layout import (
     parameter_shapes,
     tied_names,
 )
+from minigpt2.weights.kept_path import KeptPath
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
+
+if TYPE_CHECKING:
+    from minigpt2.tokenizer import Tokenizer
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
@@ -69,11 +74,13 @@ class Checkpoint(Mapping[str, Array]):
 
     def __init__(self, path: Path, files: Files, find_config: Callable[[], Path] | None = None) -> None:
         """Use `Checkpoint.open`, `.from_pretrained` or `.remote`; here `files` gives the file of each tensor."""
-        self.path = path
+        self._path = KeptPath(path)
         self.commit: str | None = None  # the hub's, if the checkpoint came from there by its name
         self.is_remote = False  # read on the hub: what is not needed stays there
         self._files = files
         self._find_config = find_config
+        # Opens the own tokenizer, with `local_files_only` or without; raises as `Tokenizer.from_pretrained` does.
+        self.find_tokenizer: Callable[[bool], Tokenizer] = partial(_tokenizer_beside, self._path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -107,15 +114,16 @@ class Checkpoint(Mapping[str, Array]):
         from minigpt2 import hub
         from minigpt2.weights import bundled
 
-        name = os.fspath(model)
+        name, cache = os.fspath(model), cache_root(cache_dir)
         with bundled.named_as_a_way_out(name):
-            path = download_files(name, revision, cache_dir, local_files_only)
+            path = download_files(name, revision, cache, local_files_only)
         weights = cls.open(path)
-        weights.commit = path.parent.name  # a snapshot's directory is named by its commit
+        commit = weights.commit = path.parent.name  # a snapshot's directory is named by its commit
         with suppress(HubError):  # only `config` needs it, and says so
-            weights.config_path = hub.fetch(
-                name, "config.json", revision=weights.commit, cache_dir=cache_dir, local_files_only=local_files_only
+            weights._found_config = hub.fetch(
+                name, "config.json", revision=commit, cache_dir=cache, local_files_only=local_files_only
             )
+        weights.find_tokenizer = partial(_tokenizer_on_hub, name, commit, cache)
         return weights
 
     @classmethod
@@ -156,10 +164,12 @@ class Checkpoint(Mapping[str, Array]):
         from minigpt2.weights import bundled
         from minigpt2.weights.files import remote_files
 
+        cache = cache_root(cache_dir)
         with bundled.named_as_a_way_out(model):
-            path, files, commit = remote_files(model, revision, cache_dir, timeout)
-        weights = cls(path, files, partial(hub.fetch, model, "config.json", revision=commit, cache_dir=cache_dir))
+            path, files, commit = remote_files(model, revision, cache, timeout)
+        weights = cls(path, files, partial(hub.fetch, model, "config.json", revision=commit, cache_dir=cache))
         weights.commit, weights.is_remote = commit, True
+        weights.find_tokenizer = partial(_tokenizer_on_hub, model, commit, cache)
         return weights
 
     def __getstate__(self) -> dict[str, Any]:
@@ -198,6 +208,11 @@ class Checkpoint(Mapping[str, Array]):
         from minigpt2.weights.html_tables import checkpoint_table
 
         return checkpoint_table(repr(self), self.metadata, {name: self.info(name) for name in self})
+
+    @property
+    def path(self) -> Path:
+        """Where the weights or their index are, from whatever directory is the current one."""
+        return self._path.now
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -345,13 +360,17 @@ class Checkpoint(Mapping[str, Array]):
         check_config(self, config, path)
         return MappingProxyType(config)
 
-    @ComputedOnce
+    @property
     def config_path(self) -> Path:
         """Where the `config.json` is, or should be; of a remote checkpoint it is downloaded."""
+        return self._found_config or self.path.with_name("config.json")
+
+    @ComputedOnce
+    def _found_config(self) -> Path | None:
+        """The `config.json` of a model on the hub."""
         with suppress(MissingFileError):
-            if self._find_config:
-                return self._find_config()
-        return self.path.with_name("config.json")
+            return self._find_config() if self._find_config else None
+        return None
 
     @ComputedOnce
     def bare_names(self) -> Mapping[str, str]:
@@ -388,3 +407,20 @@ class Checkpoint(Mapping[str, Array]):
             hint = f"; close to it: {', '.join(close)}" if close else f"; list(weights) gives its {len(self)} names"
             raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
         return own_name
+
+
+def _tokenizer_beside(weights: KeptPath, _: bool) -> "Tokenizer":
+    from minigpt2.tokenizer import Tokenizer
+    from minigpt2.tokenizer_files.opening import open_directory
+
+    directory = weights.now.parent
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory} has been removed since its weights were opened, and its tokenizer with it")
+    return Tokenizer(*open_directory(directory))
+
+
+def _tokenizer_on_hub(model: str, commit: str, cache_dir: Path, local_files_only: bool) -> "Tokenizer":
+    from minigpt2.tokenizer import Tokenizer
+    from minigpt2.tokenizer_files.opening import open_from_hub
+
+    return Tokenizer(*open_from_hub(model, commit, cache_dir, local_files_only))

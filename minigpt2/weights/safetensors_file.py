@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from minigpt2.weights.damage import explanation
 from minigpt2.weights.file_io import opened, read_at, read_into
+from minigpt2.weights.kept_path import KeptPath
 
 Array = NDArray[Any]
 RowIndex = NDArray[np.int64] | slice | EllipsisType
@@ -89,8 +90,8 @@ class SafetensorsFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._identity = _identity(path)
+        self._path = KeptPath(path)
         self._descriptor = opened(self, path, os.O_RDONLY)  # an error names the path, as `safetensors` does not
         _refuse_unsound(path)
         self.size = os.fstat(self._descriptor).st_size
@@ -106,7 +107,12 @@ class SafetensorsFile:
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         """A pickle holds no numbers: where it is read, the same file is opened again."""
-        return _opened_again, (self.path, self._identity)
+        return _opened_again, (self._path.absolute, self._identity)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is, from whatever directory is the current one."""
+        return self._path.now
 
     @property
     def fetched_bytes(self) -> int:
@@ -201,7 +207,7 @@ class SafetensorsFile:
     def _prepare(self, info: TensorInfo, rows: RowIndex) -> None:
         """Make sure that the file still is the one that was opened, before these rows are read."""
         # Reading a mapped page that the file has lost kills the process, and a rewritten page holds a wrong row.
-        if _identity(self.path) != self._identity:
+        if _identity(self._path.absolute) != self._identity:
             raise CheckpointError(f"{self.path} has changed since it was opened: open it again")
 
 

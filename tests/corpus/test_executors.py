@@ -124,6 +124,22 @@ def test_any_executor_writes_the_same(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus", "out", "out.json"]
 
 
+def test_workers_in_another_directory_read_what_the_names_mean_here(
+    corpus: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"corpus/{path.relative_to(corpus)}" for path in sorted(corpus.rglob("*")) if path.is_file()]
+    with ProcessPoolExecutor(1) as executor:
+        assert executor.submit(len, "started").result() == 7  # where the directory is still another
+        monkeypatch.chdir(tmp_path)
+        counts = count(names, tokenizer=tokenizer, executor=executor)
+        assert counts == count(names, tokenizer=tokenizer)
+        assert [each.path for each in counts.sources] == names
+        Path(names[0]).unlink()
+        with pytest.raises(FileNotFoundError) as refused:
+            count(names, tokenizer=tokenizer, executor=executor)
+        assert refused.value.filename == names[0]
+
+
 class _Counting(ThreadPoolExecutor):
     """An executor that remembers its futures, and begins with the first when there are many."""
 
