@@ -26,11 +26,12 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
     ...     os.listdir(directory), Path(directory, "ids.bin").read_bytes()
     (['ids.bin'], b'all of it')
     """
-    target = resolved(path)
+    is_stream = _is_stream(Path(path))
+    target = Path(path) if is_stream else resolved(path)  # the end of /dev/stdout's links may be no path
     partial = target.with_name(f".{tag}{os.urandom(8).hex()}.partial")  # not of its name, which may be long
     try:
-        if target.exists() and not target.is_file():
-            with target.open("wb") as file:  # a directory is refused here
+        if is_stream or target.is_dir():  # which is refused here
+            with target.open("wb") as file:
                 yield file
         else:
             with partial.open("xb") as file:
@@ -58,15 +59,21 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
     Raises:
         OSError: it is a directory, or in a place where no file can be made; the error names `path`.
     """
+    if _is_stream(Path(path)):
+        return
     target = resolved(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory: name the file to write", os.fspath(path))
     there = next(each for each in target.parents if each.exists())
     if not there.is_dir() or (there != target.parent and not makes_directories):
         raise FileNotFoundError(errno.ENOENT, "there is no such directory to write in", os.fspath(path))
-    is_replaced = target.is_file() or not target.exists()  # a device or a pipe is written to directly
-    if is_replaced and not os.access(there, os.W_OK | os.X_OK):
+    if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"no file can be written in {there}", os.fspath(path))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is that of a device or a pipe."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:

@@ -70,6 +70,16 @@ def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     assert names(tmp_path) == [name]
 
 
+def test_a_pipe_without_a_path_is_written_to() -> None:
+    reading, writing = os.pipe()
+    require_writable(f"/dev/fd/{writing}")
+    with atomic_write(f"/dev/fd/{writing}") as file:
+        file.write(b"through")
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"through"
+
+
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[bytes] = []

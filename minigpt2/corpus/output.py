@@ -67,11 +67,10 @@ class Paths:
                 or at that of the summary another file.
         """
         require_writable(self.shown)
-        for path in self.all():
+        for path in [Path(self.shown), *self.all()]:
             with suppress(FileNotFoundError):  # another run may remove it at any moment
                 if not S_ISREG(path.stat().st_mode):
-                    name = self.shown if path == self.output else path
-                    raise ValueError(f"{name} is not a file, and a corpus appears whole or not at all: it needs one")
+                    raise ValueError(f"{path} is not a file, and a corpus appears whole or not at all: it needs one")
         if self.summary.exists() and not _begins_as_ours(self.summary):
             raise ValueError(
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"

@@ -28,7 +28,9 @@ def payload(trace: Trace) -> dict[str, Any]:
     pretokens = trace.pretokens[: tokens[-1].pretoken + 1] if tokens else ()
     different = {(each.text, each.branch): each for each in pretokens}
     index_of = {key: index for index, key in enumerate(different)}
-    byte_counts = np.bincount(np.frombuffer(b"".join(each.data for each in trace.pretokens), np.uint8), minlength=256)
+    byte_counts = np.bincount(
+        np.frombuffer(b"".join(each.data for each in trace.pretokens if each.end > each.start), np.uint8), minlength=256
+    )
     written = dict(_written(trace, list(different.values())))
     return {
         "counts": {

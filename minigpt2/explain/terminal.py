@@ -136,7 +136,9 @@ def _pretoken(pretoken: Pretoken, index: int, width: int, paint: Paint, steps: b
     room = width - display_width(name) - 2
     where = f"characters {pretoken.start} to {pretoken.end}"
     if pretoken.branch == SPECIAL_TOKEN:
-        yield f"{paint.special(name)}  {paint.dim(cut(f'{where}, a special token, found before the split', room))}"
+        found = f"{where}, a special token, found before the split"
+        how = found if pretoken.end > pretoken.start else "a special token, which the tokenizer puts around every text"
+        yield f"{paint.special(name)}  {paint.dim(cut(how, room))}"
         yield f"  {pretoken.ids[0]}"
         return
     branch = f"{pretoken.branch.replace('_', ' ')}  {BRANCHES[pretoken.branch].replace(' ?', '·?')}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from minigpt2 import bpe, byte_alphabet
+from minigpt2.batches import Template
 from minigpt2.bpe import Candidate
 from minigpt2.explain.layers import LayerReader, Layers
 from minigpt2.explain.rows import RowReader, Rows
@@ -49,9 +50,10 @@ class Merge:
 class Pretoken:
     """A pretoken, `text[start:end]`, and how its bytes become tokens.
 
-    `branch` names the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is
-    `special_token`. `symbols` are the ids of its bytes' tokens, which merging starts from, and `ids`
-    those that it ends with. `merges` is None where they are not recorded, and `unrecorded` says why.
+    A token that the tokenizer puts before or after every text is one too, of no characters of the text. `branch` names
+    the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is `special_token`. `symbols`
+    are the ids of its bytes' tokens, which merging starts from, and `ids` those that it ends with. `merges` is None
+    where they are not recorded, and `unrecorded` says why.
     """
 
     text: str
@@ -154,8 +156,15 @@ def trace_text(
     """As `explain`, with a reader that was made before."""
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, not {type(text).__name__}")
-    encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special, add_special_tokens=False)
-    pretokens = tuple(_pretokens(text, tokenizer, tokenizer.parts(text, allowed_special=allowed_special)))
+    encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special)
+    templates = [step for step in tokenizer.settings.post_processing if isinstance(step, Template)]
+    before = (token_id for step in reversed(templates) for token_id in step.before)
+    after = (token_id for step in templates for token_id in step.after)
+    pretokens = (
+        *_around(before, 0, tokenizer.vocabulary),
+        *_pretokens(text, tokenizer, tokenizer.parts(text, allowed_special=allowed_special)),
+        *_around(after, len(text), tokenizer.vocabulary),
+    )
     tokens = tuple(_tokens(tokenizer.vocabulary, pretokens, encoding["offset_mapping"]))
     ids = [token.id for token in tokens]
     rows = None if reader is None else reader.rows.read(ids)
@@ -191,6 +200,13 @@ def _pretokens(text: str, tokenizer: Tokenizer, parts: Iterable[Part]) -> Iterat
             stop = begin + len(pretoken)
             yield Pretoken(pretoken, max(start, begin), max(start, stop), branch, *recorder.merging(pretoken))
             begin = stop
+
+
+def _around(token_ids: Iterable[int], index: int, vocabulary: Vocabulary) -> Iterator[Pretoken]:
+    """The tokens that the tokenizer puts before or after every text."""
+    for token_id in token_ids:
+        token, data = vocabulary.written(token_id), vocabulary.token_bytes[token_id]
+        yield Pretoken(token, index, index, SPECIAL_TOKEN, data, token, (), (), (token_id,), "")
 
 
 def _tokens(

@@ -40,10 +40,10 @@ def read_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> BpeMod
         OSError: a file cannot be read.
         ValueError: a file is malformed.
     """
-    token_ids = read_object(vocab_file)
+    token_ids, lines = read_object(vocab_file), read_text(merges_file)
     try:
         _check_token_ids(token_ids)
-        merges = _merges_of_lines(read_text(merges_file))
+        merges = _merges_of_lines(lines)
     except _MergeError as error:
         raise ValueError(f"{os.fspath(merges_file)}: {error}") from None
     except ValueError as error:

@@ -22,7 +22,8 @@ def save(path: Path, tensors: Tensors, dtype: DTypeLike | None, metadata: Mappin
     with atomic_write(path) as file:
         _write(file, tensors, wanted, metadata)
         file.flush()
-        SafetensorsFile(Path(file.name))  # an unsound file never gets the name
+        if Path(file.name).is_file():
+            SafetensorsFile(Path(file.name))  # an unsound file never gets the name
 
 
 def float_dtype(dtype: DTypeLike) -> str:

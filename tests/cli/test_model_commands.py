@@ -33,7 +33,7 @@ def model(directory: Path) -> GPT2:
     return GPT2.from_pretrained(directory)
 
 
-@pytest.mark.parametrize("name", ["encode", "tokens", "embed", "next", "generate", "loss"])
+@pytest.mark.parametrize("name", ["encode", "tokens", "embed", "next", "generate", "loss", "explain"])
 def test_ordinary_text_keeps_the_token_that_the_model_begins_with(
     name: str, directory: Path, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -45,6 +45,16 @@ def test_ordinary_text_keeps_the_token_that_the_model_begins_with(
     begun = answer(capsys, *arguments, tmp_path)
     assert begun != answer(capsys, *arguments, directory).replace(str(directory), str(tmp_path))
     assert answer(capsys, *arguments, tmp_path, "--ordinary") == begun
+
+
+def test_the_neighbours_of_a_token_are_those_of_the_token_alone(
+    directory: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<|endoftext|>", "add_bos_token": True}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    arguments = ["nearest", " the", "--json", "--model"]
+    assert answer(capsys, *arguments, tmp_path) == answer(capsys, *arguments, directory)
 
 
 # --- generate

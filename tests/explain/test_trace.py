@@ -1,6 +1,7 @@
 """The trace: what happened to a text, held to the tokenizer, the pattern, the merges and the embeddings themselves."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,8 @@ from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from minigpt2 import Checkpoint, Embeddings, Tokenizer
+from minigpt2 import GPT2, Checkpoint, Embeddings, Tokenizer
+from minigpt2.batches import Template
 from minigpt2.byte_alphabet import to_characters
 from minigpt2.explain import Trace, explain
 from minigpt2.explain.page import page
@@ -52,13 +54,24 @@ def test_the_trace_of_any_tokenizer_has_its_ids_and_can_be_shown(files: MadeUp, 
         except ValueError:  # a token whose new id another has
             reject()
     trace = explain(tokenizer, text)
-    assert trace.ids == tokenizer.encode(text, add_special_tokens=False)
+    assert trace.ids == tokenizer.encode(text)
     assert [bool(pretoken.unrecorded) for pretoken in trace.pretokens] == [
         each.merges is None for each in trace.pretokens
     ]
     for steps in (False, True):
         assert [*render(trace, steps=steps)]
     assert page(trace)
+
+
+def test_a_token_that_the_tokenizer_puts_before_every_text_is_shown() -> None:
+    tokenizer = Tokenizer(more=replace(Tokenizer().settings, post_processing=[Template((50256,), (50256, 50256))]))
+    trace = explain(tokenizer, "hi there", Checkpoint.bundled())
+    assert trace.ids == tokenizer.encode("hi there") == [50256, 5303, 612, 50256, 50256]
+    assert trace.rows is not None and len(trace.rows.tokens) == 5
+    assert trace.layers is not None
+    expected = GPT2(Checkpoint.bundled(), tokenizer).next_tokens("hi there", k=3)
+    assert [guess.id for guess in trace.layers.next_tokens[:3]] == [token_id for token_id, _, _ in expected]
+    assert "a special token, which the tokenizer puts around every text" in "\n".join(render(trace, width=100))
 
 
 def test_a_vocabulary_that_lacks_bytes_says_why_it_shows_no_merges(tmp_path: Path) -> None:
