@@ -266,7 +266,7 @@ class GPT2:
         self.wte, self.wpe = parameters["wte.weight"], parameters["wpe.weight"]  # (V, E), (positions, E)
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
-        self._layers = [_parts(parameters, f"h.{index}.") for index in range(self.options.n_layer)]
+        self._layers = _layers(parameters, self.options.n_layer)
         self._find_tokenizer: Callable[[], Tokenizer] | None = None
         if tokenizer is not None:
             self.tokenizer = tokenizer
@@ -431,9 +431,11 @@ class GPT2:
         return cache
 
 
-def _parts(parameters: Mapping[str, Array], prefix: str) -> dict[str, tuple[Array, Array]]:
-    """The weight and the bias of each part of a layer."""
-    names = [
-        name.removesuffix(".weight") for name in parameters if name.startswith(prefix) and name.endswith(".weight")
-    ]
-    return {name.removeprefix(prefix): (parameters[f"{name}.weight"], parameters[f"{name}.bias"]) for name in names}
+def _layers(parameters: Mapping[str, Array], n_layer: int) -> list[dict[str, tuple[Array, Array]]]:
+    """The weight and the bias of each part of each layer."""
+    layers: list[dict[str, tuple[Array, Array]]] = [{} for _ in range(n_layer)]
+    for name in parameters:
+        if name.startswith("h.") and name.endswith(".weight"):
+            _, index, part = name.removesuffix(".weight").split(".", 2)
+            layers[int(index)][part] = parameters[name], parameters[f"h.{index}.{part}.bias"]
+    return layers

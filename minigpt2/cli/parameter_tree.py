@@ -14,8 +14,10 @@ def tree_rows(infos: "dict[str, TensorInfo]", part: str = "", depth: int = 0) ->
     A part of a single parameter is shown as that parameter.
     """
     rows = []
-    for child in dict.fromkeys(_child(name, part) for name in infos):
-        below = {name: info for name, info in infos.items() if name == child or name.startswith(f"{child}.")}
+    children: dict[str, dict[str, TensorInfo]] = {}
+    for name, info in infos.items():
+        children.setdefault(_child(name, part), {})[name] = info
+    for child, below in children.items():
         count, nbytes = sum(info.size for info in below.values()), sum(info.nbytes for info in below.values())
         totals = [f"{count:,}", f"{nbytes:,}"]
         if len(below) == 1:

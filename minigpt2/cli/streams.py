@@ -28,10 +28,16 @@ def prepare() -> None:
             os.set_blocking(stream.fileno(), True)  # who started this process may have made it otherwise
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-        if isinstance(raw := getattr(sys.stdout.buffer, "raw", None), io.FileIO):
-            buffer = io.BufferedWriter(_StandardOutput(raw.fileno(), "w", closefd=False))
-            encoding, by_line = sys.stdout.encoding, sys.stdout.line_buffering
-            sys.stdout = io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=by_line)
+        if isinstance(raw := getattr(sys.stdout.buffer, "raw", sys.stdout.buffer), io.FileIO):
+            # With PYTHONUNBUFFERED there is no buffer. One of a byte holds nothing back, and writes all of what it gets.
+            size = 1 if raw is sys.stdout.buffer else io.DEFAULT_BUFFER_SIZE
+            sys.stdout = io.TextIOWrapper(
+                io.BufferedWriter(_StandardOutput(raw.fileno(), "w", closefd=False), size),
+                sys.stdout.encoding,
+                errors="backslashreplace",
+                line_buffering=sys.stdout.line_buffering,
+                write_through=sys.stdout.write_through,
+            )
 
 
 class _StandardOutput(io.FileIO):

@@ -16,6 +16,7 @@ The steps, in the order in which the data flows:
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -288,10 +289,11 @@ def _shown(results: Iterator[Encoded], parts: Sequence[Share], since: Progress, 
 
     total = None if any(share.source.is_stream for share in parts) else sum(share.size for share in parts)
     done = sum(share.size for share in parts if share.source.index < since.source)
-    tokens = 0
+    tokens, start = 0, time.monotonic()
     with tqdm(total=total, initial=done, unit="B", unit_scale=True) as bar:
         for each in results:
             yield each
             tokens += sum(part.tally.tokens for part in each.parts)
-            bar.set_postfix_str(f"{tokens / bar.format_dict['elapsed']:,.0f} tokens/s", refresh=False)
+            seconds = time.monotonic() - start
+            bar.set_postfix_str(f"{tokens / seconds if seconds else 0:,.0f} tokens/s", refresh=False)
             bar.update(sum(part.stored for part in each.parts))

@@ -47,7 +47,7 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     """
     ours, theirs = first.bare_names, second.bare_names
     infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in ours if name in theirs}
-    alike = [name for name, (one, other) in infos.items() if one.shape == other.shape]
+    alike = {name: None for name, (one, other) in infos.items() if one.shape == other.shape}  # in their order
     readable = {name for name in alike if all(info.dtype in NUMPY_DTYPE for info in infos[name])}
     return Names(
         [name for name in ours if name not in theirs],

@@ -168,6 +168,11 @@ def test_a_terminal_sees_bytes_and_tokens_per_second(corpus: Path, tmp_path: Pat
     assert "tokens/s" in shown
 
 
+def test_a_terminal_whose_user_wants_no_bars_sees_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a b c")
+    assert errors_on_a_terminal(command("count", "a.txt"), environment(TQDM_DISABLE="1"), tmp_path) == ""
+
+
 # ---- full disks, and ends at any moment
 
 

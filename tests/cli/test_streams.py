@@ -265,6 +265,21 @@ def test_a_disk_that_fills_up_leaves_the_file_that_was_there(model: Path, tmp_pa
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("changes", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_standard_output_on_a_disk_that_fills_up_is_named(changes: dict[str, str], tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        finished = subprocess.run(
+            command("decode"),
+            input=b"464 " * 5000,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            env=environment(**changes),
+            preexec_fn=limit_files(10_000),
+            check=False,
+        )
+    assert (finished.returncode, one_line(finished.stderr)) == (1, "minigpt2: standard output: File too large\n")
+
+
 def test_a_device_is_written_to_and_never_replaced(model: Path) -> None:
     finished = run(*saving("/dev/full", model))
     assert finished.returncode == 1
