@@ -157,6 +157,8 @@ def _require_text(source: Source, data: bytes) -> None:
     """Refuse what begins as a file of another kind does, before any option lets it through as text."""
     if data.startswith(b"PAR1"):
         raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
+    if data[257:262] == b"ustar":
+        raise ValueError(f"{source.shown} is a tar archive, not text: `tar -xf` unpacks it, and its files can be read")
     for beginning, what, command in _OTHER_KINDS:
         if data.startswith(beginning):
             pipe = f"{command}{_argument(source)} | minigpt2 tokenize - -o OUT"

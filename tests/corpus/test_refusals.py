@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pyarrow
@@ -173,6 +174,15 @@ OTHERS = {
     "a.txt": ("gzip -c {}", "compressed by gzip, which its name does not say", "gzip -dc"),
     "a.jsonl": ("zstd -qc {}", "compressed by zstd, which its name does not say", "zstd -dc"),
 }
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_an_archive_is_not_taken_for_a_text(name: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("The meaning of life is")
+    with tarfile.open(tmp_path / name, "w:gz" if name.endswith(".gz") else "w") as archive:
+        archive.add(tmp_path / "text", "text")
+    with pytest.raises(ValueError, match=rf"{name} is a tar archive, not text: `tar -xf` unpacks it"):
+        count(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", OTHERS)
