@@ -45,6 +45,7 @@ from minigpt2.weights.gpt2_layout import (
     tied_names,
 )
 from minigpt2.weights.kept_path import KeptPath
+from minigpt2.weights.own_tokenizer import tokenizer_beside, tokenizer_on_hub
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Checkpoint(Mapping[str, Array]):
         self._files = files
         self._find_config = find_config
         # Opens the own tokenizer, with `local_files_only` or without; raises as `Tokenizer.from_pretrained` does.
-        self.find_tokenizer: Callable[[bool], Tokenizer] = partial(_tokenizer_beside, self._path)
+        self.find_tokenizer: Callable[[bool], Tokenizer] = partial(tokenizer_beside, self._path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -123,7 +124,7 @@ class Checkpoint(Mapping[str, Array]):
             weights._found_config = hub.fetch(
                 name, "config.json", revision=commit, cache_dir=cache, local_files_only=local_files_only
             )
-        weights.find_tokenizer = partial(_tokenizer_on_hub, name, commit, cache)
+        weights.find_tokenizer = partial(tokenizer_on_hub, name, commit, cache)
         return weights
 
     @classmethod
@@ -169,7 +170,7 @@ class Checkpoint(Mapping[str, Array]):
             path, files, commit = remote_files(model, revision, cache, timeout)
         weights = cls(path, files, partial(hub.fetch, model, "config.json", revision=commit, cache_dir=cache))
         weights.commit, weights.is_remote = commit, True
-        weights.find_tokenizer = partial(_tokenizer_on_hub, model, commit, cache)
+        weights.find_tokenizer = partial(tokenizer_on_hub, model, commit, cache)
         return weights
 
     def __getstate__(self) -> dict[str, Any]:
@@ -407,20 +408,3 @@ class Checkpoint(Mapping[str, Array]):
             hint = f"; close to it: {', '.join(close)}" if close else f"; list(weights) gives its {len(self)} names"
             raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
         return own_name
-
-
-def _tokenizer_beside(weights: KeptPath, _: bool) -> "Tokenizer":
-    from minigpt2.tokenizer import Tokenizer
-    from minigpt2.tokenizer_files.opening import open_directory
-
-    directory = weights.now.parent
-    if not directory.is_dir():
-        raise CheckpointError(f"{directory} has been removed since its weights were opened, and its tokenizer with it")
-    return Tokenizer(*open_directory(directory))
-
-
-def _tokenizer_on_hub(model: str, commit: str, cache_dir: Path, local_files_only: bool) -> "Tokenizer":
-    from minigpt2.tokenizer import Tokenizer
-    from minigpt2.tokenizer_files.opening import open_from_hub
-
-    return Tokenizer(*open_from_hub(model, commit, cache_dir, local_files_only))

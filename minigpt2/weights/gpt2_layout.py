@@ -24,6 +24,13 @@ Shape = tuple[int, ...]
 
 _LAYER = re.compile(r"h\.([0-9]+)\.")
 _MASK = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)")
+_PART = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
+# What PEFT and the package `adapters` have in the names of an adapter that is not merged into its base model.
+_ADAPTER = re.compile(
+    r"(^|\.)(base_layer|original_module|modules_to_save|prompt_encoder|prompt_embeddings|adapters|\w*lora_\w+|ia3_l)(\.|$)"
+)
+# What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
+_WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 
 
 def gpt2_shapes(
@@ -59,16 +66,22 @@ def gpt2_shapes(
 def bare_names(names: Collection[str]) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
-    That is nothing, `transformer.`, or what a wrapper put before it. Where two tensors could be `wte.weight`, or two
-    names would become one, the names stay as they are.
+    That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Where
+    two tensors could be `wte.weight`, or two names would become one, the names stay as they are.
 
     >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
+    >>> bare_names(["wte.weight", "h.0._orig_mod.ln_1.weight"])
+    {'wte.weight': 'wte.weight', 'h.0.ln_1.weight': 'h.0._orig_mod.ln_1.weight'}
     """
-    prefixes = [name.removesuffix(WTE) for name in _named(WTE, names)] or [PREFIX]
+    plain = [_WRAPPER.sub("", name) for name in names]
+    prefixes = [name.removesuffix(WTE) for name in _named(WTE, plain)] or [PREFIX]
     prefix = prefixes[0]
     around = _around(prefix)
-    bare = {name.removeprefix(prefix if name.startswith(prefix) else around): name for name in names}
+    bare = {
+        short.removeprefix(prefix if short.startswith(prefix) else around): name
+        for short, name in zip(plain, names, strict=True)
+    }
     return bare if len(prefixes) == 1 and len(bare) == len(names) else {name: name for name in names}
 
 
@@ -80,11 +93,12 @@ def tied_names(names: Collection[str]) -> dict[str, str]:
     >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias"])
     {'transformer.wte.weight': 'lm_head.weight'}
     """
-    heads, positions = _named(LM_HEAD, names), _named(WPE, names)
+    plain = {_WRAPPER.sub("", name): name for name in names}
+    heads, positions = _named(LM_HEAD, plain), _named(WPE, plain)
     if len(heads) != 1 or len(positions) != 1 or any(".wte." in f".{name}" for name in names):
         return {}
     prefix = positions[0].removesuffix(WPE)
-    return {prefix + WTE: heads[0]} if heads[0] == _around(prefix) + LM_HEAD else {}
+    return {prefix + WTE: plain[heads[0]]} if heads[0] == _around(prefix) + LM_HEAD else {}
 
 
 def _named(bare: str, names: Collection[str]) -> list[str]:
@@ -117,6 +131,9 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
         raise _not_a_gpt2(weights, f"its {WPE!r} has the shape {(n_positions, width)}, not {(n_positions, n_embd)}")
     for name in (WTE, WPE):
         _check_tensor(weights, name, weights.info(name).shape)
+    for name, own_name in weights.bare_names.items():
+        if name.startswith(("wte.", "wpe.")) and name not in (WTE, WPE):
+            raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return vocab_size, n_positions, n_embd
 
 
@@ -129,6 +146,8 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         CheckpointError: it is not a GPT-2.
     """
     vocab_size, n_positions, n_embd = embedding_sizes(weights)
+    if _is_adapter(weights):
+        raise _not_a_gpt2(weights, ADAPTER_REASON)
     bare = weights.bare_names
     n_layer = len({match[1] for name in bare if (match := _LAYER.match(name))})
     n_inner = _matrix_shape(weights, "h.0.mlp.c_fc.weight")[1] if n_layer else None
@@ -139,14 +158,18 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         _check_tensor(weights, name, shape)
     if LM_HEAD in bare:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
-        if f".{bare[LM_HEAD]}".endswith(f".{PREFIX}{LM_HEAD}"):  # transformers ignores one inside the transformer
-            raise _not_a_gpt2(weights, f"it has {bare[LM_HEAD]!r}, which GPT-2 lacks")
     for name, own_name in bare.items():
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
-        in_a_layer = _LAYER.match(name) and not _MASK.fullmatch(name)
-        if name not in shapes and (alone or in_a_layer):
+        if name not in shapes and (alone or _is_in_gpt2(own_name, name)):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return shapes
+
+
+def _is_in_gpt2(own_name: str, name: str) -> bool:
+    """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
+    in_transformer = f".{_WRAPPER.sub('', own_name)}".endswith(f".{PREFIX}{name}")  # where a lm_head is ignored
+    in_part = bool(_PART.match(name)) and name != LM_HEAD
+    return (in_transformer or in_part) and not _MASK.fullmatch(name)
 
 
 def parameter_names(weights: "Checkpoint") -> list[str]:
@@ -173,10 +196,10 @@ def other_tensors(weights: "Checkpoint") -> list[str]:
 def is_mask(name: str) -> bool:
     """Whether a tensor is a causal mask, which some checkpoints hold beside the parameters.
 
-    >>> is_mask("h.0.attn.bias"), is_mask("h.0.attn.c_attn.bias")
-    (True, False)
+    >>> is_mask("h.0.attn.bias"), is_mask("h.0._orig_mod.attn.bias"), is_mask("h.0.attn.c_attn.bias")
+    (True, True, False)
     """
-    return bool(_MASK.search(name))
+    return bool(_MASK.search(_WRAPPER.sub("", name)))
 
 
 def check_config(weights: "Checkpoint", config: Mapping[str, Any], path: "Path") -> None:
@@ -233,7 +256,7 @@ def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
 
 def _is_adapter(weights: "Checkpoint") -> bool:
     named = weights.path.name.startswith("adapter_model.")
-    return named or any(".lora_" in name or ".base_layer." in name for name in weights)
+    return named or any(map(_ADAPTER.search, weights))
 
 
 def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:

@@ -1,14 +1,17 @@
 """A checkpoint is a GPT-2 by its names and shapes, however training left them, or it is refused with the reason."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
-from minigpt2.weights.gpt2_layout import gpt2_shapes
+from minigpt2.weights.gpt2_layout import bare_names, gpt2_shapes, tied_names
 from minigpt2.weights.safetensors_file import Array
 from tests.command import Capture, answer
 from tests.weights.test_checkpoint import SIZES, Tensors, assert_holds, gpt2_tensors, save, save_sharded
@@ -154,6 +157,49 @@ def test_whatever_stands_before_the_names_the_usual_ones_find_the_tensors(
     assert "0 of them with other numbers" in answer(capsys, "diff", weights.path, save(tmp_path / "usual", usual))
 
 
+WRAPPERS = ["_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod."]
+
+
+@st.composite
+def wrapped_names(draw: st.DrawFn) -> dict[str, str]:
+    """The names of a model, of which any module is in any wrappers, by GPT-2's names."""
+    modules: dict[str, str] = {}  # what stands before the names of a module's own, by the module's path
+
+    def wrapped(name: str) -> str:
+        module, _, own = name.rpartition(".")
+        if module not in modules:
+            wrappers = "".join(draw(st.lists(st.sampled_from(WRAPPERS), max_size=2)))
+            modules[module] = (wrapped(module) + "." if module else "") + wrappers
+        return modules[module] + own
+
+    heads = draw(st.sampled_from([[], ["lm_head.weight"]]))
+    return {name: wrapped(name if name in heads else f"transformer.{name}") for name in [*gpt2_tensors(), *heads]}
+
+
+@given(names=wrapped_names())
+def test_wrappers_inside_the_model_are_left_out_of_its_names(names: dict[str, str]) -> None:
+    assert bare_names(names.values()) == names
+    alone = dict(names)
+    del alone["wte.weight"]
+    if "lm_head.weight" in names:
+        assert tied_names(alone.values()) == {"transformer.wte.weight": names["lm_head.weight"]}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_model_whose_blocks_are_wrapped_computes_as_without(tmp_path: Path, wrapper: str) -> None:
+    usual = gpt2_tensors() | {f"h.{layer}.attn.bias": np.ones((1, 1, 8, 8), np.float32) for layer in (0, 1)}
+    tensors = {re.sub(r"(h\.[0-9]+\.)", rf"\1{wrapper}", f"{wrapper}{name}"): array for name, array in usual.items()}
+    expected = GPT2(Checkpoint.open(save(tmp_path / "usual", usual, config=TIED)))([1, 2]).logits
+    weights = Checkpoint.open(save(tmp_path, tensors, config=TIED))
+    np.testing.assert_array_equal(GPT2(weights)([1, 2]).logits, expected)
+
+
+def test_a_tensor_that_is_there_wrapped_and_unwrapped_is_refused(tmp_path: Path) -> None:
+    tensors = gpt2_tensors("transformer.") | {"transformer.h.0._orig_mod.ln_1.weight": np.ones(4, np.float32)}
+    with pytest.raises(CheckpointError, match=r"two of its tensors have the same name"):
+        Checkpoint.open(save(tmp_path, tensors)).parameter_names()
+
+
 TIED = {"model_type": "gpt2", "n_head": 2, **SIZES}
 
 
@@ -203,7 +249,7 @@ UNCERTAIN: dict[str, tuple[str, Tensors, dict[str, Any] | None]] = {
     "two wpe": (LONE, {"decoder.wpe.weight": np.ones((8, 4))}, TIED),
     "inside the transformer": ("transformer.lm_head.weight", {}, TIED),
     "another prefix": ("module.lm_head.weight", {}, TIED),
-    "a wte in parts": (LONE, {"transformer.wte.modules_to_save.default.weight": np.ones((10, 4))}, TIED),
+    "a wte in parts": (LONE, {"transformer.wte.part.weight": np.ones((10, 4))}, TIED),
     "a quantized wte": (LONE, {"transformer.wte.qweight": np.ones((10, 4))}, TIED),
 }
 
@@ -245,35 +291,7 @@ def test_a_tensor_in_the_wrong_part_of_the_model_is_refused_by_name(tmp_path: Pa
             need()
 
 
-# --- adapters, nanoGPT
-
-LORA = {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": np.zeros((2, 4))}
-ADAPTERS: dict[str, tuple[str, Tensors]] = {
-    "LoRA": ("adapter_model.safetensors", LORA),
-    "LoRA under another name": ("model.safetensors", LORA),
-    "IA3": ("adapter_model.safetensors", {"base_model.model.transformer.h.0.attn.c_attn.ia3_l": np.zeros(12)}),
-    "prompt tuning": ("adapter_model.safetensors", {"prompt_embeddings": np.zeros((8, 4))}),
-    "a model with LoRA unmerged": (
-        "model.safetensors",
-        {
-            f"base_model.model.transformer.{name}": array
-            for name, array in gpt2_tensors().items()
-            if "c_attn" not in name
-        }
-        | {"base_model.model.transformer.h.0.attn.c_attn.base_layer.weight": np.zeros((4, 12))}
-        | LORA,
-    ),
-}
-
-
-@pytest.mark.parametrize("name", ADAPTERS)
-def test_an_adapter_is_refused_as_one_with_the_way_out(tmp_path: Path, name: str) -> None:
-    filename, tensors = ADAPTERS[name]
-    save(tmp_path, tensors, filename, config={"model_type": "gpt2"})
-    weights = Checkpoint.open(tmp_path)
-    for need in needs_of_a_gpt2(weights):
-        with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
-            need()
+# --- nanoGPT
 
 
 def test_nanogpts_matrices_and_missing_biases_are_refused_with_the_reason(tmp_path: Path) -> None:

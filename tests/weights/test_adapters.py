@@ -1,0 +1,93 @@
+"""An adapter that is not merged into its GPT-2 is refused: its base model alone would answer something else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minigpt2 import Checkpoint, CheckpointError, Embeddings
+from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
+from tests.weights.test_gpt2_layout import TIED, needs_of_a_gpt2
+
+LORA = {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": np.zeros((2, 4))}
+ADAPTERS: dict[str, tuple[str, Tensors]] = {
+    "LoRA": ("adapter_model.safetensors", LORA),
+    "LoRA under another name": ("model.safetensors", LORA),
+    "IA3": ("adapter_model.safetensors", {"base_model.model.transformer.h.0.attn.c_attn.ia3_l": np.zeros(12)}),
+    "prompt tuning": ("adapter_model.safetensors", {"prompt_embeddings": np.zeros((8, 4))}),
+    "a model with LoRA unmerged": (
+        "model.safetensors",
+        {
+            f"base_model.model.transformer.{name}": array
+            for name, array in gpt2_tensors().items()
+            if "c_attn" not in name
+        }
+        | {"base_model.model.transformer.h.0.attn.c_attn.base_layer.weight": np.zeros((4, 12))}
+        | LORA,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_an_adapter_is_refused_as_one_with_the_way_out(tmp_path: Path, name: str) -> None:
+    filename, tensors = ADAPTERS[name]
+    save(tmp_path, tensors, filename, config={"model_type": "gpt2"})
+    weights = Checkpoint.open(tmp_path)
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+            need()
+
+
+# What PEFT and `adapters` put beside the output matrix, another part, or the model, in names of the whole model.
+ON_A_MATRIX = ["lora_A.default.weight", "lora_E.default", "lora_magnitude_vector.default", "ia3_l.default"]
+ON_A_MATRIX += ["hada_w1_a.default", "lokr_w1.default", "boft_R.default", "vera_A.default", "vblora_logits_A.default"]
+ON_A_MATRIX += ["trainable_tokens_delta.default", "modules_to_save.default.weight", "original_module.weight"]
+BESIDE = [f"lm_head.{name}" for name in [*ON_A_MATRIX, "qweight", "bias"]]
+BESIDE += ["transformer.ln_f.lora_A.default.weight", "transformer.ln_f.ln_tuning_layers.default.weight"]
+BESIDE += ["transformer.prefix_tuning.prefix.weight", "transformer.invertible_adapters.a.F.0.weight"]
+ON_EMBEDDINGS = ["transformer.wte.lora_embedding_A.default", "transformer.wte.modules_to_save.default.weight"]
+ON_EMBEDDINGS += ["transformer.wpe.lora_embedding_B.default", "transformer.wte.weight_scale"]
+BESIDE_THE_MODEL = ["prompt_encoder.default.embedding.weight", "base_model.model.score.modules_to_save.default.weight"]
+
+
+def beside_a_whole_model(tmp_path: Path, *names: str) -> Checkpoint:
+    tensors = gpt2_tensors("base_model.model.transformer.") | dict.fromkeys(names, np.ones((10, 4), np.float32))
+    return Checkpoint.open(save(tmp_path, tensors, config=TIED))
+
+
+@pytest.mark.parametrize("name", BESIDE + ON_EMBEDDINGS)
+def test_a_tensor_of_an_adapter_is_refused_beside_a_whole_model(tmp_path: Path, name: str) -> None:
+    own = f"base_model.model.{name}"
+    weights = beside_a_whole_model(tmp_path / "before PEFT 0.6", own)
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=rf"adapter.*merge_and_unload\(\)|it has '{own}', which GPT-2 lacks"):
+            need()
+    weights = beside_a_whole_model(tmp_path, own, f"{own.rpartition('.')[0]}.base_layer.weight")
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+            need()
+
+
+@pytest.mark.parametrize("name", BESIDE_THE_MODEL)
+def test_an_adapter_beside_the_model_is_refused_as_one(tmp_path: Path, name: str) -> None:
+    weights = beside_a_whole_model(tmp_path, name)
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+            need()
+
+
+@pytest.mark.parametrize("name", BESIDE + ON_EMBEDDINGS + BESIDE_THE_MODEL)
+def test_embeddings_are_refused_where_an_adapter_changes_them(tmp_path: Path, name: str) -> None:
+    weights = beside_a_whole_model(tmp_path, f"base_model.model.{name}")
+    if name in ON_EMBEDDINGS:
+        with pytest.raises(CheckpointError, match=r"adapter|which GPT-2 lacks"):
+            Embeddings(weights)
+    else:
+        assert Embeddings(weights)([1, 2]).shape == (2, 4)
+
+
+def test_an_adapters_file_is_one_whatever_it_holds(tmp_path: Path) -> None:
+    embeddings = {name: array for name, array in gpt2_tensors().items() if name.startswith("w")}
+    save(tmp_path, embeddings, "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+        Checkpoint.open(tmp_path).parameter_names()
