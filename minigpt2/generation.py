@@ -220,9 +220,9 @@ def generate(
     As in transformers: the likeliest token comes next, or with `do_sample` one drawn at random after `temperature`,
     `top_k` (0: all) and `top_p`. A text ends with an end-of-text token, by default the config's (None: never), or with
     the token that completes a stop string; it is padded then, until all have ended or have `max_new_tokens` more.
-    `ids` may also be a text, and `attention_mask` is 0 where a batch is padded, on the left; without it the config's
-    `pad_token_id` is padding, unless it also ends a text. An empty prompt starts from `<|endoftext|>`. The same `seed`
-    gives the same tokens.
+    `ids` may also be a text, and `attention_mask` is 0 where a batch is padded, on the left; among ids without a mask
+    the config's `pad_token_id` is padding, unless it also ends a text. An empty prompt starts from `<|endoftext|>`. The
+    same `seed` gives the same tokens.
 
     Raises:
         ValueError: the model has too few positions for so many tokens, a text ends in padding, or an option is outside
@@ -233,7 +233,7 @@ def generate(
     (1, 8)
     """
     eos = end_of_text_ids(model, eos_token_id)
-    prompt, mask = _prompt(model, ids, attention_mask, _padding_id(model, eos))
+    prompt, mask = _prompt(model, ids, attention_mask, None if isinstance(ids, str) else _padding_id(model, eos))
     count = positive("max_new_tokens", max_new_tokens)
     if count > (room := tokens_left(model, prompt, mask)):
         raise ValueError(f"the model's {model.options.n_positions} positions leave room for {room} tokens, not {count}")
@@ -257,11 +257,11 @@ def stream(
 ) -> Iterator[int]:
     """The new ids that `generate` gives for one text, each as soon as it is chosen.
 
-    Where the model has no position left for another token the stream ends, with a warning.
+    One text has no padding: every token counts. Where the model has no position left for another token the stream
+    ends, with a warning.
 
     Raises:
-        ValueError: there are several texts, one has more tokens than positions or ends in padding, or an option is
-            outside its range.
+        ValueError: there are several texts, one has more tokens than positions, or an option is outside its range.
 
     >>> from minigpt2 import GPT2
     >>> model = GPT2.bundled()
@@ -269,7 +269,7 @@ def stream(
     True
     """
     eos = end_of_text_ids(model, eos_token_id)
-    prompt, mask = _one_prompt(model, ids, _padding_id(model, eos))
+    prompt, mask = _one_prompt(model, ids)
     count, room = positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
     choose = Choice(do_sample, temperature, top_k, top_p, seed)
     stop = StopStrings(stop_strings, model.tokenizer, prompt, mask) if stop_strings else None
@@ -396,8 +396,8 @@ def _refuse_padding_at_the_end(mask: Mask, padding: str, way_out: str = "") -> N
         raise ValueError(f'{text}, after which nothing can follow: pad on the left (padding_side="left"){way_out}')
 
 
-def _one_prompt(model: "GPT2", ids: str | ArrayLike, padding: int | None = None) -> tuple[Ids, Mask]:
-    prompt, mask = _prompt(model, ids, padding=padding)
+def _one_prompt(model: "GPT2", ids: str | ArrayLike) -> tuple[Ids, Mask]:
+    prompt, mask = _prompt(model, ids)
     if len(prompt) > 1:
         raise ValueError(f"give one text, not {len(prompt)}")
     return prompt, mask

@@ -265,12 +265,11 @@ def test_a_text_that_ends_in_padding_is_refused_with_the_side_to_pad(model: GPT2
         model.generate([[1, 2, 3], [4, 5, 6]], attention_mask=mask)
 
 
-@pytest.mark.parametrize("method", ["generate", "stream"])
-def test_a_text_that_ends_in_the_models_padding_token_is_refused(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("ids", [[5, 6, 7], [7], [[7, 7], [5, 7]]], ids=str)
+def test_ids_without_a_mask_that_end_in_the_models_padding_token_are_refused(tmp_path: Path, ids: list[int]) -> None:
     write_gpt2(tmp_path, pad_token_id=7)
-    for ids in ([5, 6, 7], [7]):
-        with pytest.raises(ValueError, match="text 0 of the batch ends in token id 7, the config's pad_token_id"):
-            getattr(GPT2(Checkpoint.open(tmp_path)), method)(ids, 2)
+    with pytest.raises(ValueError, match="text 0 of the batch ends in token id 7, the config's pad_token_id"):
+        GPT2(Checkpoint.open(tmp_path)).generate(ids, 2)
 
 
 def test_an_empty_prompt_starts_from_a_token_that_is_padding_elsewhere(tmp_path: Path) -> None:

@@ -57,6 +57,19 @@ def test_the_neighbours_of_a_token_are_those_of_the_token_alone(
     assert answer(capsys, *arguments, tmp_path) == answer(capsys, *arguments, directory)
 
 
+@pytest.mark.parametrize("name", ["generate", "next", "loss"])
+def test_a_text_may_end_in_the_models_padding_token(
+    name: str, directory: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"pad_token_id": 0}))  # which is "!"
+    (tmp_path / "text").write_text("Hi!")
+    arguments = [name, tmp_path / "text" if name == "loss" else "Hi!", "--json", "--model"]
+    expected = answer(capsys, *arguments, directory).replace(str(directory), str(tmp_path))
+    assert answer(capsys, *arguments, tmp_path) == expected
+
+
 # --- generate
 
 

@@ -73,6 +73,17 @@ def test_without_a_mask_the_padding_token_is_padding_as_in_transformers(tmp_path
     assert pair.ours.generate(ids, **options).tolist() == expected
 
 
+@pytest.mark.parametrize("text", ["Hi!", "!", "! a", "Hi! Hello"])
+def test_a_text_has_no_padding_as_in_transformers(tmp_path: Path, text: str) -> None:
+    pair = Pair(tmp_path, seed=3, vocab_size=50257, pad_token_id=0, eos_token_id=50256)
+    inputs = transformers_tokenizer()(text, return_tensors="np")
+    assert 0 in inputs.input_ids  # which is "!"
+    expected = pair.expected(inputs.input_ids, inputs.attention_mask, max_new_tokens=6)
+    assert pair.ours.generate(text, max_new_tokens=6).tolist() == expected
+    for ids in (text, inputs.input_ids, inputs.input_ids[0]):
+        assert list(pair.ours.stream(ids, max_new_tokens=6)) == expected[0][inputs.input_ids.size :]
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_texts_that_end_are_padded_as_in_transformers(tmp_path: Path, seed: int) -> None:
     pair = Pair(tmp_path, seed)
