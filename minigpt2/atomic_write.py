@@ -82,6 +82,8 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     Raises:
         OSError: its links lead in a circle, or it is relative and the current directory is gone.
     """
+    if not os.fspath(path):
+        raise FileNotFoundError(errno.ENOENT, "the name of a file is empty")
     try:
         Path(path).stat()
     except OSError as error:
@@ -93,6 +95,22 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         reason = "the current directory has been removed: change to another"
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Let one process at a time, and one thread, write files that belong together, where the system has such locks."""
+    descriptor = -1
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        descriptor = os.open(directory, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:

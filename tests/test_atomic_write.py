@@ -4,11 +4,13 @@ import errno
 import os
 import stat
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from minigpt2.atomic_write import atomic_write, require_writable
+from minigpt2.atomic_write import atomic_write, locked, require_writable
 
 
 def names(directory: Path) -> list[str]:
@@ -61,6 +63,30 @@ def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
                 write(tmp_path / name)
             assert raised.value.filename == str(tmp_path / name)
     assert names(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("write", [require_writable, lambda path: atomic_write(path).__enter__()])
+def test_an_empty_name_is_not_the_current_directory(write: Callable[[str], object]) -> None:
+    with pytest.raises(FileNotFoundError, match="the name of a file is empty"):
+        write("")
+
+
+def test_one_at_a_time_holds_the_lock_of_a_directory(tmp_path: Path) -> None:
+    order: list[int] = []
+
+    def write(number: int) -> None:
+        with locked(tmp_path):
+            for _ in range(3):
+                order.append(number)
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(order) == sorted([*range(5)] * 3)
+    assert all(len(set(order[start : start + 3])) == 1 for start in range(0, 15, 3))
 
 
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.cli.model_option import open_both
-from minigpt2.hub import MissingFileError, download, fetch
+from minigpt2.hub import HubError, MissingFileError, cached, download, fetch
 from tests.hub_server import Hub
 from tests.parity.test_tokenizer_files import FLAGS, VOCABULARY, one_file, two_files
 from tests.small_gpt2 import random_tensors
@@ -47,10 +47,14 @@ def version(number: int) -> Files:
 FIRST, SECOND = version(1), version(2)
 
 
-def ids(files: Files, directory: Path) -> list[int]:
+def tokenizer_in(files: Files, directory: Path) -> Tokenizer:
     for name, content in files.items():
         (directory / name).write_bytes(content)
-    return Tokenizer.from_pretrained(directory).encode(TEXT)
+    return Tokenizer.from_pretrained(directory)
+
+
+def ids(files: Files, directory: Path) -> list[int]:
+    return tokenizer_in(files, directory).encode(TEXT)
 
 
 @pytest.fixture
@@ -143,3 +147,44 @@ def test_a_revision_that_moved_on_is_not_set_back_by_a_file_of_an_older_commit(h
     publish_second(hub)
     assert fetch(MODEL, "merges.txt", commit=commit).parent.name == commit
     assert Checkpoint.from_pretrained(MODEL, local_files_only=True)["wte.weight"][0, 0] == 2
+
+
+@pytest.mark.parametrize("files", [FIRST, SECOND], ids=["two files", "tokenizer.json"])
+def test_what_transformers_cached_opens_while_the_hub_does_not_answer(
+    hub: Hub, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.publish(MODEL, files)
+    for name in (
+        "model.safetensors",
+        "config.json",
+        "tokenizer_config.json",
+        "vocab.json",
+        "merges.txt",
+        "tokenizer.json",
+    ):
+        with suppress(MissingFileError):
+            download(MODEL, name)
+    asked: list[str] = []
+
+    def fetch_from_the_cache(model: str, filename: str, **options: Any) -> Path:
+        if not options["local_files_only"] and cached(model, filename, revision=options["commit"]) is None:
+            asked.append(filename)
+            raise HubError("the hub does not answer")
+        return fetch(model, filename, **options)
+
+    monkeypatch.setattr("minigpt2.hub.fetch", fetch_from_the_cache)
+    assert Tokenizer.from_pretrained(MODEL).encode("the thing") == tokenizer_in(files, tmp_path).encode("the thing")
+    assert len(asked) <= 1  # a hub that does not answer is waited for once
+
+
+def test_without_a_vocabulary_in_the_cache_the_hub_must_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.publish(MODEL, FIRST)
+    for name in ("model.safetensors", "config.json", "tokenizer_config.json"):
+        download(MODEL, name)
+
+    def fetch_nothing(model: str, filename: str, **options: Any) -> Path:
+        raise HubError("the hub does not answer")
+
+    monkeypatch.setattr("minigpt2.hub.fetch", fetch_nothing)
+    with pytest.raises(HubError, match="does not answer"):
+        Tokenizer.from_pretrained(MODEL)

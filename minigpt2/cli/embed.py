@@ -9,14 +9,13 @@ With --positions the rows of wpe are added, which gives the input of GPT-2's fir
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table, value_cells, value_headings
 from minigpt2.cli.model_option import add_model, open_both, print_label
-from minigpt2.cli.text import add_text, read_text, token_ids
+from minigpt2.cli.text import add_text, file_name, read_text, token_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_text(parser)
     parser.add_argument("--positions", action="store_true", help="add the rows of wpe: hidden_states[0]")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("-o", "--output", type=Path, metavar="FILE", help="save the rows to this .npy file instead")
+    output.add_argument(
+        "-o", "--output", type=file_name, metavar="FILE", help="save the rows to this .npy file instead"
+    )
     output.add_argument("--json", action="store_true", help="print a JSON list of objects, with every value")
     add_model(parser)
 

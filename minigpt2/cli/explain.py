@@ -21,7 +21,7 @@ from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import SOON, add_model, open_both, open_or_bundled, open_tokenizer
 from minigpt2.cli.terminal import has_colours, terminal_width
-from minigpt2.cli.text import add_text, read_text
+from minigpt2.cli.text import add_text, file_name, read_text
 from minigpt2.explain import PARTS
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_text(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--steps", action="store_true", help="list each merge with its candidates")
-    form.add_argument("-o", "--output", type=Path, metavar="FILE", help="write a page, one HTML file, instead")
+    form.add_argument("-o", "--output", type=file_name, metavar="FILE", help="write a page, one HTML file, instead")
     form.add_argument("--json", action="store_true", help="print the whole trace as a JSON object")
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     parser.add_argument("--part", choices=PARTS, help="show this part alone, in the terminal")

@@ -8,12 +8,12 @@ written. The file appears whole or not at all.
 """
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_weights
 from minigpt2.cli.params import matches
+from minigpt2.cli.text import file_name
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("output", type=Path, metavar="FILE", help="the file to write")
+    parser.add_argument("output", type=file_name, metavar="FILE", help="the file to write")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="which tensors (default: all)")
     parser.add_argument("--dtype", choices=["BF16", "F16", "F32", "F64"], help="write floating-point numbers as this")
     add_model(parser)

@@ -52,6 +52,13 @@ def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) ->
     return tokenizer.encode(text, allowed_special=() if options.ordinary else "all")
 
 
+def file_name(text: str) -> Path:
+    """An argument that names a file or a directory. `Path` takes an empty one for the current directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def argument(text: str) -> str:
     """An argument as text; bytes that are not UTF-8 arrive as lone surrogates.
 

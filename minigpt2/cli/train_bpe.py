@@ -12,14 +12,13 @@ import argparse
 import sys
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minigpt2.atomic_write import require_writable
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.numbers import positive
-from minigpt2.cli.text import read_file
+from minigpt2.cli.text import file_name, read_file
 
 if TYPE_CHECKING:
     from minigpt2.bpe import LearnedMerge
@@ -33,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="a text in UTF-8, or - (standard input)")
     parser.add_argument("--merges", type=positive, required=True, metavar="N", help="how many merges to learn")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write vocab.json and merges.txt into DIR")
+    parser.add_argument(
+        "-o", "--output", type=file_name, metavar="DIR", help="write vocab.json and merges.txt into DIR"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

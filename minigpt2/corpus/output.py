@@ -220,15 +220,20 @@ class Output:
                 self._enter()
             self._file.close()
             with ExitStack() as files:  # they take their names when it ends, the last first
+                opened: list[BinaryIO] = []
 
                 def create(path: Path) -> BinaryIO:
-                    return files.enter_context(atomic_write(path, paths.tag))
+                    opened.append(files.enter_context(atomic_write(path, paths.tag)))
+                    return opened[-1]
 
                 listed = dict(summary)
                 if not file_format.is_flat:
                     written = file_format.write(paths.partial, paths.output, self._dtype, self._end, create)
                     listed |= {"output_format": file_format.name, "files": [asdict(each) for each in written]}
                 create(paths.summary).write(json.dumps(listed, indent=2).encode("ascii") + b"\n")
+                for file in opened:  # a disk that is full says so now
+                    file.flush()
+                    os.fsync(file.fileno())
                 if not file_format.is_flat:
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
             if file_format.is_flat:

@@ -128,6 +128,8 @@ def _compression(name: str) -> str:
 def _paths(name: str, output: "Paths | None") -> list[str]:
     if name == STANDARD_INPUT:
         return [name]
+    if not name:
+        raise ValueError("a name is empty: name a file, a directory or a glob, or . for the current directory")
     path, outputs = Path(name), output.all() if output else []
     if path.is_dir():
         paths, missing = _matches(name, ["**"]), "no file in this directory"

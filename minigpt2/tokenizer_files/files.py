@@ -34,17 +34,23 @@ def in_directory(directory: PathLike) -> Find:
 def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:
     """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
 
-    Offline, what the cache lacks counts as missing, as in transformers.
+    What the cache lacks counts as missing, as in transformers, offline and where a hub that cannot be reached leaves a
+    vocabulary in the cache.
     """
     from minigpt2 import hub
 
     commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
-    fetch = partial(hub.fetch, model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+    fetch = partial(hub.fetch, model, revision=revision, cache_dir=cache_dir)
+    asks = not local_files_only
+
+    def has_vocabulary() -> bool:
+        names = ("tokenizer.json", "vocab.json")
+        return any(hub.cached(model, name, revision=commit, cache_dir=cache_dir) for name in names if commit)
 
     def find(name: str) -> Path | None:
-        nonlocal commit
+        nonlocal commit, asks
         try:
-            path = fetch(name, commit=commit)
+            path = fetch(name, commit=commit, local_files_only=not asks)
             commit = path.parent.name  # a snapshot's directory is named by its commit
             return path
         except hub.MissingFileError as error:
@@ -53,9 +59,10 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
         except hub.HubError:
             from huggingface_hub import constants
 
-            if local_files_only or constants.HF_HUB_OFFLINE:
-                return None
-            raise
+            if asks and not constants.HF_HUB_OFFLINE and not has_vocabulary():
+                raise
+            asks = False  # once is enough
+            return None
 
     return find
 

@@ -1,5 +1,6 @@
 """A vocabulary and settings → files, from which this package and transformers open the same tokenizer again."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minigpt2.atomic_write import atomic_write
+from minigpt2.atomic_write import atomic_write, locked
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
@@ -28,6 +29,8 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     The directory opens as the tokenizer that was there until all is written, and then as the new one. In between, for
     as long as it takes to rename the files, it does not open: files of two tokenizers are never taken for one.
     """
+    if not os.fspath(directory):
+        raise FileNotFoundError(errno.ENOENT, "the name of the directory is empty")
     target = Path(directory)
     target.mkdir(parents=True, exist_ok=True)
     if not _ids_come_back(vocabulary, settings.added):
@@ -37,7 +40,7 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     texts |= {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     if settings.model_class == "TokenizersBackend" or settings.post_processing:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
-    with ExitStack() as files:  # they take their names when it ends, the first of them last
+    with locked(target), ExitStack() as files:  # they take their names when it ends, the first of them last
         for name, text in texts.items():
             file = files.enter_context(atomic_write(target / name))
             file.write(text.encode("utf-8"))

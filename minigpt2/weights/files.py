@@ -42,7 +42,7 @@ def is_local(model: str | os.PathLike[str]) -> bool:
     """
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
-        return path.is_dir() and any(path.glob("*.safetensors*"))
+        return any(path.glob("*.safetensors")) or any(path.glob("*.safetensors.index.json"))
     return path.exists() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 

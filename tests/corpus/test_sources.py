@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
 from tests.corpus.samples import ids_of, read
 
@@ -64,6 +65,18 @@ def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) 
         with pytest.raises(ValueError, match="is one of the documents, and the corpus would be written over it"):
             tokenize(name, documents / out)
     assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "c", "c", "a"]
+
+
+def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(ValueError, match="a name is empty: name a file"):
+        count(["a.txt", ""])
+    with pytest.raises(FileNotFoundError, match="the name of a file is empty"):
+        tokenize("a.txt", "")
+    with pytest.raises(FileNotFoundError, match="the name of the directory is empty"):
+        Tokenizer().save_pretrained("")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.fixture
