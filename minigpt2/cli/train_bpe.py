@@ -14,11 +14,12 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from minigpt2.atomic_write import require_writable
+from minigpt2.atomic_write import require_writable, resolved
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.numbers import positive
 from minigpt2.cli.text import file_name, read_file
+from minigpt2.tokenizer_files.files import NAMES
 
 if TYPE_CHECKING:
     from minigpt2.bpe import LearnedMerge
@@ -45,8 +46,10 @@ def run(options: argparse.Namespace) -> None:
     from minigpt2.vocabulary import from_pairs
 
     if options.output:
-        for name in ("vocab.json", "merges.txt", "tokenizer_config.json"):
-            require_writable(options.output / name, makes_directories=True)
+        for path in (options.output / name for name in NAMES):
+            require_writable(path, makes_directories=True)
+            if resolved(path) in map(resolved, set(options.files) - {"-"}):
+                raise ValueError(f"{path} is read, and would be replaced: name another directory")
     learned = [*islice(bpe.train(pretoken_counts(options.files)), min(options.merges, sys.maxsize))]
     if not learned:
         raise ValueError("there is nothing to learn: no two bytes stand next to each other in a word")

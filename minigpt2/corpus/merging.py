@@ -13,7 +13,7 @@ import numpy as np
 from minigpt2.atomic_write import resolved
 from minigpt2.corpus.counts import Counts, SourceCounts, added
 from minigpt2.corpus.formats import FileFormat
-from minigpt2.corpus.output import Output, Paths
+from minigpt2.corpus.output import Output, Paths, summary_path
 from minigpt2.corpus.shards import Shard
 
 _BLOCK = 8 << 20  # bytes that are copied at a time
@@ -74,7 +74,7 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     file_format.check(output, _DTYPES[first["dtype"]])
     paths = Paths(output, file_format)
     for each in written:
-        if {resolved(each.path), resolved(_summary_path(each.path))} & {*paths.all()}:
+        if {resolved(each.path), resolved(summary_path(each.path))} & {*paths.all()}:
             raise ValueError(f"{each.path} is a shard, and the corpus would be written over it: name another output")
     counts = _counts(written)
     dtype, end = _DTYPES[first["dtype"]], first["eos_token_id"]
@@ -104,9 +104,9 @@ def _read(name: Name) -> _Written:
     size = path.stat().st_size
     if not path.is_file():
         raise ValueError(f"{path} is not a file, and a shard is one")
-    summary_path = _summary_path(path)
+    described = summary_path(path)
     try:
-        summary = json.loads(summary_path.read_bytes())
+        summary = json.loads(described.read_bytes())
         _require_form(summary, _SUMMARY)
         shard = Shard(summary["shard"]["number"], summary["shard"]["count"])
         counts = asdict(added([SourceCounts(**each) for each in summary["sources"]]))
@@ -116,16 +116,10 @@ def _read(name: Name) -> _Written:
             raise ValueError
         expected = summary["tokens"] * np.dtype(_DTYPES[summary["dtype"]]).itemsize
     except (FileNotFoundError, ValueError, LookupError, RecursionError):
-        raise ValueError(f"{path} is not a finished shard: {summary_path} does not say that it is") from None
+        raise ValueError(f"{path} is not a finished shard: {described} does not say that it is") from None
     if size != expected:
-        raise ValueError(
-            f"{path} has {size:,} bytes, and not the {expected:,} of the shard that {summary_path} describes"
-        )
+        raise ValueError(f"{path} has {size:,} bytes, and not the {expected:,} of the shard that {described} describes")
     return _Written(path, shard, summary)
-
-
-def _summary_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")
 
 
 def _require_form(value: object, form: Any) -> None:

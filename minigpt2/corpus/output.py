@@ -38,8 +38,9 @@ class Paths:
         self.shown, self.file_format = os.fspath(output), file_format
         self.output = resolved(output)
         self.companions = file_format.companions(self.output)
-        self.summary, self.partial, self.journal = (
-            self.output.with_name(self.output.name + suffix) for suffix in (".json", ".partial", ".journal")
+        self.summary = summary_path(self.output)
+        self.partial, self.journal = (
+            self.output.with_name(self.output.name + suffix) for suffix in (".partial", ".journal")
         )
         # Hidden, so that it is not taken for an input, and another in each run, so that no worker mistakes it.
         self.tag = f"{crc32(os.fsencode(self.output.name)):08x}."  # of files whose names are still to come
@@ -54,9 +55,11 @@ class Paths:
 
         A journal is empty at first.
         """
+        if _begins_as_ours(self.journal):
+            return True
         if path in (self.partial, self.journal):
-            return self.journal.exists()
-        return _begins_as_ours(self.summary) or _begins_as_ours(self.journal)
+            return self.journal.is_file() and not self.journal.stat().st_size
+        return _begins_as_ours(self.summary)
 
     def require_writable(self) -> None:
         """Refuse an output where one of its files cannot take its name, or would replace what nobody named.
@@ -75,6 +78,11 @@ class Paths:
             raise ValueError(
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
             )
+
+
+def summary_path(path: Path) -> Path:
+    """Where the summary of a file of ids is."""
+    return path.with_name(f"{path.name}.json")
 
 
 def _begins_as_ours(path: Path) -> bool:
@@ -166,7 +174,7 @@ class Output:
 
     def _remove_parts(self) -> None:
         output = self._paths.output
-        for parts in output.parent.glob(f"{escape(f'.{output.name}.parts.')}*"):
+        for parts in output.parent.glob(f"{escape(f'.{output.name}.parts.')}{'[0-9a-f]' * 8}"):
             gone = parts.with_name(f"{parts.name}.gone")
             parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
             shutil.rmtree(gone, ignore_errors=True)
@@ -236,6 +244,9 @@ class Output:
                     os.fsync(file.fileno())
                 if not file_format.is_flat:
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
+                for stale in map(summary_path, paths.companions):
+                    if _begins_as_ours(stale):  # of a corpus whose file is replaced
+                        stale.unlink()
             if file_format.is_flat:
                 paths.partial.replace(paths.output)
                 sync_directory(paths.output.parent)

@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
 from minigpt2.hub.cache import cache_root
+from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
     INDEX,
@@ -314,13 +315,14 @@ class Checkpoint(Mapping[str, Array]):
         save(Path(path), tensors, dtype, {"format": "pt", **self.metadata, **self._tied})
 
     def refuse_to_replace(self, path: str | os.PathLike[str]) -> None:
-        """Make sure that writing to `path` replaces none of the checkpoint's files: weights, shards, index, config.
+        """Make sure that writing to `path` replaces none of the model's files: weights, config, tokenizer.
 
         Raises:
             ValueError: it would.
         """
         own_files = {file.path for file in self._files.values()} | siblings(self.path)
-        refuse_to_replace(Path(path), {self.path, self.path.with_name("config.json"), *own_files})
+        beside = {self.path.with_name(name) for name in ("config.json", "generation_config.json", *TOKENIZER_FILES)}
+        refuse_to_replace(Path(path), {self.path, *own_files, *beside})
 
     def parameter_names(self) -> list[str]:
         """The names that transformers' `GPT2LMHeadModel.named_parameters()` lists for this file, in its order.

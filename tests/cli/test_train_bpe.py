@@ -63,3 +63,13 @@ def test_where_nothing_can_be_written_nothing_is_learned(name: str, tmp_path: Pa
     said = complaint(capsys, "train-bpe", tmp_path / "text", "--merges", 1, "-o", tmp_path / name)  # prints no merge
     assert str(tmp_path / name) in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "text"]
+
+
+@pytest.mark.parametrize("name", ["merges.txt", "tokenizer.json"])
+def test_what_is_learned_from_is_not_written_over(name: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / name).write_text("hello hello")
+    (tmp_path / "link").symlink_to(name)
+    for source in (tmp_path / name, tmp_path / "link"):
+        refused = complaint(capsys, "train-bpe", source, "--merges", 2, "-o", tmp_path)
+        assert f"{name} is read, and would be replaced: name another directory" in refused
+    assert (tmp_path / name).read_text() == "hello hello"

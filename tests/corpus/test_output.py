@@ -59,6 +59,23 @@ def test_what_nobody_named_and_no_corpus_left_is_not_replaced(suffix: str, tmp_p
     assert (tmp_path / f"out{suffix}").read_text() == "{}"
 
 
+def test_a_summary_does_not_stay_beside_a_file_of_another_corpus(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    tokenize(tmp_path / "a.txt", tmp_path / "val.bin")
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "train.bin", val_fraction=0.3)
+    assert sorted(path.name for path in tmp_path.glob("*.bin*")) == ["train.bin", "train.bin.json", "val.bin"]
+
+
+def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    for name in (".out.parts.mine", ".out.parts.0123456789"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".out.parts.01234567").mkdir()  # as of a run that was killed
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [".out.parts.0123456789", ".out.parts.mine"]
+
+
 def test_there_must_be_a_document(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n")
     assert count(tmp_path).tokens == 0

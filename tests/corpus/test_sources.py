@@ -52,7 +52,7 @@ def test_what_is_written_is_not_read(tmp_path: Path) -> None:
         tokenize([tmp_path / "a.txt", tmp_path / "out"], tmp_path / "out")
 
 
-@pytest.mark.parametrize("out", ["a.txt", "link", "b", "c"])
+@pytest.mark.parametrize("out", ["a.txt", "link", "b", "c", "d"])
 def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) -> None:
     documents = tmp_path / "documents"
     documents.mkdir()
@@ -60,11 +60,12 @@ def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) 
     (documents / "b.json").write_text("b")
     (documents / "c").write_text("c")
     (documents / "c.json").write_text("c")
+    (documents / "d.journal").write_text("d")
     (documents / "link").symlink_to("a.txt")
     for name in (documents, documents / "*"):
         with pytest.raises(ValueError, match="is one of the documents, and the corpus would be written over it"):
             tokenize(name, documents / out)
-    assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "c", "c", "a"]
+    assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "c", "c", "d", "a"]
 
 
 def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
