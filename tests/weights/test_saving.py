@@ -149,6 +149,15 @@ def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint,
     assert not list(tmp_path.glob("*.safetensors"))
 
 
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"])
+def test_no_file_of_the_tokenizer_beside_the_weights_is_replaced(name: str, tmp_path: Path) -> None:
+    save_whole(tmp_path, gpt2_tensors())
+    (tmp_path / name).write_text("of the tokenizer")
+    with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+        Checkpoint.open(tmp_path).save(tmp_path / name)
+    assert (tmp_path / name).read_text() == "of the tokenizer"
+
+
 def test_no_other_shard_is_replaced_where_one_is_read_alone(tmp_path: Path) -> None:
     save_sharded(tmp_path / "model", gpt2_tensors())
     before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
@@ -165,9 +174,8 @@ def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, shar
     keep = save_sharded if sharded else save_whole
     keep(directory, gpt2_tensors())
     (directory / "config.json").write_text("{}")
-    Tokenizer().save_pretrained(directory)
     before = {path: path.read_bytes() for path in directory.iterdir()}
-    assert len(before) == (7 if sharded else 5)
+    assert len(before) == (4 if sharded else 2)
     (tmp_path / "folder").symlink_to(directory)
     weights = Checkpoint.open(directory)
     for own in before:
