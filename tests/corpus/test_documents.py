@@ -4,10 +4,13 @@ import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow
 import pytest
 from backports import zstd
+from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from minigpt2 import Tokenizer
@@ -15,6 +18,7 @@ from minigpt2.corpus import count, tokenize
 from minigpt2.corpus.parquet import rows
 from minigpt2.corpus.sources import find
 from tests.corpus.samples import DOCUMENTS, END, STORED, ids_of, read
+from tests.parity.made_up_tokenizers import MadeUp, made_up, texts
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "in chunks"])
@@ -127,6 +131,25 @@ def test_a_space_before_each_text_is_put_before_each_document_only(
     tokenize(tmp_path / name, tmp_path / "out", tokenizer=tokenizer, separator=separator)
     expected = documents if separator else ["".join(documents)]
     assert read(tmp_path / "out") == [id_ for each in expected for id_ in [*tokenizer.encode(each), END]]
+
+
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@given(files=made_up(), text=texts(), times=st.integers(1, 30))
+def test_any_tokenizer_gives_a_long_document_the_ids_of_the_whole(
+    files: MadeUp, text: str, times: int, small: None
+) -> None:
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        files.write(directory)
+        try:
+            tokenizer = Tokenizer.from_pretrained(directory)
+        except ValueError:  # a token whose new id another has
+            reject()
+        assume(tokenizer.eos_token_id is not None)
+        (directory / "a.txt").write_bytes((text * times).encode())
+        tokenize(directory / "a.txt", directory / "out", tokenizer=tokenizer)
+        whole = tokenizer.encode(text * times, allowed_special=(), add_special_tokens=False)
+        assert read(directory / "out") == [*whole, tokenizer.eos_token_id]
 
 
 def test_a_file_compressed_with_a_long_window_is_read(tmp_path: Path) -> None:
