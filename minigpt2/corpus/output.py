@@ -248,6 +248,8 @@ class Output:
                     if _begins_as_ours(stale):  # of a corpus whose file is replaced
                         stale.unlink()
             if file_format.is_flat:
+                with suppress(OSError):  # there was none, or the file system has no modes
+                    paths.partial.chmod(paths.output.stat().st_mode)
                 paths.partial.replace(paths.output)
                 sync_directory(paths.output.parent)
             paths.partial.unlink(missing_ok=True)

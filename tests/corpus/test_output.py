@@ -67,6 +67,16 @@ def test_a_summary_does_not_stay_beside_a_file_of_another_corpus(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.glob("*.bin*")) == ["train.bin", "train.bin.json", "val.bin"]
 
 
+@pytest.mark.parametrize("output_format", ["bin", "llm.c", "megatron"])
+def test_the_mode_of_a_file_that_is_replaced_stays(output_format: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    for _ in range(2):
+        tokenize(tmp_path / "a.txt", tmp_path / "out.bin", output_format=output_format)
+        (tmp_path / "out.bin").chmod(0o600)
+    tokenize(tmp_path / "a.txt", tmp_path / "out.bin", output_format=output_format)
+    assert (tmp_path / "out.bin").stat().st_mode & 0o777 == 0o600
+
+
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     for name in (".out.parts.mine", ".out.parts.0123456789"):
