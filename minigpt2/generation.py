@@ -194,7 +194,7 @@ def end_of_text_ids(model: "GPT2", eos_token_id: EndOfText) -> Ids:
     if isinstance(eos_token_id, str):
         if eos_token_id != "config":
             raise ValueError(f"eos_token_id must be an id, several, None, or 'config', not {eos_token_id!r}")
-        return np.array(model.options.eos_token_ids, np.int64)
+        return np.array(model.generation_config.eos_token_ids, np.int64)
     ids: ArrayLike = [] if eos_token_id is None else eos_token_id
     return np.atleast_1d(token_ids(ids, model.options.vocab_size))
 
@@ -221,10 +221,12 @@ def generate(
     `top_k` (0: all) and `top_p`. A text ends with an end-of-text token, by default the config's (None: never), or with
     the token that completes a stop string; it is padded then, until all have ended or have `max_new_tokens` more.
     `ids` may also be a text, and `attention_mask` is 0 where a batch is padded, on the left; among ids without a mask
-    the config's `pad_token_id` is padding, unless it also ends a text. An empty prompt starts from `<|endoftext|>`. The
-    same `seed` gives the same tokens.
+    the config's `pad_token_id` is padding, unless it also ends a text. An empty prompt starts from the config's
+    `bos_token_id`, `<|endoftext|>` in GPT-2. The config is the model's `generation_config.json`, or `config.json` where
+    it has no such file. The same `seed` gives the same tokens.
 
     Raises:
+        CheckpointError: the config asks for something that changes the tokens and is not supported here.
         ValueError: the model has too few positions for so many tokens, a text ends in padding, or an option is outside
             its range.
 
@@ -232,6 +234,7 @@ def generate(
     >>> GPT2.bundled().generate("The meaning of life is", max_new_tokens=3).shape
     (1, 8)
     """
+    model.generation_config.refuse_unsupported(do_sample)
     eos = end_of_text_ids(model, eos_token_id)
     prompt, mask = _prompt(model, ids, attention_mask, None if isinstance(ids, str) else _padding_id(model, eos))
     count = positive("max_new_tokens", max_new_tokens)
@@ -268,6 +271,7 @@ def stream(
     >>> list(model.stream("Hello", max_new_tokens=3)) == model.generate("Hello", max_new_tokens=3)[0, 1:].tolist()
     True
     """
+    model.generation_config.refuse_unsupported(do_sample)
     eos = end_of_text_ids(model, eos_token_id)
     prompt, mask = _one_prompt(model, ids)
     count, room = positive("max_new_tokens", max_new_tokens), tokens_left(model, prompt, mask)
@@ -302,7 +306,8 @@ def _steps(
     model: "GPT2", ids: Ids, mask: Mask | None, count: int, choose: Choice, stop: StopStrings | None, eos: Ids
 ) -> Iterator[Ids]:
     """The next token of each text, shape (texts,), again and again until `count` are made or all texts have ended."""
-    padding = next((i for i in (model.options.pad_token_id, *eos, *model.options.eos_token_ids) if i is not None), 0)
+    config = model.generation_config
+    padding = next((i for i in (config.pad_token_id, *eos, *config.eos_token_ids) if i is not None), 0)
     ended, cache = np.zeros(len(ids), bool), None
     for _ in range(count):
         output = model(ids, mask, cache, use_cache=True, logits_to_keep=1)
@@ -370,13 +375,13 @@ def written(tokenizer: Tokenizer, token_id: int) -> str:
 def _prompt(
     model: "GPT2", ids: str | ArrayLike, attention_mask: ArrayLike | None = None, padding: int | None = None
 ) -> tuple[Ids, Mask]:
-    """Ids and mask, both of shape (texts, tokens); a prompt without tokens starts from `<|endoftext|>`.
+    """Ids and mask, both of shape (texts, tokens); a prompt without tokens starts from the config's `bos_token_id`.
 
     Without a mask, every token counts but those of the id `padding`.
     """
     given = token_ids(model.tokenizer.encode(ids) if isinstance(ids, str) else ids, model.options.vocab_size)
     if not given.size:
-        if (start := model.options.bos_token_id) is None:
+        if (start := model.generation_config.bos_token_id) is None:
             raise ValueError("the prompt is empty, and the model has no bos_token_id to start from")
         given = np.full((*given.shape[:-1], 1), start)
         attention_mask = np.ones_like(given)
@@ -405,5 +410,5 @@ def _one_prompt(model: "GPT2", ids: str | ArrayLike) -> tuple[Ids, Mask]:
 
 def _padding_id(model: "GPT2", eos: Ids) -> int | None:
     """The id that is padding where there is no mask: the config's, unless it also ends a text, as in transformers."""
-    padding = model.options.pad_token_id
+    padding = model.generation_config.pad_token_id
     return None if padding in eos.tolist() else padding

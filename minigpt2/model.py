@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from minigpt2 import Checkpoint, Tokenizer, generation
 from minigpt2.inference.cache import Cache
 from minigpt2.inference.fast import QUERIES, blocks_of_scores, by_rows, load_parameters, product, product_with_rows
+from minigpt2.inference.generation_config import GenerationConfig, read_generation_config
 from minigpt2.inference.hooks import Hook, Hooks
 from minigpt2.inference.inputs import (
     HIDDEN,
@@ -39,7 +40,7 @@ from minigpt2.inference.inputs import (
     padding_mask,
     positions_of,
 )
-from minigpt2.inference.options import Options, read_options
+from minigpt2.inference.options import Config, Options, read_options
 from minigpt2.vocabulary import ComputedOnce
 
 Array = NDArray[Any]  # of float32, wherever nothing else is said
@@ -270,6 +271,10 @@ class GPT2:
         self._find_tokenizer: Callable[[], Tokenizer] | None = None
         if tokenizer is not None:
             self.tokenizer = tokenizer
+        config = Config(dict(self.config), weights.config_path)
+        self._read_generation_config = partial(read_generation_config, weights.find_generation_config, config)
+        if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed
+            self.generation_config = self._read_generation_config()
 
     @classmethod
     def from_pretrained(
@@ -305,6 +310,15 @@ class GPT2:
     def __repr__(self) -> str:
         sizes = self.options
         return f"<GPT2 of {sizes.n_layer} layers, {sizes.n_head} heads, {sizes.n_embd} wide, {sizes.vocab_size} tokens>"
+
+    @ComputedOnce
+    def generation_config(self) -> GenerationConfig:
+        """What `generation_config.json` says, or `config.json` where the model has no such file.
+
+        Raises:
+            CheckpointError: the file is malformed.
+        """
+        return self._read_generation_config()
 
     @ComputedOnce
     def tokenizer(self) -> Tokenizer:

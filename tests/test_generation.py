@@ -26,7 +26,8 @@ PROMPT = "The meaning of life is"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> GPT2:
     directory = tmp_path_factory.mktemp("gpt2")
-    write_gpt2(directory, {"vocab_size": 50300, "n_positions": 64})  # rows for 43 tokens that the vocabulary lacks
+    sizes = {"vocab_size": 50300, "n_positions": 64}  # rows for 43 tokens that the vocabulary lacks
+    write_gpt2(directory, sizes, bos_token_id=50256, eos_token_id=50256)
     return GPT2.from_pretrained(directory)
 
 

@@ -11,7 +11,11 @@ import pytest
 
 from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.hub import fetch
+from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.inference.generation_config import read_generation_config
+from minigpt2.inference.options import Config
 from minigpt2.tokenizer_files.opening import open_from_hub
+from minigpt2.weights.files import read_json_object
 from tests.command import run
 
 pytestmark = pytest.mark.hub
@@ -38,6 +42,15 @@ PUBLISHED_ROWS = {
 def test_the_files_are_the_published_ones(filename: str) -> None:
     with fetch("gpt2", filename, revision=REVISION).open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == PUBLISHED_SHA256[filename]
+
+
+@pytest.mark.parametrize("model", sorted(GPT2_MODELS))
+def test_the_generation_config_says_what_the_config_says(model: str) -> None:
+    path = fetch(model, "config.json")
+    config = Config(read_json_object(path), path)
+    theirs = read_generation_config(lambda: fetch(model, "generation_config.json"), config)
+    assert replace(theirs, file=config) == read_generation_config(lambda: None, config)
+    theirs.refuse_unsupported(do_sample=True)
 
 
 def test_the_tokenizer_of_the_published_files_is_the_packages() -> None:

@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model!r} is a path on this machine: there is nothing to download")
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards and config, and a look inside
+    weights.find_generation_config()
     nbytes = sum(weights.info(name).nbytes for name in weights)
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
     if line := _tokenizer(options.model, commit):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, fetch_all, open_or_bundled, print_label
 from minigpt2.cli.numbers import above_zero, not_negative, positive, probability
-from minigpt2.cli.text import add_text, read_text, token_ids
+from minigpt2.cli.text import add_text, note_an_empty_prompt, read_text, token_ids
 
 if TYPE_CHECKING:
     from minigpt2 import GPT2, Tokenizer
@@ -55,9 +55,9 @@ def run(options: argparse.Namespace) -> None:
     text = read_text(options)
     tokenizer, weights = open_or_bundled(options, fetch_all, labelled=not options.json)
     prompt = token_ids(tokenizer, text, options)
-    if not prompt:
-        streams.note("the prompt is empty: starting from <|endoftext|>")
-    new = _new_tokens(GPT2(weights, tokenizer), prompt, options)
+    model = GPT2(weights, tokenizer)
+    new = _new_tokens(model, prompt, options)
+    note_an_empty_prompt(prompt, model)
     if options.json:
         ids, added, interrupted = _collected(new, tokenizer, show=lambda _: None)
         streams.print_json({"model": options.model, "prompt": text, "text": added, "prompt_ids": prompt, "ids": ids})
@@ -81,7 +81,7 @@ def _new_tokens(model: "GPT2", prompt: list[int], options: argparse.Namespace) -
         stop_strings=options.stop,
         **sampling,
     )
-    return (token_id for token_id in stream if token_id not in model.options.eos_token_ids)
+    return (token_id for token_id in stream if token_id not in model.generation_config.eos_token_ids)
 
 
 def _collected(new: Iterator[int], tokenizer: "Tokenizer", show: Callable[[str], None]) -> tuple[list[int], str, bool]:

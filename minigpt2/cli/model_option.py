@@ -65,7 +65,10 @@ def open_weights(
     if options.model == bundled.NAME:
         return Checkpoint.bundled()
     try:
-        return Checkpoint.from_pretrained(options.model, revision=options.revision, local_files_only=True)
+        weights = Checkpoint.from_pretrained(options.model, revision=options.revision, local_files_only=True)
+        if weights.commit is None or local_files_only:
+            return weights
+        return Checkpoint.from_pretrained(options.model, revision=weights.commit)  # whose other files may be asked for
     except HubError:
         if local_files_only:
             raise

@@ -15,7 +15,7 @@ from minigpt2.cli.bars import bar
 from minigpt2.cli.columns import print_table, quoted
 from minigpt2.cli.model_option import add_model, fetch_all, open_or_bundled, print_label
 from minigpt2.cli.numbers import positive
-from minigpt2.cli.text import add_text, read_text, token_ids
+from minigpt2.cli.text import add_text, note_an_empty_prompt, read_text, token_ids
 from minigpt2.cli.tokens import name
 from minigpt2.explain.characters import text_of
 
@@ -42,9 +42,8 @@ def run(options: argparse.Namespace) -> None:
     text = read_text(options)
     tokenizer, weights = open_or_bundled(options, fetch_all, labelled=not options.json)
     model, ids = GPT2(weights, tokenizer), token_ids(tokenizer, text, options)
-    if not ids:
-        streams.note("the text is empty: starting from <|endoftext|>")
     layers = model.logit_lens(ids, options.k or 3) if options.lens else [model.next_tokens(ids, options.k or 10)]
+    note_an_empty_prompt(ids, model)
     if options.json:
         answers = [[_as_json(tokenizer, token) for token in tokens] for tokens in layers]
         streams.print_json(answers if options.lens else answers[0])

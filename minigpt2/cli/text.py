@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from minigpt2.cli import streams
 
 if TYPE_CHECKING:
-    from minigpt2 import Tokenizer
+    from minigpt2 import GPT2, Tokenizer
 
 
 def add_text(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +57,14 @@ def file_name(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return Path(text)
+
+
+def note_an_empty_prompt(ids: list[int], model: "GPT2") -> None:
+    """Tell the user which token the model started from, if the prompt had none."""
+    from minigpt2.generation import written
+
+    if not ids and (start := model.generation_config.bos_token_id) is not None:
+        streams.note(f"the prompt is empty: starting from {written(model.tokenizer, start)}")
 
 
 def argument(text: str) -> str:

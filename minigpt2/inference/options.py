@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from minigpt2 import Checkpoint, CheckpointError
@@ -54,9 +55,6 @@ class Options:
     activation_function: str
     scale_attn_weights: bool
     scale_attn_by_inverse_layer_idx: bool
-    eos_token_ids: tuple[int, ...]
-    bos_token_id: int | None
-    pad_token_id: int | None
 
     def attention_scale(self, layer: int) -> float:
         """The factor for the scores of a layer's attention: 1/8 in every published GPT-2."""
@@ -70,7 +68,7 @@ def read_options(weights: Checkpoint) -> Options:
     Raises:
         CheckpointError: there is no config, it contradicts the tensors, or it asks for what is not supported here.
     """
-    config = _Config(weights)
+    config = Config(weights.config, weights.config_path)
     for key, supported in SUPPORTED_ALONE.items():
         if (found := config.get(key, supported)) != supported:
             raise config.refusal(key, found, f"only {supported} is supported")
@@ -81,13 +79,10 @@ def read_options(weights: Checkpoint) -> Options:
         activation_function=_activation(config),
         scale_attn_weights=config.flag("scale_attn_weights", default=True),
         scale_attn_by_inverse_layer_idx=config.flag("scale_attn_by_inverse_layer_idx", default=False),
-        eos_token_ids=config.token_ids("eos_token_id", 50256),
-        bos_token_id=next(iter(config.token_ids("bos_token_id", 50256)), None),
-        pad_token_id=next(iter(config.token_ids("pad_token_id", None)), None),
     )
 
 
-def _sizes(weights: Checkpoint, config: "_Config") -> dict[str, int]:
+def _sizes(weights: Checkpoint, config: "Config") -> dict[str, int]:
     """The sizes, after making sure that config and tensors agree on each."""
     names = weights.parameter_names()
     if "transformer.ln_f.weight" not in names:
@@ -113,29 +108,29 @@ def _sizes(weights: Checkpoint, config: "_Config") -> dict[str, int]:
     return {**found, "n_head": n_head}
 
 
-def _activation(config: "_Config") -> str:
+def _activation(config: "Config") -> str:
     name = config.get("activation_function", "gelu_new")
     if name not in ACTIVATIONS:
         raise config.refusal("activation_function", name, f"supported are {', '.join(ACTIVATIONS)}")
     return str(name)
 
 
-class _Config:
+@dataclass(frozen=True)
+class Config:
     """A config whose every refusal names the file, the key and what was found."""
 
-    def __init__(self, weights: Checkpoint) -> None:
-        self._values = weights.config
-        self._path = weights.path.with_name("config.json")
+    values: Mapping[str, Any]
+    path: Path
 
     def get(self, key: str, default: Any) -> Any:
-        return self._values.get(key, default)
+        return self.values.get(key, default)
 
     def refusal(self, key: str, found: Any, reason: str) -> CheckpointError:
-        return CheckpointError(f"{self._path}: {key!r} is {found!r}, but {reason}")
+        return CheckpointError(f"{self.path}: {key!r} is {found!r}, but {reason}")
 
     def size(self, key: str) -> int | None:
-        names = [name for name in (key, OTHER_NAMES.get(key, key)) if name in self._values]
-        values = [self._values[name] for name in names] or [DEFAULT_SIZES[key]]
+        names = [name for name in (key, OTHER_NAMES.get(key, key)) if name in self.values]
+        values = [self.values[name] for name in names] or [DEFAULT_SIZES[key]]
         if any(value != values[0] for value in values):
             raise self.refusal(key, values[0], f"{names[1]!r} is {values[1]!r}")
         if values[0] is not None and (type(values[0]) is not int or values[0] < 1):
@@ -153,11 +148,3 @@ class _Config:
         if type(value) is not bool:
             raise self.refusal(key, value, "it must be true or false")
         return value
-
-    def token_ids(self, key: str, default: int | None) -> tuple[int, ...]:
-        """The ids that a config gives as one id, as a list of them, or as null."""
-        value = self.get(key, default)
-        ids = value if isinstance(value, list) else [] if value is None else [value]
-        if any(type(token_id) is not int or abs(token_id) >= 1 << 31 for token_id in ids):
-            raise self.refusal(key, value, "it must be a token id")
-        return tuple(ids)

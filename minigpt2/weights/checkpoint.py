@@ -46,6 +46,7 @@ from minigpt2.weights.gpt2_layout import (
     tied_names,
 )
 from minigpt2.weights.kept_path import KeptPath
+from minigpt2.weights.own_generation_config import generation_config_beside, generation_config_on_hub
 from minigpt2.weights.own_tokenizer import tokenizer_beside, tokenizer_on_hub
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
@@ -83,6 +84,7 @@ class Checkpoint(Mapping[str, Array]):
         self._find_config = find_config
         # Opens the own tokenizer, with `local_files_only` or without; raises as `Tokenizer.from_pretrained` does.
         self.find_tokenizer: Callable[[bool], Tokenizer] = partial(tokenizer_beside, self._path)
+        self.find_generation_config: Callable[[], Path | None] = partial(generation_config_beside, self._path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -126,6 +128,7 @@ class Checkpoint(Mapping[str, Array]):
                 name, "config.json", revision=commit, cache_dir=cache, local_files_only=local_files_only
             )
         weights.find_tokenizer = partial(tokenizer_on_hub, name, commit, cache)
+        weights.find_generation_config = partial(generation_config_on_hub, name, commit, cache, local_files_only)
         return weights
 
     @classmethod
@@ -172,6 +175,7 @@ class Checkpoint(Mapping[str, Array]):
         weights = cls(path, files, partial(hub.fetch, model, "config.json", revision=commit, cache_dir=cache))
         weights.commit, weights.is_remote = commit, True
         weights.find_tokenizer = partial(tokenizer_on_hub, model, commit, cache)
+        weights.find_generation_config = partial(generation_config_on_hub, model, commit, cache, False)
         return weights
 
     def __getstate__(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ PROMPT = "The meaning of life is"
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("gpt2")
-    write_gpt2(path, {"vocab_size": 50257, "n_positions": 64})
+    write_gpt2(path, {"vocab_size": 50257, "n_positions": 64}, bos_token_id=50256, eos_token_id=50256)
     Tokenizer().save_pretrained(path)
     return path
 
@@ -152,10 +152,27 @@ def test_generate_ends_with_whole_characters(capsys: Capture, directory: Path, m
     assert printed["text"] == " 😀 \ufffd"
 
 
-def test_an_empty_prompt_starts_from_end_of_text_and_says_so(directory: Path, model: GPT2) -> None:
-    done = run("generate", "", "--model", str(directory), "--max-new-tokens", "2", "--json")
-    assert one_line(done.stderr) == "minigpt2: the prompt is empty: starting from <|endoftext|>\n"
-    assert json.loads(done.stdout)["ids"] == model.generate([50256], 2)[0, 1:].tolist()
+@pytest.mark.parametrize(("start", "written"), [(50256, "<|endoftext|>"), (464, "The")])
+def test_an_empty_prompt_starts_from_the_models_token_and_says_so(
+    directory: Path, model: GPT2, tmp_path: Path, start: int, written: str
+) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"bos_token_id": start}))
+    for name in ("generate", "next"):
+        done = run(name, "", "--model", str(tmp_path), "--json")
+        assert one_line(done.stderr) == f"minigpt2: the prompt is empty: starting from {written}\n"
+        found = json.loads(done.stdout)["ids"][0] if name == "generate" else json.loads(done.stdout)[0]["id"]
+        assert found == model.generate([start], 1)[0, 1]
+
+
+def test_settings_that_generate_does_not_have_are_refused_before_it_prints_anything(
+    directory: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "generation_config.json").write_text('{"repetition_penalty": 1.2}')
+    said = complaint(capsys, "generate", PROMPT, "--model", tmp_path)
+    assert "generation_config.json: 'repetition_penalty' is 1.2, but generate supports only 1.0" in said
+    answer(capsys, "next", PROMPT, "--model", tmp_path)
 
 
 def test_generate_stops_where_there_are_no_positions_and_says_so(directory: Path) -> None:
