@@ -222,10 +222,8 @@ class Output:
         with _naming(paths.shown):
             if not self._journal.is_ours():
                 raise ValueError(f"{paths.journal} was removed while this corpus was written: start over")
-            if file_format.is_flat:
-                os.fsync(self._file.fileno())
-            else:
-                self._enter()
+            self._enter()
+            os.fsync(self._file.fileno())
             self._file.close()
             with ExitStack() as files:  # they take their names when it ends, the last first
                 opened: list[BinaryIO] = []
@@ -242,14 +240,13 @@ class Output:
                 for file in opened:  # a disk that is full says so now
                     file.flush()
                     os.fsync(file.fileno())
-                if not file_format.is_flat:
-                    paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
+                with suppress(OSError):  # there was none, or the file system has no modes
+                    paths.partial.chmod(paths.output.stat().st_mode)
+                paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
                 for stale in map(summary_path, paths.companions):
                     if _begins_as_ours(stale):  # of a corpus whose file is replaced
                         stale.unlink()
             if file_format.is_flat:
-                with suppress(OSError):  # there was none, or the file system has no modes
-                    paths.partial.chmod(paths.output.stat().st_mode)
                 paths.partial.replace(paths.output)
                 sync_directory(paths.output.parent)
             paths.partial.unlink(missing_ok=True)

@@ -54,8 +54,9 @@ def flow(words: Iterable[tuple[list[str], list[str]]], width: int, between: str,
 
 
 def filled(sentence: str, width: int) -> list[str]:
-    """A sentence in lines of at most `width` columns; a word that is wider is cut."""
-    lines = textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
+    """A sentence in lines of at most `width` columns; what moves a cursor is escaped, a wider word is cut."""
+    plain = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in sentence)
+    lines = textwrap.wrap(plain, width, break_long_words=False, break_on_hyphens=False)
     return [cut(line, width) for line in lines]
 
 

@@ -222,7 +222,8 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import constants
 
-    return resolved(Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser())
+    # As huggingface_hub: where there is no home, `~` is a name like any other. `Path.expanduser` would raise.
+    return resolved(os.path.expanduser(constants.HF_HUB_CACHE if cache_dir is None else cache_dir))  # noqa: PTH111
 
 
 def model_folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:

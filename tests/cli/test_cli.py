@@ -13,7 +13,7 @@ import minigpt2
 from minigpt2 import Tokenizer
 from minigpt2.cli import COMMANDS, main
 from minigpt2.explain.characters import display_width
-from tests.command import ROOT, Capture, answer, complaint, environment, on_a_terminal, run
+from tests.command import ROOT, Capture, answer, complaint, environment, on_a_terminal, one_line, run
 from tests.conftest import hurtful_texts
 
 NAMES = [each.__name__.rpartition(".")[2].replace("_", "-") for each in COMMANDS]
@@ -90,6 +90,13 @@ def test_python_m_minigpt2_is_the_command() -> None:
 def test_it_runs_from_another_directory_and_needs_no_home(tmp_path: Path) -> None:
     env = {name: value for name, value in environment().items() if name != "HOME"}
     assert run("encode", "Hello", env=env, cwd=tmp_path).stdout == b"15496\n"
+
+
+def test_without_a_home_directory_the_cache_is_empty_and_the_bundled_model_answers(tmp_path: Path) -> None:
+    env = environment(HF_HOME="~nobody-has-this-name/hf", HF_HUB_OFFLINE="1")
+    finished = run("next", "Once upon a", "-k", "1", env=env, cwd=tmp_path)
+    assert finished.returncode == 0 and b"the small model that comes with minigpt2" in finished.stdout
+    assert "HF_HUB_OFFLINE" in one_line(run("params", env=env, cwd=tmp_path).stderr)
 
 
 def test_the_project_installs_this_command() -> None:

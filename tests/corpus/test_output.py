@@ -1,6 +1,8 @@
 """The output: the ids, and the summary beside them."""
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
+from tests.command import files_in
 from tests.corpus.samples import END, ids_of, large_tokenizer, read
 from tests.test_vocabulary import PUBLISHED, sha256
 
@@ -75,6 +78,31 @@ def test_the_mode_of_a_file_that_is_replaced_stays(output_format: str, tmp_path:
         (tmp_path / "out.bin").chmod(0o600)
     tokenize(tmp_path / "a.txt", tmp_path / "out.bin", output_format=output_format)
     assert (tmp_path / "out.bin").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_output_that_cannot_be_replaced_keeps_its_summary_and_the_rest_can_be_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(name)
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    before = files_in(tmp_path)
+
+    unlink = Path.unlink
+
+    def is_busy(path: Path, missing_ok: bool = False) -> None:  # a mounted file, or one that is open on Windows
+        if path.name == "out":
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", is_busy)
+    with pytest.raises(OSError, match="busy"):
+        tokenize(tmp_path / "b.txt", tmp_path / "out")
+    monkeypatch.undo()
+    assert {name: data for name, data in files_in(tmp_path).items() if name in before} == before
+    tokenize(tmp_path / "b.txt", tmp_path / "out", resume=True)
+    assert read(tmp_path / "out") == ids_of("b")
+    assert json.loads((tmp_path / "out.json").read_text())["sources"][0]["path"] == str(tmp_path / "b.txt")
 
 
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:

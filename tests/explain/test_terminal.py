@@ -1,6 +1,7 @@
 """`minigpt2 explain` in the terminal: trees, steps, colours where they are wanted, widths that are right."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,10 @@ def test_bad_input_is_one_line(capsys: Capture, tmp_path: Path) -> None:
     assert "no_such" in complaint(capsys, "explain", "x", "--model", tmp_path / "no_such.safetensors")
     assert "gpt2: model.safetensors" in complaint(capsys, "explain", "x", "--model", "gpt2")
     assert "--help` tells more)" in complaint(capsys, "explain", "x", "--steps", "--json", status=2)
+
+
+def test_the_name_of_a_file_of_weights_moves_no_cursor(small_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a\x1b[2J\n\u202ex.safetensors"
+    shutil.copy(small_model / "model.safetensors", path)
+    shown = "\n".join(render(explain(Tokenizer(), "life", Checkpoint.open(path)), part="rows", width=200))
+    assert "in a\\x1b[2J\\n\\u202ex.safetensors" in shown
