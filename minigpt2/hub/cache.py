@@ -264,23 +264,27 @@ def _note_missing(folder: Path, commit: str, filename: str) -> None:
 
 def _verify(path: Path, expected: str) -> None:
     """Refuse a downloaded file, and remove it from the cache, unless it has the hash that the hub named."""
-    import hashlib
-
-    algorithm, header = "sha256", b""
-    if len(expected) == 40:
-        algorithm, header = "sha1", b"blob %d\0" % path.stat().st_size
     found = ""
     try:
-        with path.open("rb") as file:
-            hashed = hashlib.file_digest(file, lambda: hashlib.new(algorithm, header, usedforsecurity=False))
-        found = hashed.hexdigest()
+        found = _hash(path, expected)
     finally:
         # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
             path.resolve().unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     if found != expected:
-        raise RefusedError(f"it arrived damaged ({algorithm} {found}, not {expected}) and was removed; try again")
+        raise RefusedError(f"it arrived damaged (its hash is {found}, not {expected}) and was removed; try again")
+
+
+def _hash(path: Path, like: str) -> str:
+    """The hash of a file of the kind that another one is: SHA-256, or git's SHA-1 of small files."""
+    import hashlib
+
+    algorithm, header = "sha256", b""
+    if len(like) == 40:
+        algorithm, header = "sha1", b"blob %d\0" % path.stat().st_size
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, header, usedforsecurity=False)).hexdigest()
 
 
 # --- the hub
@@ -294,11 +298,13 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
     with _failures_of(model, filename, revision, cache_dir):
         answer = ask(model, filename, commit, ANSWER_SECONDS)
         blob = folder / "blobs" / answer.hash
-        others_have_it = _is_file(blob)
+        if _is_file(blob) and _hash(blob, answer.hash) != answer.hash:
+            blob.unlink()  # it was damaged here, and would not be downloaded again
+        is_there = _is_file(blob)
         with warnings.catch_warnings():  # of too little room on the disk: if that is so, the error says it
             warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
             path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
-        if not (others_have_it and path.resolve() == blob.resolve()):
+        if not (is_there and path.resolve() == blob.resolve()):
             _verify(path, answer.hash)
         if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there
             note_commit(folder, revision, answer.commit)

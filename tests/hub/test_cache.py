@@ -84,6 +84,14 @@ def test_download_of_what_is_there_already_moves_no_content(hub: Hub, client: Cl
     assert hub.count("GET") == 0
 
 
+@pytest.mark.parametrize("damaged", [b"", WEIGHTS[:-1], b"x" * len(WEIGHTS)], ids=["empty", "cut off", "other bytes"])
+def test_download_replaces_a_file_that_was_damaged_in_the_cache(damaged: bytes, hub: Hub, client: Client) -> None:
+    path = Path(client.fetch("owner/tiny", "model.safetensors")["path"])
+    path.resolve().write_bytes(damaged)
+    assert Path(client.download("owner/tiny", "model.safetensors")["path"]).read_bytes() == WEIGHTS
+    assert Path(client.fetch("owner/tiny", "model.safetensors")["path"]).read_bytes() == WEIGHTS
+
+
 def test_a_file_that_the_snapshot_lacks_comes_from_the_same_commit(hub: Hub, client: Client) -> None:
     config = client.fetch("owner/tiny", "config.json")["path"]
     hub.publish("owner/tiny", {"config.json": b"{}", "model.safetensors": b"other weights"})
