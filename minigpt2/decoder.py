@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.encoder import excerpt
-from minigpt2.vectorized.forking import FORK_WAITS
+from minigpt2.forking import FORK_WAITS
 from minigpt2.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from minigpt2 import bpe
 from minigpt2.byte_alphabet import to_characters
+from minigpt2.forking import FORK_WAITS
 from minigpt2.pretokenize import pretokenize
 from minigpt2.special_tokens import AddedTokens, Part, Selection
-from minigpt2.vectorized.forking import FORK_WAITS
 from minigpt2.vectorized.growing import GrowingIds
 from minigpt2.vocabulary import Vocabulary
 

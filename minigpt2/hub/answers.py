@@ -3,13 +3,17 @@
 The errors of `huggingface_hub` have no common base class. Each of them becomes a `HubError` that says what to do.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
+
+from minigpt2.forking import FORK_WAITS
 
 _Result = TypeVar("_Result")
 
@@ -123,19 +127,39 @@ def within(seconds: float, call: Callable[[], _Result]) -> _Result:
 @contextmanager
 def translated_errors(model: str, filename: str, revision: str, cache: Path) -> Iterator[None]:
     """Turn every error of huggingface_hub and its session into a `HubError` that says what to do."""
-    from huggingface_hub.errors import EntryNotFoundError
-
     try:
         with quiet():
+            _prepare_client()
             yield
     except HubError:
         raise
     except Exception as error:  # OSError, the HTTP client's own, RuntimeError (Xet), ValueError (names)
+        from huggingface_hub.errors import EntryNotFoundError
+
         response = getattr(error, "response", None)  # none if it is the cache that lacks the file
         if isinstance(error, EntryNotFoundError) and response is not None:
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
         reason = _reason(error, model, cache)
         raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+
+
+def _prepare_client() -> None:
+    """Import all that asks the hub and make its session, while a fork waits: a child would inherit their locks held."""
+    with FORK_WAITS:
+        from huggingface_hub import get_hf_file_metadata, get_session  # noqa: F401  # the first imports all the rest
+        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+        "localhost".encode("idna")  # imports the codec, as sockets do for their first name
+        tqdm.set_lock(FORK_WAITS)  # a child would inherit its own, too
+        session: Any = get_session()
+        if "close" not in vars(session):
+            session.close = partial(_close_here, os.getpid(), session.close)
+
+
+def _close_here(process: int, close: Callable[[], None]) -> None:
+    """Close a session in the process that made it: huggingface_hub does in a forked child, and waits for its locks."""
+    if os.getpid() == process:
+        close()
 
 
 @contextmanager

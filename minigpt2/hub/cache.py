@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from minigpt2.atomic_write import atomic_write, resolved
+from minigpt2.forking import FORK_WAITS
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     COMMIT,
@@ -220,7 +221,8 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
         # be reached; telemetry sends a request of its own first.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import constants
+    with FORK_WAITS:  # Python locks a module during its import
+        from huggingface_hub import constants
 
     # As huggingface_hub: where there is no home, `~` is a name like any other. `Path.expanduser` would raise.
     return resolved(os.path.expanduser(constants.HF_HUB_CACHE if cache_dir is None else cache_dir))  # noqa: PTH111

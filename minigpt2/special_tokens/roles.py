@@ -1,28 +1,17 @@
 """The attributes of a tokenizer that name its special tokens, as people type them, and the methods that add tokens."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from threading import RLock
 from typing import Any, overload
 
 from minigpt2.decoder import checked_id
+from minigpt2.forking import RenewedLock
 from minigpt2.settings import ROLES, Settings
 from minigpt2.special_tokens.added import AddedToken
 from minigpt2.vocabulary import END_OF_TEXT, Vocabulary
 
-# One lock for all tokenizers, so that a tokenizer can be pickled; a forked child gets a fresh one.
-_CHANGING = RLock()
-
-
-def _renew_lock() -> None:
-    global _CHANGING  # noqa: PLW0603
-    _CHANGING = RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
+_CHANGING = RenewedLock()  # one for all tokenizers, so that a tokenizer can be pickled
 
 
 class Role:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from minigpt2.forking import FORK_WAITS
 from minigpt2.vectorized import keys as keys_
 from minigpt2.vectorized.arrays import Bytes, Indices, Mask, indices_where, lengths_between, starts_of
 from minigpt2.vectorized.boundaries import part_starts
-from minigpt2.vectorized.forking import FORK_WAITS
 from minigpt2.vectorized.hash_table import ABSENT, HashTable, distinct
 from minigpt2.vectorized.keys import Keys
 from minigpt2.vectorized.merging import Merged

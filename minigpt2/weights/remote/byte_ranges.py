@@ -110,9 +110,9 @@ def _runs(count: int, key: Any) -> list[Range]:
 
 def _consecutive(rows: Any) -> list[Range]:
     """Row indices (n,) in any order, as runs of consecutive ones."""
-    rows = np.unique(rows)
+    rows = np.sort(rows)  # not np.unique, which imports numpy.ma
     if not rows.size:
         return []
-    last = np.flatnonzero(np.diff(rows) != 1)
+    last = np.flatnonzero(np.diff(rows) > 1)
     firsts, lasts = rows[np.r_[0, last + 1]], rows[np.r_[last, rows.size - 1]]
     return [(int(first), int(end) + 1) for first, end in zip(firsts, lasts, strict=True)]

@@ -10,10 +10,10 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from threading import Lock
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
+from minigpt2.forking import RenewedLock
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     LONGEST_WAIT,
@@ -50,7 +50,7 @@ class HubFile:
         self.cache_dir = cache_dir
         self._url, self._in_xet = file.url or None, file.in_xet
         self._etag: str | None = None
-        self._lock = Lock()
+        self._lock = RenewedLock()
 
     def read(self, begin: int, end: int) -> Iterator[bytes]:
         """The bytes of a range as they arrive. If a connection ends too early, another one continues from there.
@@ -119,7 +119,8 @@ class HubFile:
                         f"{constants.ENDPOINT} has another file there now ({found.size} bytes, hash {found.hash}, "
                         f"not {self.file.size} and {self.file.hash}); `minigpt2 download {self.model}` gets the newest"
                     )
-                self._url, self._in_xet, self._etag = found.url, found.in_xet, None
+                # The URL is last: a forked child that finds the old one asks again.
+                self._etag, self._in_xet, self._url = None, found.in_xet, found.url
             if _origin(self._url)[0] not in {_origin(constants.ENDPOINT)[0], "https"}:
                 raise RefusedError(f"{constants.ENDPOINT} redirects to {_server(self._url)}; check HF_ENDPOINT")
             return self._url

@@ -15,9 +15,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from typing import Final, Self
 
+from minigpt2.forking import FORK_WAITS
 from minigpt2.weights.file_io import opened, read_at, write_at
 from minigpt2.weights.remote.byte_ranges import ByteRanges, Range
 
@@ -43,7 +43,6 @@ class SparseFile:
         self._journal = opened(self, path.with_name(JOURNAL), os.O_RDWR | os.O_APPEND)
         self.size = os.fstat(self._data).st_size
         self._ranges = ByteRanges()
-        self._lock = Lock()
         # The folder may have been removed and made again between the two calls: then the files do not belong together.
         self.identity, self._known = next(_sound_lines(self._journal, 0), ("", 0))
         if not self.identity.endswith(f" {self.size}") or not self.is_at_its_path():
@@ -109,12 +108,12 @@ class SparseFile:
             return False
 
     def _gaps(self, ranges: list[Range]) -> list[Range]:
-        with self._lock:
+        with FORK_WAITS:
             return [gap for begin, end in ranges for gap in self._ranges.missing(begin, end)]
 
     def _reread(self) -> None:
         """Read the lines that were appended to the journal since the last time."""
-        with self._lock:
+        with FORK_WAITS:
             for text, offset in _sound_lines(self._journal, self._known):
                 begin, end = map(int, text.split())
                 self._ranges.add(begin, min(end, self.size))

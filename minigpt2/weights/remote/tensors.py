@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Final, Self, cast
 from urllib.parse import quote
 
 from minigpt2 import hub
+from minigpt2.forking import RenewedLock
 from minigpt2.hub import cache
 from minigpt2.hub.answers import ANSWER_SECONDS, Published, RefusedError, translated_errors
 from minigpt2.weights.damage import MOST_HEADER
@@ -40,7 +40,7 @@ class RemoteTensors(SafetensorsFile):
         """Use `RemoteTensors.open`; `cache` is the folder that is kept bounded."""
         self._source, self._sparse, self._cache = source, sparse, cache
         self.commit = source.file.commit
-        self._fetching = Lock()
+        self._fetching = RenewedLock()
         self._fetch_header()
         try:
             super().__init__(sparse.path)
@@ -66,7 +66,7 @@ class RemoteTensors(SafetensorsFile):
         folder = cache.model_folder(cache.long_name(model), ours)
         commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
         commit = commit or hub.known_commit(model, revision=revision, cache_dir=ours)
-        sparse = commit and _remembered(folder / commit / filename)
+        sparse = _remembered(folder / commit / filename) if commit else None
         if commit and sparse:
             file = Published(commit, sparse.identity.split(" ")[1], sparse.size, "")
         else:
@@ -74,8 +74,9 @@ class RemoteTensors(SafetensorsFile):
             with suppress(OSError):  # a folder that cannot be written to
                 cache.note_commit(folder, revision or "main", file.commit)
         source = HubFile(model, filename, file, cache_dir)
-        with translated_errors(model, filename, file.commit, ours):
-            sparse = sparse or _made(folder / file.commit / filename, file)
+        if sparse is None:
+            with translated_errors(model, filename, file.commit, ours):
+                sparse = _made(folder / file.commit / filename, file)
         keep_bounded(ours.parent, BOUND)
         try:
             return cls(source, sparse, ours.parent)
@@ -130,19 +131,17 @@ class RemoteTensors(SafetensorsFile):
 
     def _bring(self, pieces: list[Range]) -> None:
         """Write these ranges into the sparse file, several at a time, and note those that came as fetched."""
-        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
         source, total = self._source, sum(end - begin for begin, end in pieces)
         quiet = None if total >= BAR_FROM else True  # None: quiet unless it is a terminal
         arrived: list[Range] = []
-        with (
-            translated_errors(source.model, source.filename, source.file.commit, self._cache.parent),
-            tqdm(desc=source.filename, total=total, unit="B", unit_scale=True, disable=quiet) as bar,  # type: ignore[no-untyped-call]
-        ):
-            try:
-                _in_parallel(lambda piece: arrived.append(self._bring_one(piece, bar.update)), pieces)
-            finally:
-                self._sparse.note(arrived)
+        with translated_errors(source.model, source.filename, source.file.commit, self._cache.parent):
+            from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+            with tqdm(desc=source.filename, total=total, unit="B", unit_scale=True, disable=quiet) as bar:  # type: ignore[no-untyped-call]
+                try:
+                    _in_parallel(lambda piece: arrived.append(self._bring_one(piece, bar.update)), pieces)
+                finally:
+                    self._sparse.note(arrived)
 
     def _bring_one(self, piece: Range, progress: Callable[[int], object]) -> Range:
         """Write one range into the sparse file, and return the part of it that is not noted yet."""

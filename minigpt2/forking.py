@@ -1,0 +1,50 @@
+"""Two kinds of locks that a forked child never finds held by a thread of its parent, a thread that it does not have."""
+
+import logging  # noqa: F401  # see the end
+import os
+from threading import RLock
+from weakref import WeakSet
+
+#: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example, and
+#: for imports, because Python itself locks a module during its import. Reentrant, for a signal handler that forks.
+FORK_WAITS = RLock()
+
+
+class RenewedLock:
+    """A reentrant lock that a forked child gets anew; a fork does not wait for it, however long it is held.
+
+    What it guards must be sound at every moment, because a fork may come at any.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        _renewed.add(self)
+
+    def renew(self) -> None:
+        """Forget who holds it."""
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        lock = self._lock
+        lock.acquire()
+        self._held = lock  # the one to release, also where the holder itself forks meanwhile
+
+    def __exit__(self, *_: object) -> None:
+        self._held.release()
+
+
+_renewed: WeakSet[RenewedLock] = WeakSet()
+
+
+def _renew_all() -> None:
+    for lock in _renewed:
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    # The last that is registered is acquired first. So the lock of `logging`, which many modules take as they are
+    # imported, is registered before FORK_WAITS: else a fork could hold that one and wait for this one.
+    os.register_at_fork(
+        before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release
+    )
+    os.register_at_fork(after_in_child=_renew_all)

@@ -1,0 +1,133 @@
+"""A child forked while a thread reads a remote checkpoint does not hang on a lock that the thread held."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+import pytest
+
+from tests.command import wait_until
+from tests.hub_server import Fault, Hub
+from tests.hub_settings import online
+from tests.weights.remote.published import MODEL, WEIGHTS
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+CODE = """
+import os, signal, sys
+from threading import Thread
+import numpy as np
+from minigpt2 import Checkpoint, Embeddings
+
+sys.setswitchinterval(1e-5)
+weights = Checkpoint.remote({model!r})
+rows = Embeddings(weights).tokens
+wte = Embeddings(Checkpoint.open({published!r})).wte
+{before}
+Thread(target=rows, args=[range(10)], daemon=True).start()
+{wait}
+child = os.fork()
+if not child:
+    print("forked", flush=True)
+    os._exit(not np.array_equal(rows([300]), wte[[300]]))
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
+"""
+
+HALF_DONE = """
+import time
+from threading import Event
+
+begun, ranges = Event(), weights._files["wte.weight"]._sparse._ranges
+
+def add(begin, end):
+    ranges._begins.append(begin)  # a range without an end
+    begun.set()
+    time.sleep(0.5)
+    ranges._begins.pop()
+    type(ranges).add(ranges, begin, end)
+
+ranges.add = add
+"""
+
+
+@contextmanager
+def killing(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process and its children in the end, or soon: a child that hangs keeps its standard output open."""
+
+    def kill() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    timer = Timer(40, kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        kill()
+
+
+@pytest.fixture
+def fork_after(hub: Hub, published: Path, tmp_path: Path) -> Callable[..., None]:
+    """Opens the model in a process whose cache has its header, so that its thread is the first to ask the hub."""
+    home = tmp_path / "home"
+    code = f"from minigpt2 import Checkpoint; Checkpoint.remote({MODEL!r})"
+    subprocess.run([sys.executable, "-c", code], env=online(hub.url, home), check=True)
+    hub.requests.clear()
+
+    def fork_after(wait: str, *, asked: bool, let_go: Callable[[], None] = lambda: None, before: str = "") -> None:
+        code = CODE.format(model=MODEL, published=str(published), before=before, wait=wait)
+        pipe, env = subprocess.PIPE, online(hub.url, home, HF_HUB_DOWNLOAD_TIMEOUT="30")
+        options: Any = {"env": env, "stdin": pipe, "stdout": pipe, "text": True, "start_new_session": True}
+        with subprocess.Popen([sys.executable, "-c", code], **options) as process, killing(process):
+            if asked:
+                wait_until(lambda: bool(hub.requests))
+            assert process.stdin and process.stdout
+            print(file=process.stdin, flush=True)
+            assert process.stdout.readline() == "forked\n"
+            let_go()
+            assert process.wait() == 0
+
+    return fork_after
+
+
+def test_the_lock_of_those_who_fetch(hub: Hub, fork_after: Callable[..., None]) -> None:
+    hub.faults[WEIGHTS] = Fault.HOLD
+    fork_after("input()", asked=True, let_go=hub.release)
+
+
+def test_the_lock_of_the_files_address(hub: Hub, fork_after: Callable[..., None]) -> None:
+    hub.faults[WEIGHTS] = Fault.HANG
+    fork_after("input()", asked=True, let_go=hub.faults.clear)
+
+
+@pytest.mark.parametrize("module", ["huggingface_hub.constants", "huggingface_hub.file_download", "encodings.idna"])
+def test_pythons_lock_of_a_module_that_is_imported(fork_after: Callable[..., None], module: str) -> None:
+    # A module is in `sys.modules` from the start of its import.
+    fork_after(f"while {module!r} not in sys.modules: pass", asked=False)
+
+
+def test_a_fork_waits_until_the_ranges_that_are_known_have_changed(
+    fork_after: Callable[..., None],
+) -> None:
+    fork_after("begun.wait()", asked=False, before=HALF_DONE)
+
+
+CLOSING_HANGS = """
+from huggingface_hub import get_session
+
+type(get_session()).close = lambda _: signal.pause()
+"""
+
+
+def test_the_locks_of_the_session_which_huggingface_hub_closes_in_a_child(
+    hub: Hub, fork_after: Callable[..., None]
+) -> None:
+    hub.faults[WEIGHTS] = Fault.HOLD
+    fork_after("input()", asked=True, let_go=hub.release, before=CLOSING_HANGS)
