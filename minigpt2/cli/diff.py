@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
-from minigpt2.cli.model_option import print_label
+from minigpt2.cli.model_option import model_name, print_label
 from minigpt2.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ HEADER = ["name", "dtype", "shape", ">differing", ">largest", ">mean"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("a", metavar="A", help="a model on the hub, a directory, a .safetensors file, or bundled")
-    parser.add_argument("b", metavar="B", help="another one")
+    parser.add_argument(
+        "a", type=model_name, metavar="A", help="a model on the hub, a directory, a .safetensors file, or bundled"
+    )
+    parser.add_argument("b", type=model_name, metavar="B", help="another one")
     parser.add_argument("--all", action="store_true", help="list equal tensors too")
     parser.add_argument("--json", action="store_true", help="print a JSON object, with every tensor")
 

@@ -11,11 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from minigpt2.cli import streams
+from minigpt2.cli.model_option import model_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", nargs="?", default="gpt2", metavar="MODEL", help="the model's name (default: gpt2)")
+    parser.add_argument(
+        "model", nargs="?", type=model_name, default="gpt2", metavar="MODEL", help="the model's name (default: gpt2)"
+    )
     parser.add_argument("--revision", help="its branch, tag or commit (default: main)")
 
 
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
     if line := _tokenizer(options.model, commit):
         print(line)
-    print(weights.path)
+    print(streams.escaped(str(weights.path)))
 
 
 def _tokenizer(model: str, commit: str | None) -> str:

@@ -25,12 +25,20 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> 
     """
     parser.add_argument(
         "--model",
+        type=model_name,
         metavar="NAME_OR_PATH",
         default=default,
         help="a model on the hub, a directory, a .safetensors file, or bundled: the small model that comes with"
         " minigpt2 (default: gpt2)",
     )
     parser.add_argument("--revision", help="the model's branch, tag or commit on the hub (default: main)")
+
+
+def model_name(text: str) -> str:
+    """An argument that names a model: not an empty one, as of a shell's variable that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
 
 
 def open_tokenizer(options: argparse.Namespace) -> "Tokenizer":

@@ -11,7 +11,8 @@ from glob import has_magic
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from minigpt2.hub.answers import HubError, quiet
+from minigpt2.hub.answers import HubError, RefusedError, prepare_client, quiet
+from minigpt2.hub.cache import import_huggingface_hub
 
 _PROTOCOL = "hf://"
 _NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@((?:refs/(?:convert|pr)/)?[^/]+))?(?:/(.*))?")
@@ -36,10 +37,11 @@ def find(name: str) -> list[tuple[str, int]]:
     match = _NAME.fullmatch(name)
     if not match:
         raise ValueError(f"{name} is not a data set on the hub: write hf://datasets/OWNER/NAME[@REVISION]/PATH")
-    from huggingface_hub import HfApi, HfFileSystem
-
     repository, revision, path = match.groups(default="")
+    import_huggingface_hub()
     with _naming(name):
+        from huggingface_hub import HfApi, HfFileSystem
+
         commit = HfApi().dataset_info(repository, revision=revision.replace("%2F", "/") or None).sha
         pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
         files: Any = HfFileSystem()
@@ -63,9 +65,10 @@ def opened(name: str) -> Iterator[BinaryIO]:
     Raises:
         HubError: it cannot be read.
     """
-    from huggingface_hub import HfFileSystem
-
+    import_huggingface_hub()
     with _naming(name):
+        from huggingface_hub import HfFileSystem
+
         file = HfFileSystem().open(name, "rb", block_size=BLOCK)
     with file:
         file.cache.fetcher = _exactly(name, file.cache.fetcher)
@@ -88,8 +91,11 @@ def _exactly(name: str, fetch: Callable[[int, int], bytes]) -> Callable[[int, in
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
     try:
+        prepare_client()
         with quiet():
             yield
+    except RefusedError as error:
+        raise HubError(f"{name} cannot be read: {error}") from error
     except Exception as error:  # huggingface_hub's have no common root
         reason = str(error).strip().partition("\n")[0]
         raise HubError(

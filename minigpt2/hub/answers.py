@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
@@ -22,6 +23,9 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CONNECTION_SECONDS = 3
 ANSWER_SECONDS: Final = 8.0
 LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask us to wait
+_MOST_SECONDS = 1e6  # of a timeout; some of those who wait cannot wait for much longer
+_OF_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # those of proxies in small letters too
 
 
 class HubError(OSError):
@@ -128,8 +132,8 @@ def within(seconds: float, call: Callable[[], _Result]) -> _Result:
 def translated_errors(model: str, filename: str, revision: str, cache: Path) -> Iterator[None]:
     """Turn every error of huggingface_hub and its session into a `HubError` that says what to do."""
     try:
+        prepare_client()
         with quiet():
-            _prepare_client()
             yield
     except HubError:
         raise
@@ -143,17 +147,30 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
 
 
-def _prepare_client() -> None:
-    """Import all that asks the hub and make its session, while a fork waits: a child would inherit their locks held."""
-    with FORK_WAITS:
-        from huggingface_hub import get_hf_file_metadata, get_session  # noqa: F401  # the first imports all the rest
-        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+def prepare_client() -> None:
+    """Import all that asks the hub and make its session, while a fork waits: a child would inherit their locks held.
 
-        "localhost".encode("idna")  # imports the codec, as sockets do for their first name
-        tqdm.set_lock(FORK_WAITS)  # a child would inherit its own, too
-        session: Any = get_session()
-        if "close" not in vars(session):
-            session.close = partial(_close_here, os.getpid(), session.close)
+    Raises:
+        RefusedError: what the environment says about certificates, proxies and time is wrong.
+    """
+    with FORK_WAITS:
+        try:
+            import_module("huggingface_hub.file_download")  # it imports the rest; other ways to it print its errors
+            from huggingface_hub import constants, get_session
+            from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+            "localhost".encode("idna")  # imports the codec, as sockets do for their first name
+            tqdm.set_lock(FORK_WAITS)  # a child would inherit its own, too
+            session: Any = get_session()
+        except Exception as error:
+            to_check = _OF_CERTIFICATES if isinstance(error, OSError) else _OF_ADDRESSES
+            names = [name for name in sorted(os.environ) if name.upper() in to_check and os.environ[name]] or to_check
+            raise RefusedError(f"no connection can be set up ({_named(error)}); check {', '.join(names)}") from error
+    if "close" not in vars(session):
+        session.close = partial(_close_here, os.getpid(), session.close)
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        if not 0 < (seconds := getattr(constants, name)) <= _MOST_SECONDS:
+            raise RefusedError(f"{name} is {seconds}; set it to a number of seconds, or unset it")
 
 
 def _close_here(process: int, close: Callable[[], None]) -> None:
@@ -201,13 +218,27 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
             return explanation
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return f"{hub} answered {error.response.status_code}; {advice(error.response.status_code)}"
-    if isinstance(error, OSError) and error.errno:
+    if isinstance(error, OSError) and error.errno and _is_of(cache, error.filename):
         return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"
-    first_line = str(error).strip().partition("\n")[0]
+    if isinstance(error, OSError) and error.errno:
+        return f"{error.filename} cannot be used ({error.strerror}); check HF_TOKEN_PATH, HF_HOME and TMPDIR"
+    if isinstance(error, UnicodeError):
+        return f"what would be sent is not ASCII ({error}); check HF_ENDPOINT, HF_TOKEN and the file of the token"
     return (
-        f"asking {hub} failed ({type(error).__name__}: {first_line}); "
+        f"asking {hub} failed ({_named(error)}); "
         "check the network, the proxy and HF_ENDPOINT, or name a directory that holds the files"
     )
+
+
+def _is_of(cache: Path, filename: Any) -> bool:
+    """Whether an error is the cache's, by the name of its file: one of writing names none."""
+    return not isinstance(filename, str | bytes) or Path(os.fsdecode(filename)).is_relative_to(cache)
+
+
+def _named(error: BaseException) -> str:
+    """The kind of an error and the first line of its message."""
+    first_line = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {first_line}"
 
 
 def missing(model: str, filename: str, revision: str, commit: str) -> MissingFileError:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from minigpt2.atomic_write import atomic_write, resolved
 from minigpt2.forking import FORK_WAITS
@@ -149,10 +150,10 @@ def pull_requests_with(model: str, filename: str) -> list[str]:
 
     Only the ten newest are looked at. The list is empty if the hub does not answer.
     """
-    from huggingface_hub import HfApi
-
-    cache_root()  # before huggingface_hub is imported for the first time
+    import_huggingface_hub()
     try:
+        from huggingface_hub import HfApi
+
         refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
         revisions = [each.ref for each in refs.pull_requests or []][-10:]
     except Exception:  # this only makes an error more helpful
@@ -214,18 +215,35 @@ def _is_file(path: Path) -> bool:
 # --- the cache's layout
 
 
-def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
-    """The cache folder: `cache_dir`, or the one that the environment names."""
+def import_huggingface_hub() -> Any:
+    """Import huggingface_hub, before any other line does; its `constants`.
+
+    Raises:
+        ValueError: it cannot read a variable of the environment.
+    """
     if "huggingface_hub" not in sys.modules:
         # It reads these when it is imported. Xet, a second protocol on other hosts, hangs for minutes if those cannot
         # be reached; telemetry sends a request of its own first.
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    with FORK_WAITS:  # Python locks a module during its import
-        from huggingface_hub import constants
+    try:
+        with FORK_WAITS:  # Python locks a module during its import
+            from huggingface_hub import constants
+    except ValueError as error:
+        values = {name: value for name, value in sorted(os.environ.items()) if name.startswith("HF_")}
+        names = [name for name, value in values.items() if repr(value) in str(error)]
+        names = names or [name for name, value in values.items() if value not in {"", "0", "1"}]  # any flag can be read
+        raise ValueError(f"huggingface_hub cannot be imported ({error}): check {', '.join(names)}") from error
+    return constants
 
+
+def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The cache folder: `cache_dir`, or the one that the environment names."""
+    root = import_huggingface_hub().HF_HUB_CACHE if cache_dir is None else cache_dir
+    if not os.fspath(root):
+        raise ValueError(f"the name of the cache folder is empty: set {'HF_HUB_CACHE' if cache_dir is None else 'it'}")
     # As huggingface_hub: where there is no home, `~` is a name like any other. `Path.expanduser` would raise.
-    return resolved(os.path.expanduser(constants.HF_HUB_CACHE if cache_dir is None else cache_dir))  # noqa: PTH111
+    return resolved(os.path.expanduser(root))  # noqa: PTH111
 
 
 def model_folder(model: str, cache_dir: str | os.PathLike[str] | None) -> Path:
@@ -295,9 +313,9 @@ def _hash(path: Path, like: str) -> str:
 def _download(model: str, filename: str, revision: str, commit: str, cache_dir: str | os.PathLike[str] | None) -> Path:
     """Download the file of `commit` (or of a branch or tag), verify it, and note its commit as that of `revision`."""
     folder = model_folder(model, cache_dir)
-    from huggingface_hub import hf_hub_download
-
     with _failures_of(model, filename, revision, cache_dir):
+        from huggingface_hub import hf_hub_download
+
         answer = ask(model, filename, commit, ANSWER_SECONDS)
         blob = folder / "blobs" / answer.hash
         if _is_file(blob) and _hash(blob, answer.hash) != answer.hash:

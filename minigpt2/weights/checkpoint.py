@@ -6,6 +6,7 @@ matrix `lm_head.weight` is `wte` again, unless the file has one of its own. A fi
 name `lm_head.weight`, gives it as `wte.weight` too, if a `config.json` or the file's metadata says that they are tied.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -94,6 +95,8 @@ class Checkpoint(Mapping[str, Array]):
             FileNotFoundError: there is nothing at `path`.
             CheckpointError: a file is damaged or not a safetensors file, or a directory holds none.
         """
+        if not os.fspath(path):  # which `Path` would take for the current directory
+            raise FileNotFoundError(errno.ENOENT, "the name of a file is empty")
         return cls(*open_files(Path(path)))
 
     @classmethod

@@ -40,6 +40,8 @@ def is_local(model: str | os.PathLike[str]) -> bool:
 
     A folder called gpt2 that holds no weights is a common sight: the name means GPT-2 then.
     """
+    if not os.fspath(model):
+        return False  # `Path` would take it for the current directory
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
         return any(path.glob("*.safetensors")) or any(path.glob("*.safetensors.index.json"))

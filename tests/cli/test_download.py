@@ -64,6 +64,13 @@ def test_the_tokenizer_comes_too_and_transformers_agrees(hub: Hub, home: Path, p
     assert hub.requests == []
 
 
+def test_the_path_that_is_printed_moves_no_cursor(hub: Hub, home: Path, published: dict[str, bytes]) -> None:
+    hub.publish("someone/tiny", published)
+    finished = run("download", "someone/tiny", env=online(hub.url, home / "a\nb\x1b[2J"))
+    assert finished.returncode == 0, finished.stderr
+    assert r"/a\nb\x1b[2J/" in finished.stdout.decode().splitlines()[-1]
+
+
 def test_files_that_are_not_gpt2s_are_not_taken_for_them(
     hub: Hub, published: dict[str, bytes], capsys: Capture
 ) -> None:

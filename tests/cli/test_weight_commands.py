@@ -159,6 +159,26 @@ def test_embed_json_has_every_value(model: Path, wte: NDArray[np.float32], capsy
     np.testing.assert_array_equal(np.array(listed[0]["values"], np.float32), wte[1204])
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("download", ""),
+        ("diff", "", "."),
+        ("diff", ".", ""),
+        *(
+            (*command, "--model", "")
+            for command in (("params",), ("show", "wte.weight"), ("next", "hi"), ("encode", "hi"))
+        ),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_name_of_a_model_is_refused_and_not_the_current_directory(
+    model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(model)
+    assert "the name is empty" in complaint(capsys, *arguments, status=2)
+
+
 def test_embed_refuses_an_empty_text_and_too_long_a_one(model: Path, capsys: Capture) -> None:
     assert "the text is empty" in complaint(capsys, "embed", "", "--model", model)
     assert "17 ids are more than the model's 16" in complaint(

@@ -10,7 +10,7 @@ import pytest
 
 from minigpt2 import HubError
 from minigpt2.corpus import tokenize
-from tests.command import Capture, complaint, run
+from tests.command import Capture, complaint, one_line, run
 from tests.corpus.dataset_server import DataSetHub
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read, write_table
 from tests.hub_settings import imported_with, online
@@ -32,6 +32,17 @@ def hub(tmp_path: Path) -> Iterator[DataSetHub]:
     with DataSetHub() as hub, serving(hub), imported_with(online(hub.url, tmp_path / "home")):
         hub.commit(FILES)
         yield hub
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("HF_HUB_DOWNLOAD_TIMEOUT", "soon"), ("SSL_CERT_FILE", "/nonexistent"), ("ALL_PROXY", "ftp://host")],
+)
+def test_a_variable_that_is_wrong_is_named(hub: DataSetHub, tmp_path: Path, variable: str, value: str) -> None:
+    env = online(hub.url, tmp_path / "home", **{variable: value})
+    finished = run("count", f"{NAME}/data/a.jsonl", env=env)
+    assert finished.returncode == 1 and finished.stdout == b""
+    assert variable in one_line(finished.stderr)
 
 
 def paths_in(out: Path) -> list[str]:

@@ -1,12 +1,15 @@
 """A file that the hub lacks or withholds: one request, and a clear error."""
 
+from pathlib import Path
 from threading import Event
 
 import pytest
 
 from minigpt2.hub import answers as hub_answers
 from tests.hub.client import Client, refusal
-from tests.hub_server import BEFORE_2, Fault, Hub
+from tests.hub_server import BEFORE_1, BEFORE_2, Fault, Hub
+
+NOT_TEXT = str(Path(__file__).parents[2] / "minigpt2" / "data" / "bundled" / "model.safetensors")
 
 
 def test_a_missing_file_is_told_apart_and_remembered(hub: Hub, client: Client) -> None:
@@ -65,6 +68,49 @@ def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
     assert "hub.invalid" in refusal(client.fetch("owner/tiny", "config.json"))
     client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9/\udcff"  # a byte that is not UTF-8
     assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"))
+
+
+# What a variable of the environment may say, and the words of the error: it names the variable or what that names.
+SAID: list[tuple[str, str, str]] = [
+    ("SSL_CERT_FILE", "/nonexistent", "SSL_CERT_FILE"),  # as in many an environment of conda
+    ("SSL_CERT_FILE", "/", "SSL_CERT_FILE"),
+    ("SSL_CERT_FILE", __file__, "SSL_CERT_FILE"),
+    ("HTTP_PROXY", "http://host:port", "HTTP_PROXY"),
+    ("all_proxy", "ftp://host", "all_proxy"),
+    ("HTTPS_PROXY", "socks9://host", "HTTPS_PROXY"),
+    ("HF_TOKEN_PATH", "/", "/ cannot be used (Is a directory)"),
+    ("HF_TOKEN_PATH", NOT_TEXT, "the file of the token"),
+    ("HF_TOKEN", "\N{BULLET}" * 8, "HF_TOKEN"),
+    ("HF_HUB_DOWNLOAD_TIMEOUT", "-1", "HF_HUB_DOWNLOAD_TIMEOUT is -1"),
+    ("HF_HUB_ETAG_TIMEOUT", "9" * 30, "HF_HUB_ETAG_TIMEOUT is 999"),
+    ("HF_ENDPOINT", "http://host:port", "HF_ENDPOINT"),
+]
+
+
+@pytest.mark.skipif(BEFORE_1, reason="another session, which takes most of this as it comes")
+@pytest.mark.parametrize(("name", "value", "words"), SAID, ids=str)
+def test_what_the_environment_says_wrongly_is_not_blamed_on_the_cache(
+    hub: Hub, client: Client, name: str, value: str, words: str
+) -> None:
+    client.environment[name] = value
+    message = refusal(client.run("fetch", "owner/tiny", "config.json"))
+    assert words in message and "the cache" not in message and "the network" not in message
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "soon"),
+        ("HF_HUB_ETAG_TIMEOUT", "1.5"),
+        ("HF_ENDPOINT", "http://[::1"),
+        ("HF_HUB_CACHE", ""),
+    ],
+)
+def test_a_variable_that_huggingface_hub_cannot_read_is_named(client: Client, name: str, value: str) -> None:
+    client.environment[name] = value
+    answer = client.run("fetch", "owner/tiny", "config.json")
+    assert answer["error"] == "ValueError" and name in answer["message"]
 
 
 def test_an_answer_that_takes_too_long_in_all_is_given_up() -> None:

@@ -98,10 +98,12 @@ def test_a_hash_that_is_a_path_writes_nothing(hub: Hub, client: Client, tmp_path
     assert hub.count("GET") == 0 and files(tmp_path) == {}
 
 
-def test_a_cache_that_takes_no_files_says_where_else_to_put_them(hub: Hub, client: Client, tmp_path: Path) -> None:
-    (tmp_path / "home").write_text("a file is where the cache's folder should be")
+@pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE"])
+def test_a_cache_that_takes_no_files_says_where_else_to_put_them(client: Client, tmp_path: Path, variable: str) -> None:
+    (tmp_path / "file").write_text("a file is where the cache's folder should be")
+    client.environment[variable] = str(tmp_path / "file")
     message = refusal(client.fetch("owner/tiny", "config.json"))
-    assert "HF_HOME" in message and str(client.cache) in message
+    assert "HF_HOME" in message and str(tmp_path / "file") in message
 
 
 def test_a_disk_that_is_full_leaves_nothing_half_written(client: Client) -> None:

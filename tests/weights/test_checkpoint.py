@@ -61,6 +61,15 @@ def test_opens_a_file_a_directory_and_an_index(tmp_path: Path) -> None:
         assert_holds(Checkpoint.open(path), tensors)
 
 
+def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(save(tmp_path, gpt2_tensors()).parent)
+    with pytest.raises(FileNotFoundError, match="the name of a file is empty"):
+        Checkpoint.open("")
+    for open_it in (Checkpoint.from_pretrained, Checkpoint.remote):
+        with pytest.raises(ValueError, match="'' is neither a directory nor a model's name"):
+            open_it("")
+
+
 def test_opens_the_only_file_or_index_of_a_directory_whatever_its_name(tmp_path: Path) -> None:
     tensors = gpt2_tensors()
     save(tmp_path / "whole", tensors, "weights.safetensors")
