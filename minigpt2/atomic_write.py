@@ -2,10 +2,13 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+PATIENCE = 5.0  # seconds that another may hold the lock of a directory: files take their names in milliseconds
 
 
 @contextmanager
@@ -99,18 +102,36 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Let one process at a time, and one thread, write files that belong together, where the system has such locks."""
-    descriptor = -1
-    with suppress(ImportError, OSError):
-        import fcntl
+    """Let one process at a time, and one thread, write files that belong together, where the system has such locks.
 
-        descriptor = os.open(directory, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    Others take such locks too, and for long: after `PATIENCE` the files are written without it.
+    """
     try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        end = time.monotonic() + PATIENCE
+        with suppress(OSError):  # a file system without locks
+            while not _is_locked(descriptor) and time.monotonic() < end:
+                time.sleep(0.01)
         yield
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing is not enough where a forked child has it too
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def sync_directory(directory: Path) -> None:

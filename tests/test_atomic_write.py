@@ -1,7 +1,9 @@
 """A file appears whole or not at all."""
 
 import errno
+import fcntl
 import os
+import signal
 import stat
 import threading
 import time
@@ -87,6 +89,30 @@ def test_one_at_a_time_holds_the_lock_of_a_directory(tmp_path: Path) -> None:
         thread.join()
     assert sorted(order) == sorted([*range(5)] * 3)
     assert all(len(set(order[start : start + 3])) == 1 for start in range(0, 15, 3))
+
+
+def test_a_lock_that_others_hold_for_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt2.atomic_write.PATIENCE", 0.05)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with locked(tmp_path):
+        pass
+    os.close(descriptor)
+
+
+def test_a_child_that_was_forked_under_the_lock_does_not_hold_it(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(descriptor)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> None:
     names = _names(weights, options.patterns)
     weights.save(options.output, names=names, dtype=options.dtype)
     tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
-    print(streams.escaped(f"{options.output}: {tensors}, {options.output.stat().st_size:,} bytes"))
+    size = f", {options.output.stat().st_size:,} bytes" if options.output.is_file() else ""
+    print(streams.escaped(f"{options.output}: {tensors}{size}"))
 
 
 def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:

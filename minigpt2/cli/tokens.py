@@ -7,7 +7,7 @@ cannot be seen escaped; a token that is only part of a character is shown as byt
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     ids = token_ids(tokenizer, text, options)
     if options.json:
         listed = enumerate(as_json(tokenizer, ids))
-        streams.print_json([{"position": position, **token} for position, token in listed])
+        streams.print_json_list({"position": position, **token} for position, token in listed)
     else:
         print_table(HEADER, token_rows(tokenizer, ids))
 
@@ -50,10 +50,11 @@ def token_rows(tokenizer: "Tokenizer", ids: list[int]) -> list[list[str]]:
     ]
 
 
-def as_json(tokenizer: "Tokenizer", ids: Sequence[int]) -> list[dict[str, object]]:
+def as_json(tokenizer: "Tokenizer", ids: Sequence[int]) -> Iterator[dict[str, object]]:
     """An object for each token id: bytes in hexadecimal, the text null where it is not whole characters."""
     tokens = zip(ids, tokenizer.convert_ids_to_tokens(ids), tokenizer.decode_tokens_bytes(ids), strict=True)
-    return [{"id": i, "token": token, "bytes": data.hex(), "text": text_of(data)} for i, token, data in tokens]
+    for token_id, token, data in tokens:
+        yield {"id": token_id, "token": token, "bytes": data.hex(), "text": text_of(data)}
 
 
 def name(tokenizer: "Tokenizer", token_id: int) -> tuple[str, bytes]:

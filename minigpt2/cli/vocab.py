@@ -68,7 +68,7 @@ def token_rows(tokenizer: "Tokenizer", ids: Sequence[int]) -> list[list[str]]:
 
 def _print_tokens(tokenizer: "Tokenizer", ids: list[int], in_json: bool) -> None:
     if in_json:
-        streams.print_json(as_json(tokenizer, ids))
+        streams.print_json_list(as_json(tokenizer, ids))
     else:
         print_table(HEADER, token_rows(tokenizer, ids))
 
@@ -94,7 +94,7 @@ def _print_odd(tokenizer: "Tokenizer", in_json: bool) -> None:
     if in_json:
         streams.print_json(
             [
-                {"kind": each.name, "rule": each.rule, "reason": each.reason, "tokens": as_json(tokenizer, each.ids)}
+                {"kind": each.name, "rule": each.rule, "reason": each.reason, "tokens": [*as_json(tokenizer, each.ids)]}
                 for each in kinds
             ]
         )

@@ -163,6 +163,10 @@ class Journal:
 
     def close(self) -> None:
         """Leave it as it is."""
+        with suppress(ImportError, OSError, ValueError):  # it may be closed already
+            import fcntl
+
+            fcntl.flock(self._file, fcntl.LOCK_UN)  # closing is not enough where a forked child has it too
         with suppress(OSError):  # a full disk was reported when it was written to
             self._file.close()
 

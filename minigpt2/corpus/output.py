@@ -175,7 +175,7 @@ class Output:
     def _remove_parts(self) -> None:
         output = self._paths.output
         for parts in output.parent.glob(f"{escape(f'.{output.name}.parts.')}{'[0-9a-f]' * 8}"):
-            gone = parts.with_name(f"{parts.name}.gone")
+            gone = parts.with_name(f".{self._paths.tag}{os.urandom(4).hex()}.gone")
             parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
             shutil.rmtree(gone, ignore_errors=True)
         for left in output.parent.glob(f".{self._paths.tag}*.partial"):  # by a run that was killed as it finished

@@ -8,6 +8,8 @@ import numpy as np
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
 
+_PLAIN = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+
 
 def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
     """The UTF-8 of a column from a row on, about `size` bytes at a time, each with the share of rows that are read.
@@ -28,9 +30,10 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         try:
             metadata = parquet.read_metadata(stored)
             _require_strings(source, metadata.schema.to_arrow_schema(), field)
-            # As a dictionary: a file of a few kilobytes can hold gigabytes, one text in every row.
+            # As a dictionary, where that can be done: a few kilobytes can hold gigabytes, one text in every row.
+            fields = [field] if _is_plain(metadata, field) else []
             file = parquet.ParquetFile(
-                stored, metadata=metadata, read_dictionary=[field], pre_buffer=False, page_checksum_verification=True
+                stored, metadata=metadata, read_dictionary=fields, pre_buffer=False, page_checksum_verification=True
             )
             yield from _rows(source, file, field, start, size)
         except (pyarrow.ArrowException, OSError) as error:
@@ -71,9 +74,19 @@ def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Itera
 
 
 def _rows_at_once(group: Any, field: str, size: int) -> int:
+    return int(max(1, size * group.num_rows // max(1, _column(group, field).total_uncompressed_size)))
+
+
+def _column(group: Any, field: str) -> Any:
+    """What a row group's metadata says of a column."""
     columns = map(group.column, range(group.num_columns))
-    stored = next(column.total_uncompressed_size for column in columns if column.path_in_schema == field)
-    return int(max(1, size * group.num_rows // max(1, stored)))
+    return next(column for column in columns if column.path_in_schema == field)
+
+
+def _is_plain(metadata: Any, field: str) -> bool:
+    """Whether a column has only the encodings that pyarrow reads as a dictionary."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return all({*_column(group, field).encodings} <= _PLAIN for group in groups)
 
 
 def _parts(texts: Any, size: int) -> Iterator[slice]:

@@ -3,7 +3,8 @@
 import re
 import unicodedata
 from bisect import bisect_right
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 
 # Unicode has pictures of control characters from U+2400 on; these four have better known signs.
 _SIGNS = {" ": "·", "\t": "→", "\n": "↵", "\x7f": "␡"}
@@ -65,15 +66,11 @@ def segments(data: bytes) -> list[tuple[str, bool]]:
     >>> segments(b" \\xf0\\x9f\\x98")
     [('·⟨f0 9f 98⟩', True)]
     """
-    runs: list[tuple[str, bool]] = []
     # This error handler turns a byte outside any character into U+DC00 + byte, which no text contains.
-    for part in re.findall("[\udc80-\udcff]+|[^\udc80-\udcff]", data.decode("utf-8", "surrogateescape")):
-        shown = _shown(part)
-        if runs and runs[-1][1] == (shown != part):
-            runs[-1] = (runs[-1][0] + shown, runs[-1][1])
-        else:
-            runs.append((_after_nothing(shown), shown != part))
-    return runs
+    parts = re.findall("[\udc80-\udcff]+|[^\udc80-\udcff]", data.decode("utf-8", "surrogateescape"))
+    signs = [(shown, shown != part) for part, shown in zip(parts, map(_shown, parts), strict=True)]
+    runs = groupby(signs, key=itemgetter(1))
+    return [(_after_nothing("".join(shown for shown, _ in run)), is_sign) for is_sign, run in runs]
 
 
 def visible(data: bytes) -> str:

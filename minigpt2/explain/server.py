@@ -106,6 +106,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the rest of its body is not a request
             status = error.status if isinstance(error, _RequestError) else HTTPStatus.BAD_REQUEST
             self._answer(status, "application/json", json.dumps({"error": str(error)}))
+        except ConnectionError:  # the browser has gone
+            raise
+        except (OSError, MemoryError) as error:  # the model's files are gone, say
+            reason = str(error) or "this needs more memory than there is"
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "application/json", json.dumps({"error": reason}))
         else:
             self._answer(HTTPStatus.OK, content_type, answer)
 

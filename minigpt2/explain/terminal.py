@@ -132,7 +132,7 @@ def _pretokens(trace: Trace, width: int, paint: Paint, steps: bool) -> Iterator[
 
 
 def _pretoken(pretoken: Pretoken, index: int, width: int, paint: Paint, steps: bool) -> Iterator[str]:
-    name = cut(visible(pretoken.data), width // 2)
+    name = cut(visible(pretoken.data[: 8 * width]), width // 2)  # of a long one the beginning is enough
     room = width - display_width(name) - 2
     where = f"characters {pretoken.start} to {pretoken.end}"
     if pretoken.branch == SPECIAL_TOKEN:

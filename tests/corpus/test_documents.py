@@ -66,6 +66,14 @@ def test_the_field_can_be_named(tmp_path: Path) -> None:
     assert read(tmp_path / "out") == ids_of("yes", "😀", "x", "y", "x")
 
 
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_a_table_is_read_whatever_its_encoding(encoding: str, tmp_path: Path) -> None:
+    table = pyarrow.table({"text": DOCUMENTS})
+    parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False, column_encoding=encoding)
+    tokenize(tmp_path / "a.parquet", tmp_path / "out")
+    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
+
+
 @pytest.mark.parametrize("strings", [pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()], ids=str)
 @pytest.mark.parametrize("use_dictionary", [False, True])
 def test_a_table_that_repeats_a_text_is_read_some_rows_at_a_time(

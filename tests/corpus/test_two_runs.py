@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -134,3 +135,27 @@ def test_many_runs_at_one_output_never_mix(tmp_path: Path) -> None:
     assert tuple(read(tmp_path / "out")) in expected
     left = {path.name for path in tmp_path.iterdir()} - {f"{number}.txt" for number in range(RUNS)}
     assert left == {"out", "out.json"}
+
+
+def test_a_child_that_was_forked_meanwhile_does_not_keep_the_journal(
+    out: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children: list[int] = []
+
+    def fork() -> None:
+        if not (child := os.fork()):
+            time.sleep(60)
+            os._exit(0)
+        children.append(child)
+        raise ValueError("something ends the run")
+
+    during("finish", fork, monkeypatch)
+    with pytest.raises(ValueError, match="something ends the run"):
+        tokenize(out.with_name("a.txt"), out)
+    monkeypatch.undo()
+    try:
+        tokenize(out.with_name("a.txt"), out, resume=True)
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+    assert read(out) == ids_of("some text " * 200)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -56,6 +56,20 @@ def test_a_text_is_explained_as_the_library_explains_it(server: ExplainServer, w
     status, content, _ = ask(server, "POST", "/explain", json.dumps({"text": text}).encode())
     expected = payload(explain(Tokenizer(), text, weights))
     assert (status, json.loads(content)) == (200, json.loads(json.dumps(expected)))
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "model.safetensors"), MemoryError()], ids=repr)
+def test_a_text_that_cannot_be_explained_is_answered_with_the_reason(
+    error: Exception, server: ExplainServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: str) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(server, "explain", fail)
+    status, content, _ = ask(server, "POST", "/explain", b'{"text": "life"}')
+    assert status == 500
+    assert json.loads(content)["error"]
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("POST", "/explain")])
