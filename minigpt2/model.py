@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt2 import Checkpoint, Tokenizer, generation
+from minigpt2 import Checkpoint, CheckpointError, Tokenizer, generation
 from minigpt2.inference.cache import Cache
 from minigpt2.inference.fast import QUERIES, blocks_of_scores, by_rows, load_parameters, product, product_with_rows
 from minigpt2.inference.generation_config import GenerationConfig, read_generation_config
@@ -274,7 +274,11 @@ class GPT2:
         config = Config(dict(self.config), weights.config_path)
         self._read_generation_config = partial(read_generation_config, weights.find_generation_config, config)
         if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed
-            self.generation_config = self._read_generation_config()
+            try:
+                self.generation_config = self._read_generation_config()
+            except CheckpointError:
+                if weights.find_generation_config() is None:  # it is the config.json that is wrong
+                    raise
 
     @classmethod
     def from_pretrained(

@@ -22,8 +22,8 @@ class Facts(NamedTuple):
     """The facts that the steps depend on: the sentence, words of it, and the models that they run on.
 
     `word` is the pretoken with the most merges, `rank` that of the last of them, and `token_id` the id that it makes;
-    `neighbour_of` is a whole token. The others are options, with a space before them: for steps about the vocabulary,
-    about rows, and about layers.
+    `neighbour_of` is a whole token. `fault` says why the model's layers cannot be used. The others are options, with a
+    space before them: for steps about the vocabulary, about rows, and about layers.
     """
 
     text: str
@@ -34,6 +34,7 @@ class Facts(NamedTuple):
     vocabulary: str
     model: str
     layers_model: str
+    fault: str
     shape: tuple[int, int]
     n_layer: int
     n_head: int

@@ -97,21 +97,22 @@ def _rows_shown(tokenizer: "Tokenizer", weights: "Checkpoint", prompt: str) -> N
 
 
 def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: argparse.Namespace) -> Facts:
-    from minigpt2 import GPT2, Checkpoint, CheckpointError
+    from minigpt2 import GPT2, CheckpointError
     from minigpt2.explain import explain
     from minigpt2.vocabulary import gpt2
 
     trace = explain(tokenizer, text)
     merged, last = _most_merged(tokenizer, trace)
     model = _model_option(options)
-    layers_model, whole = model, weights
+    layers_model, fault = model, ""
     try:
-        if weights.is_remote:  # on the hub: the layers are not read for a lesson
-            raise CheckpointError("only rows are read")
-        sizes = GPT2(weights, tokenizer).options
-    except CheckpointError:
-        layers_model, whole = f" --model {NAME}", Checkpoint.bundled()
-        sizes = GPT2(whole).options
+        if weights.is_remote:
+            raise CheckpointError("of a model on the hub only rows are read for a tour")
+        whole = GPT2(weights, tokenizer)
+        whole.generation_config.refuse_unsupported(do_sample=False)
+    except CheckpointError as error:
+        layers_model, whole, fault = f" --model {NAME}", GPT2.bundled(), str(error)
+    sizes = whole.options
     return Facts(
         text=text,
         word=merged.text,
@@ -121,6 +122,7 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
         vocabulary="" if tokenizer.vocabulary is gpt2() else model,
         model=model,
         layers_model=layers_model,
+        fault=fault,
         shape=weights.info("wte.weight").shape,  # type: ignore[arg-type]  # two axes: it is a matrix
         n_layer=sizes.n_layer,
         n_head=sizes.n_head,
@@ -170,7 +172,8 @@ def _open_tour(text: str, prompt: str, weights: "Checkpoint", facts: Facts, was_
             them (548 MB), and then the tour runs on them."""
         )
     elif facts.layers_model != facts.model:
-        _say("The steps about layers need a whole model on this machine, so they run on:")
+        fault = streams.escaped(facts.fault)
+        _say(f"The steps about layers need a whole model on this machine, and {fault}. They run on:")
         say(LABEL)
     print()
     _say("Each line that begins with $ is a command. Type it as it stands, and you get what is shown under it.")

@@ -11,6 +11,7 @@ from glob import has_magic
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from minigpt2.forking import FORK_WAITS
 from minigpt2.hub.answers import HubError, RefusedError, prepare_client, quiet
 from minigpt2.hub.cache import import_huggingface_hub
 
@@ -40,7 +41,8 @@ def find(name: str) -> list[tuple[str, int]]:
     repository, revision, path = match.groups(default="")
     import_huggingface_hub()
     with _naming(name):
-        from huggingface_hub import HfApi, HfFileSystem
+        with FORK_WAITS:  # Python locks a module during its import
+            from huggingface_hub import HfApi, HfFileSystem
 
         commit = HfApi().dataset_info(repository, revision=revision.replace("%2F", "/") or None).sha
         pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
@@ -67,7 +69,8 @@ def opened(name: str) -> Iterator[BinaryIO]:
     """
     import_huggingface_hub()
     with _naming(name):
-        from huggingface_hub import HfFileSystem
+        with FORK_WAITS:
+            from huggingface_hub import HfFileSystem
 
         file = HfFileSystem().open(name, "rb", block_size=BLOCK)
     with file:

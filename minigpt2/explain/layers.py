@@ -55,10 +55,20 @@ class Layers:
 
 
 class LayerReader:
-    """Runs texts through the model in a checkpoint, if it has layers and they are on this machine."""
+    """Runs texts through the model in a checkpoint, if it has layers and they are on this machine.
+
+    Attributes:
+        fault: why layers that are there cannot be used; empty if they can, and where there are none.
+    """
 
     def __init__(self, tokenizer: Tokenizer, weights: Checkpoint) -> None:
-        self._model = _model_of(tokenizer, weights)
+        self._model: GPT2 | None = None
+        self.fault = ""
+        if not weights.is_remote and any(name.startswith("h.") for name in weights.bare_names):
+            try:
+                self._model = GPT2(weights, tokenizer)
+            except CheckpointError as error:
+                self.fault = str(error)
 
     def read(self, ids: Sequence[int]) -> Layers | None:
         """The layers' work on these tokens; None without layers, or without tokens."""
@@ -96,12 +106,3 @@ def log_sum_exp(values: NDArray[Any]) -> float:
     largest = values.max()
     with np.errstate(under="ignore"):
         return float(largest + np.log(np.exp(values - largest).sum()))
-
-
-def _model_of(tokenizer: Tokenizer, weights: Checkpoint) -> GPT2 | None:
-    if weights.is_remote:  # on the hub, where all layers would have to be fetched
-        return None
-    try:
-        return GPT2(weights, tokenizer)
-    except CheckpointError:  # embeddings alone, for example
-        return None

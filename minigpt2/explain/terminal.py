@@ -66,6 +66,8 @@ def render(
         shown["lens"] = lambda: lens_lines(layers, width)
         shown["next"] = lambda: next_lines(layers, width)
     if part is not None and part not in shown:
+        if trace.fault:
+            raise ValueError(f"{part} needs the model's layers, and {trace.fault}")
         needed = "weights" if part == "rows" else "the layers of a model on this machine"
         raise ValueError(f"{part} needs {needed}: --model bundled has a small model's")
     label = None if trace.rows is None else trace.rows.label
@@ -77,7 +79,8 @@ def render(
         yield from shown[name]()
     if part is None and trace.rows is not None and trace.layers is None:
         yield ""
-        yield from filled(NO_LAYERS, width)
+        said = f"Attention and the next word need the model's layers, and {trace.fault}." if trace.fault else NO_LAYERS
+        yield from filled(said, width)
 
 
 def _tokens(trace: Trace, width: int, paint: Paint) -> Iterator[str]:
@@ -176,7 +179,7 @@ def _steps(pretoken: Pretoken, width: int, paint: Paint) -> Iterator[str]:
         yield f"      → {paint.strong(token)}{rank}{paint.dim(cut(f', {_rivals(merge, symbols)}', room))}"
     yield from hanging("      ", states[-1], width, " ")
     end = "no pair left is in the list of merges" if len(states[-1]) > 1 else "one token: nothing is left to merge"
-    yield paint.dim(f"      {end}")
+    yield paint.dim(cut(f"      {end}", width))
 
 
 def _rivals(merge: Merge, symbols: list[str]) -> str:

@@ -85,13 +85,17 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The trace of a text: its pretokens and its tokens, with weights their rows, with layers the next tokens."""
+    """The trace of a text: its pretokens and its tokens, with weights their rows, with layers the next tokens.
+
+    `fault` says why there are no `layers`, where the weights have some that cannot be used.
+    """
 
     text: str
     pretokens: tuple[Pretoken, ...]
     tokens: tuple[Token, ...]
     rows: Rows | None
     layers: Layers | None
+    fault: str = ""
 
     @property
     def ids(self) -> list[int]:
@@ -169,7 +173,7 @@ def trace_text(
     ids = [token.id for token in tokens]
     rows = None if reader is None else reader.rows.read(ids)
     layers = None if reader is None else reader.layers.read(ids)
-    return Trace(text, pretokens, tokens, rows, layers)
+    return Trace(text, pretokens, tokens, rows, layers, "" if reader is None else reader.layers.fault)
 
 
 def replay(

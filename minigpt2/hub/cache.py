@@ -152,7 +152,8 @@ def pull_requests_with(model: str, filename: str) -> list[str]:
     """
     import_huggingface_hub()
     try:
-        from huggingface_hub import HfApi
+        with FORK_WAITS:  # Python locks a module during its import
+            from huggingface_hub import HfApi
 
         refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
         revisions = [each.ref for each in refs.pull_requests or []][-10:]

@@ -74,7 +74,11 @@ class GenerationConfig:
         settings = {**SUPPORTED_ALONE, **(SUPPORTED_ALONE_IN_SAMPLING if do_sample else {})}
         for key, supported in settings.items():
             if (found := self.file.get(key, None)) not in (None, supported):
-                raise self.file.refusal(key, found, f"generate supports only {json.dumps(supported)}")
+                raise self.file.refusal(
+                    key,
+                    found,
+                    f"generate supports only {json.dumps(supported)}; a copy of the model without it can be used",
+                )
 
 
 def read_generation_config(find: Callable[[], Path | None], config: Config) -> GenerationConfig:

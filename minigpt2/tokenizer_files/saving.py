@@ -20,7 +20,7 @@ from minigpt2.vocabulary import Vocabulary
 _CONFIG = "tokenizer_config.json"
 # Files of the tokenizer that was there, which would count beside some of those written here.
 _STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json")
-_UNFINISHED = "saving the tokenizer was interrupted: save it again"
+_UNFINISHED = "the tokenizer is being saved; if not, that was interrupted: save it again"
 
 
 def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> list[Path]:

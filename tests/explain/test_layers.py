@@ -88,6 +88,16 @@ def test_without_layers_there_are_rows_alone(weights: Checkpoint, tokenizer: Tok
     assert " ".join(render(trace, width=80)).endswith(NO_LAYERS)
 
 
+def test_layers_that_cannot_be_used_say_why(weights: Checkpoint, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    weights.save(tmp_path / "model.safetensors")
+    trace = explain(tokenizer, TEXT, Checkpoint.open(tmp_path))
+    assert trace.rows is not None and trace.layers is None
+    assert "there is no config.json beside" in trace.fault
+    assert "there is no config.json beside" in " ".join(render(trace, width=80))
+    with pytest.raises(ValueError, match=r"next needs the model's layers, and .*there is no config\.json beside"):
+        list(render(trace, part="next"))
+
+
 def test_json_has_attention_exactly(weights: Checkpoint, tokenizer: Tokenizer) -> None:
     trace = explain(tokenizer, TEXT, weights)
     read = json.loads(json.dumps(trace.to_json(), allow_nan=False))["layers"]

@@ -266,12 +266,15 @@ def test_an_id_of_another_type_is_refused_by_file_and_key(write: Write, settings
     ((key, value),) = settings.items()
     refusal = re.escape(f"{directory / name}: {key!r} is {value!r}, but it must be a token id")
     with pytest.raises(CheckpointError, match=refusal):
-        GPT2(Checkpoint.open(directory))
+        GPT2(Checkpoint.open(directory)).generate([0], 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff"], ids=str)
-def test_a_malformed_file_is_refused_by_name(write: Write, content: bytes) -> None:
+def test_a_malformed_file_is_refused_by_name_where_something_is_generated(write: Write, content: bytes) -> None:
     directory = write(None, {})
     (directory / "generation_config.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"generation_config\.json (is not sound JSON|holds a)"):
-        GPT2(Checkpoint.open(directory))
+    model = GPT2(Checkpoint.open(directory))
+    assert model([0]).logits.size
+    for generate in (model.generate, model.stream):
+        with pytest.raises(CheckpointError, match=r"generation_config\.json (is not sound JSON|holds a)"):
+            generate([0], 1)
