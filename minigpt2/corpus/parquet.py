@@ -8,6 +8,7 @@ import numpy as np
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
 
+_FEW = 64  # rows
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
@@ -64,7 +65,8 @@ def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Itera
         if row + group.num_rows <= start:
             row += group.num_rows
             continue
-        at_once = _rows_at_once(group, field, size)
+        # Where texts share their beginnings, what is stored says nothing of how long they are.
+        at_once = _rows_at_once(group, field, size) if _is_plain(file.metadata, field) else _FEW
         for batch in file.iter_batches(at_once, row_groups=[number], columns=[field], use_threads=False):
             texts = batch.column(0)[max(start - row, 0) :]
             row += batch.num_rows

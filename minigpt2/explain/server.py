@@ -106,10 +106,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # the rest of its body is not a request
             status = error.status if isinstance(error, _RequestError) else HTTPStatus.BAD_REQUEST
             self._answer(status, "application/json", json.dumps({"error": str(error)}))
-        except ConnectionError:  # the browser has gone
+        except (ConnectionError, TimeoutError):  # the browser has gone, or says nothing
             raise
-        except (OSError, MemoryError) as error:  # the model's files are gone, say
-            reason = str(error) or "this needs more memory than there is"
+        except MemoryError:
+            reason = "this needs more memory than there is"
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "application/json", json.dumps({"error": reason}))
+        except OSError as error:  # the model's files are gone, say
+            reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, "application/json", json.dumps({"error": reason}))
         else:
             self._answer(HTTPStatus.OK, content_type, answer)
