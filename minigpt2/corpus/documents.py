@@ -5,12 +5,13 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
-from minigpt2.corpus.sources import STANDARD_INPUT, Source
+from minigpt2.corpus.sources import STANDARD_INPUT, Source, kind_of
 from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
@@ -161,7 +162,9 @@ def _require_text(source: Source, data: bytes) -> None:
         raise ValueError(f"{source.shown} is a tar archive, not text: `tar -xf` unpacks it, and its files can be read")
     for beginning, what, command in _OTHER_KINDS:
         if data.startswith(beginning):
-            pipe = f"{command}{_argument(source)} | minigpt2 tokenize - -o OUT"
+            is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
+            reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
+            pipe = f"{_piped(source, command)} | {reads}"
             raise ValueError(f"{source.shown} is {what}, not text: `{pipe}` reads it")
 
 
@@ -173,11 +176,14 @@ def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:
     elif b"\0" in data:  # half of every ASCII character
         encoding = "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
     convert = f"iconv -f {encoding} -t UTF-8"
+    return f"if it is {encoding}, `{_piped(source, convert)}` converts it"
+
+
+def _piped(source: Source, command: str) -> str:
+    """A command that reads a source, decompressed first if need be."""
     if source.compression:
-        command = f"{_DECOMPRESS[source.compression]}{_argument(source)} | {convert}"
-    else:
-        command = f"{convert}{_argument(source)}"
-    return f"if it is {encoding}, `{command}` converts it"
+        return f"{_DECOMPRESS[source.compression]}{_argument(source)} | {command}"
+    return f"{command}{_argument(source)}"
 
 
 def _argument(source: Source) -> str:
@@ -219,6 +225,6 @@ def _one_a_line(source: Source, line: str) -> str:
         return ""
     records = "'.[]'" if line.lstrip().startswith("[") else "."
     return (
-        f"; a .json file needs one object a line: `jq -c {records}{_argument(source)}` writes it so "
+        f"; a .json file needs one object a line: `{_piped(source, f'jq -c {records}')}` writes it so "
         "(or pass --input-format text to take it as text)"
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from glob import escape
 from math import ceil
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -92,7 +93,7 @@ class FileFormat:
             if self.name == "megatron":
                 further.append(path.with_suffix(".idx"))
             if self.name == "llm.c":
-                further += output.parent.glob(f"{path.stem}_{'[0-9]' * 6}{path.suffix}")
+                further += output.parent.glob(f"{escape(path.stem)}_{'[0-9]' * 6}{escape(path.suffix)}")
         return outputs[1:] + further
 
     def check(self, output: str | os.PathLike[str], dtype: str) -> None:

@@ -74,7 +74,7 @@ class Paths:
             with suppress(FileNotFoundError):  # another run may remove it at any moment
                 if not S_ISREG(path.stat().st_mode):
                     raise ValueError(f"{path} is not a file, and a corpus appears whole or not at all: it needs one")
-        if self.summary.exists() and not _begins_as_ours(self.summary):
+        if not _begins_as_ours(self.summary, if_missing=True):  # another run may move it at any moment
             raise ValueError(
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
             )
@@ -85,10 +85,13 @@ def summary_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _begins_as_ours(path: Path) -> bool:
+def _begins_as_ours(path: Path, if_missing: bool = False) -> bool:
+    """Whether a summary or a journal begins as those that are written here."""
     try:
         with path.open("rb") as file:
             return b"".join(file.read(64).split()).startswith(b"".join(BEGINNING.split()))
+    except FileNotFoundError:
+        return if_missing
     except OSError:
         return False
 
@@ -226,32 +229,52 @@ class Output:
             os.fsync(self._file.fileno())
             self._file.close()
             with ExitStack() as files:  # they take their names when it ends, the last first
-                opened: list[BinaryIO] = []
+                opened: dict[Path, BinaryIO] = {}
 
                 def create(path: Path) -> BinaryIO:
-                    opened.append(files.enter_context(atomic_write(path, paths.tag)))
-                    return opened[-1]
+                    opened[path] = files.enter_context(atomic_write(path, paths.tag))
+                    return opened[path]
 
                 listed = dict(summary)
                 if not file_format.is_flat:
                     written = file_format.write(paths.partial, paths.output, self._dtype, self._end, create)
                     listed |= {"output_format": file_format.name, "files": [asdict(each) for each in written]}
                 create(paths.summary).write(json.dumps(listed, indent=2).encode("ascii") + b"\n")
-                for file in opened:  # a disk that is full says so now
+                for file in opened.values():  # a disk that is full says so now
                     file.flush()
                     os.fsync(file.fileno())
-                with suppress(OSError):  # there was none, or the file system has no modes
-                    paths.partial.chmod(paths.output.stat().st_mode)
-                paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
-                for stale in map(summary_path, paths.companions):
+                for stale in {*map(summary_path, opened)} - {*opened}:
                     if _begins_as_ours(stale):  # of a corpus whose file is replaced
                         stale.unlink()
-            if file_format.is_flat:
-                paths.partial.replace(paths.output)
-                sync_directory(paths.output.parent)
+                if file_format.is_flat:
+                    files.enter_context(self._taking_its_name())
+                else:
+                    paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
             paths.partial.unlink(missing_ok=True)
             self._remove_parts()
             self._journal.remove()
+
+    @contextmanager
+    def _taking_its_name(self) -> Iterator[None]:
+        """Let a flat file take its name at once when the block ends, between the old summary's going and the new one.
+
+        So `OUT` is always there, and never beside the summary of another corpus. Where it cannot take the name, the old
+        summary comes back.
+        """
+        yield
+        partial, output, summary = self._paths.partial, self._paths.output, self._paths.summary
+        with suppress(OSError):  # there was none, or the file system has no modes
+            partial.chmod(output.stat().st_mode)
+        aside = summary.with_name(f".{self._paths.tag}{os.urandom(4).hex()}.partial")
+        with suppress(FileNotFoundError):
+            summary.rename(aside)
+        try:
+            partial.replace(output)
+            sync_directory(output.parent)
+        finally:
+            if partial.exists() and aside.exists():
+                aside.rename(summary)
+            aside.unlink(missing_ok=True)
 
     def __enter__(self) -> "Output":
         return self

@@ -45,6 +45,7 @@ from minigpt2.weights.gpt2_layout import (
     parameter_names,
     parameter_shapes,
     tied_names,
+    unwrapped,
 )
 from minigpt2.weights.kept_path import KeptPath
 from minigpt2.weights.own_generation_config import generation_config_beside, generation_config_on_hub
@@ -401,7 +402,9 @@ class Checkpoint(Mapping[str, Array]):
         config = read_json_object(self.config_path) if self.config_path.is_file() else {}
         is_gpt2 = bool(config) and config.get("model_type", "gpt2") == "gpt2"
         may_be = config.get("tie_word_embeddings", True) is True
-        return names if may_be and (is_gpt2 or names.items() <= self.metadata.items()) else {}
+        said = {(unwrapped(one), unwrapped(other)) for one, other in self.metadata.items()}
+        is_said = {(unwrapped(wte), unwrapped(head)) for wte, head in names.items()} <= said
+        return names if may_be and (is_gpt2 or is_said) else {}
 
     def _own_name(self, name: object) -> str | None:
         """The file's own name for `name`, if it has that tensor."""

@@ -63,6 +63,11 @@ def gpt2_shapes(
     return shapes | {"ln_f.weight": (n_embd,), "ln_f.bias": (n_embd,)}
 
 
+def unwrapped(name: str) -> str:
+    """A name without what wrappers put into it."""
+    return _WRAPPER.sub("", name)
+
+
 def bare_names(names: Collection[str]) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
@@ -74,7 +79,7 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
     >>> bare_names(["wte.weight", "h.0._orig_mod.ln_1.weight"])
     {'wte.weight': 'wte.weight', 'h.0.ln_1.weight': 'h.0._orig_mod.ln_1.weight'}
     """
-    plain = [_WRAPPER.sub("", name) for name in names]
+    plain = [unwrapped(name) for name in names]
     prefixes = [name.removesuffix(WTE) for name in _named(WTE, plain)] or [PREFIX]
     prefix = prefixes[0]
     around = _around(prefix)
@@ -93,7 +98,7 @@ def tied_names(names: Collection[str]) -> dict[str, str]:
     >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias"])
     {'transformer.wte.weight': 'lm_head.weight'}
     """
-    plain = {_WRAPPER.sub("", name): name for name in names}
+    plain = {unwrapped(name): name for name in names}
     heads, positions = _named(LM_HEAD, plain), _named(WPE, plain)
     if len(heads) != 1 or len(positions) != 1 or any(".wte." in f".{name}" for name in names):
         return {}
@@ -167,7 +172,7 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
 
 def _is_in_gpt2(own_name: str, name: str) -> bool:
     """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
-    in_transformer = f".{_WRAPPER.sub('', own_name)}".endswith(f".{PREFIX}{name}")  # where a lm_head is ignored
+    in_transformer = f".{unwrapped(own_name)}".endswith(f".{PREFIX}{name}")  # where a lm_head is ignored
     in_part = bool(_PART.match(name)) and name != LM_HEAD
     return (in_transformer or in_part) and not _MASK.fullmatch(name)
 
@@ -199,7 +204,7 @@ def is_mask(name: str) -> bool:
     >>> is_mask("h.0.attn.bias"), is_mask("h.0._orig_mod.attn.bias"), is_mask("h.0.attn.c_attn.bias")
     (True, True, False)
     """
-    return bool(_MASK.search(_WRAPPER.sub("", name)))
+    return bool(_MASK.search(unwrapped(name)))
 
 
 def check_config(weights: "Checkpoint", config: Mapping[str, Any], path: "Path") -> None:

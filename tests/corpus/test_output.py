@@ -80,29 +80,38 @@ def test_the_mode_of_a_file_that_is_replaced_stays(output_format: str, tmp_path:
     assert (tmp_path / "out.bin").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EBUSY, os.strerror(errno.EBUSY)), KeyboardInterrupt()], ids=repr)
 def test_an_output_that_cannot_be_replaced_keeps_its_summary_and_the_rest_can_be_continued(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in "ab":
         (tmp_path / f"{name}.txt").write_text(name)
     tokenize(tmp_path / "a.txt", tmp_path / "out")
     before = files_in(tmp_path)
 
-    unlink = Path.unlink
+    replace = Path.replace
 
-    def is_busy(path: Path, missing_ok: bool = False) -> None:  # a mounted file, or one that is open on Windows
-        if path.name == "out":
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
-        unlink(path, missing_ok)
+    def is_busy(path: Path, target: Path) -> Path:  # a mounted file, or one that is open on Windows
+        if target.name == "out":
+            raise error
+        return replace(path, target)
 
-    monkeypatch.setattr(Path, "unlink", is_busy)
-    with pytest.raises(OSError, match="busy"):
+    monkeypatch.setattr(Path, "replace", is_busy)
+    with pytest.raises(type(error)):
         tokenize(tmp_path / "b.txt", tmp_path / "out")
     monkeypatch.undo()
     assert {name: data for name, data in files_in(tmp_path).items() if name in before} == before
     tokenize(tmp_path / "b.txt", tmp_path / "out", resume=True)
     assert read(tmp_path / "out") == ids_of("b")
     assert json.loads((tmp_path / "out.json").read_text())["sources"][0]["path"] == str(tmp_path / "b.txt")
+
+
+def test_the_summaries_of_other_corpora_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    for name in ("train_000002.bin", "train_000003.bin"):
+        tokenize(tmp_path / "a.txt", tmp_path / name)
+    tokenize(tmp_path / "a.txt", tmp_path / "train.bin", output_format="llm.c")
+    assert {"train_000002.bin.json", "train_000003.bin.json"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:

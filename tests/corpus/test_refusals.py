@@ -1,6 +1,8 @@
 """Refusals, each by name and with the way out."""
 
 import gzip
+import json
+import lzma
 import re
 import shutil
 import subprocess
@@ -198,6 +200,24 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, tmp_path: Path
             count(tmp_path / name, errors=errors)
     (pipe,) = re.findall("`(.*) \\| minigpt2 ", str(raised.value))
     assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == b"The meaning of life is"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.xz", "a.txt.gz"])
+def test_the_advice_for_a_file_of_another_kind_works_as_given(name: str, tmp_path: Path) -> None:
+    lines = lzma.compress(lines_of(["one", "two"]))
+    (tmp_path / name).write_bytes(gzip.compress(lines) if name.endswith(".gz") else lines)
+    with pytest.raises(ValueError, match="compressed by xz") as raised:
+        count(tmp_path / name)
+    (advice,) = re.findall("`(.*) -o OUT`", str(raised.value))
+    counted = advice.replace("minigpt2 tokenize", f"{sys.executable} -m minigpt2 count --json")
+    shown = json.loads(subprocess.run(counted, shell=True, capture_output=True, check=True).stdout)
+    assert shown["documents"] == (1 if name == "a.txt.gz" else 2)
+
+
+def test_the_advice_for_a_document_of_json_reads_what_is_compressed(tmp_path: Path) -> None:
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(b'[{"text": "one"}]'))
+    with pytest.raises(ValueError, match=r"`gzip -dc \S*a\.json\.gz \| jq -c '\.\[\]'` writes it so"):
+        count(tmp_path / "a.json.gz")
 
 
 @pytest.mark.parametrize("document", range(4))

@@ -227,6 +227,15 @@ def test_an_lm_head_alone_is_wte_under_every_prefix(tmp_path: Path, prefix: str,
     assert "0 of them with other numbers" in answer(capsys, "diff", weights.path, save(tmp_path / "usual", usual))
 
 
+@pytest.mark.parametrize("around", ["_orig_mod.", "module._orig_mod."])
+def test_what_save_model_says_of_a_wrapped_model_counts_without_a_config(tmp_path: Path, around: str) -> None:
+    tensors, usual = without_wte(f"{around}transformer.", f"{around}lm_head.weight")
+    said = {f"{around}transformer.wte.weight": f"{around}lm_head.weight"}
+    save_file(tensors, tmp_path / "model.safetensors", said)
+    weights = Checkpoint.open(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(weights["wte.weight"], usual["wte.weight"])
+
+
 def test_what_is_extracted_from_a_model_with_an_lm_head_alone_has_its_wte_still(
     tmp_path: Path, capsys: Capture
 ) -> None:
