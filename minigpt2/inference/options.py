@@ -21,6 +21,7 @@ SUPPORTED_ALONE: Final[Mapping[str, Any]] = {
     "model_type": "gpt2",
     "quantization_config": None,
     "sliding_window": None,
+    "transformers_weights": None,
 }
 # transformers' other names for the sizes.
 OTHER_NAMES: Final[Mapping[str, str]] = {

@@ -173,6 +173,17 @@ def test_a_burst_of_connections_is_answered(server: ExplainServer) -> None:
     assert statuses == [b"HTTP/1.0 200"] * 200
 
 
+def test_without_a_further_thread_connections_are_answered_one_by_one(
+    server: ExplainServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def start(_: Thread) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", start)
+    assert [ask(server, "POST", "/explain", b'{"text": "life"}')[0] for _ in range(3)] == [200] * 3
+    assert capfd.readouterr().err == ""
+
+
 def test_connections_that_say_nothing_do_not_hold_up_the_others(server: ExplainServer) -> None:
     with ExitStack() as stack:
         for _ in range(200):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
 from minigpt2.weights.gpt2_layout import bare_names, gpt2_shapes, tied_names
