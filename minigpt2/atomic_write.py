@@ -111,7 +111,12 @@ def locked(directory: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = -1
+    with suppress(OSError):  # it can perhaps be written to and not read
+        descriptor = os.open(directory, os.O_RDONLY)
+    if descriptor < 0:
+        yield
+        return
     try:
         end = time.monotonic() + PATIENCE
         with suppress(OSError):  # a file system without locks

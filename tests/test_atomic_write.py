@@ -100,6 +100,11 @@ def test_a_lock_that_others_hold_for_long_is_not_waited_for(tmp_path: Path, monk
     os.close(descriptor)
 
 
+def test_a_directory_that_cannot_be_read_has_no_lock(tmp_path: Path) -> None:
+    with locked(tmp_path / "not there"):
+        (tmp_path / "a").write_text("written")
+
+
 def test_a_child_that_was_forked_under_the_lock_does_not_hold_it(tmp_path: Path) -> None:
     with locked(tmp_path):
         child = os.fork()

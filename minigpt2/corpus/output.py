@@ -59,7 +59,16 @@ class Paths:
             return True
         if path in (self.partial, self.journal):
             return self.journal.is_file() and not self.journal.stat().st_size
-        return _begins_as_ours(self.summary)
+        return _begins_as_ours(self.summary) and (path not in self.companions or path.name in self._files_before())
+
+    def _files_before(self) -> list[str]:
+        """The names of an earlier run's files, by its summary; none of a flat corpus, which is OUT alone."""
+        with suppress(ValueError, LookupError, TypeError, RecursionError, OSError):
+            summary = json.loads(self.summary.read_bytes())
+            files = [Path(each["path"]) for each in summary["files"]]
+            beside = [each.with_suffix(".idx") for each in files if summary["output_format"] == "megatron"]
+            return [each.name for each in files + beside]
+        return []
 
     def require_writable(self) -> None:
         """Refuse an output where one of its files cannot take its name, or would replace what nobody named.
@@ -126,6 +135,7 @@ class Output:
         self._dtype, self._end = dtype, end
         self._can_continue = can_continue
         self._touched: set[int] = set()
+        self._keeps_partial = False  # once what was at OUT has gone
         self._last_entry = time.monotonic()
         with _naming(paths.shown):
             paths.require_writable()
@@ -249,6 +259,7 @@ class Output:
                 if file_format.is_flat:
                     files.enter_context(self._taking_its_name())
                 else:
+                    self._keeps_partial = True
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
             paths.partial.unlink(missing_ok=True)
             self._remove_parts()
@@ -262,7 +273,7 @@ class Output:
         summary comes back.
         """
         yield
-        partial, output, summary = self._paths.partial, self._paths.output, self._paths.summary
+        partial, output, summary = self._paths.partial, self._paths.output, resolved(self._paths.summary)
         with suppress(OSError):  # there was none, or the file system has no modes
             partial.chmod(output.stat().st_mode)
         aside = summary.with_name(f".{self._paths.tag}{os.urandom(4).hex()}.partial")
@@ -288,7 +299,8 @@ class Output:
         if self._journal.is_ours():  # still: neither finished nor removed
             self._remove_parts()
             if not (self._has_entry and self.progress.tokens):
-                self._paths.partial.unlink(missing_ok=True)
+                if not self._keeps_partial:
+                    self._paths.partial.unlink(missing_ok=True)
                 self._journal.remove()
         self._journal.close()
 

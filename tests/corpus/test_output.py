@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.corpus import count, tokenize
+from minigpt2.corpus import count, merge, tokenize
 from tests.command import files_in
 from tests.corpus.samples import END, ids_of, large_tokenizer, read
 from tests.test_vocabulary import PUBLISHED, sha256
@@ -104,6 +104,37 @@ def test_an_output_that_cannot_be_replaced_keeps_its_summary_and_the_rest_can_be
     tokenize(tmp_path / "b.txt", tmp_path / "out", resume=True)
     assert read(tmp_path / "out") == ids_of("b")
     assert json.loads((tmp_path / "out.json").read_text())["sources"][0]["path"] == str(tmp_path / "b.txt")
+
+
+def test_a_merge_that_is_interrupted_as_it_takes_its_names_keeps_the_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a b c")
+    tokenize(tmp_path / "a.txt", tmp_path / "shard", shard=(1, 1), output_format="llm.c")
+    replace = Path.replace
+
+    def interrupt(path: Path, target: Path) -> Path:
+        if target.name == "out.json":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        merge(tmp_path / "shard", tmp_path / "out")
+    monkeypatch.undo()
+    assert read(tmp_path / "out.partial") == ids_of("a b c")
+    with pytest.raises(ValueError, match=r"out\.partial is there without a journal and would be replaced: delete it"):
+        merge(tmp_path / "shard", tmp_path / "out")
+
+
+def test_a_summary_that_is_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out.json").symlink_to("elsewhere/real.json")
+    for _ in range(2):
+        tokenize(tmp_path / "a.txt", tmp_path / "out")
+        assert (tmp_path / "out.json").is_symlink()
+        assert json.loads((tmp_path / "elsewhere" / "real.json").read_text())["tokens"] == 2
 
 
 def test_the_summaries_of_other_corpora_stay(tmp_path: Path) -> None:

@@ -80,6 +80,30 @@ def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.parametrize(
+    ("output_format", "name"), [("bin", "val.bin"), ("megatron", "train.idx"), ("llm.c", "train_000001.bin")]
+)
+def test_a_document_at_a_name_that_an_earlier_corpus_did_not_have_is_not_written_over(
+    output_format: str, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    tokenize(tmp_path / "a.txt", tmp_path / "train.bin")
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"{name} is one of the documents"):
+        tokenize(tmp_path, tmp_path / "train.bin", output_format=output_format, val_fraction=0.5 * (name == "val.bin"))
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("output_format", ["bin", "megatron", "llm.c"])
+def test_the_files_of_an_earlier_corpus_are_left_out_in_every_format(output_format: str, tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(name)
+    for _ in range(3):
+        counts = tokenize(tmp_path, tmp_path / "train.bin", output_format=output_format, val_fraction=0.4)
+        assert counts.documents == 3
+
+
 @pytest.fixture
 def linked(tmp_path: Path) -> Path:
     """A directory with a document, links that lead back into it, a linked file and a hard link."""
