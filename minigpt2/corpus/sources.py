@@ -165,7 +165,7 @@ def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:
             yield from _matches(each, rest or ["*"])
     elif has_magic(first):
         for entry in _entries(directory, first):
-            path = entry.path if directory else entry.name
+            path = _path_of(entry, directory)
             if not rest:
                 yield path
             elif entry.is_dir():
@@ -181,7 +181,12 @@ def _directories(directory: str) -> Iterator[str]:
     while left:
         each = left.pop()
         yield each
-        left += [entry.path if each else entry.name for entry in _entries(each, "*") if entry.is_dir()]
+        left += [_path_of(entry, each) for entry in _entries(each, "*") if entry.is_dir()]
+
+
+def _path_of(entry: os.DirEntry[str], directory: str) -> str:
+    """The path of an entry, never the name of standard input."""
+    return entry.path if directory else "./-" if entry.name == STANDARD_INPUT else entry.name
 
 
 def _entries(directory: str, pattern: str) -> list[os.DirEntry[str]]:

@@ -13,14 +13,15 @@ from minigpt2.atomic_write import atomic_write, locked
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
-from minigpt2.tokenizer_files.files import PathLike, in_directory
+from minigpt2.tokenizer_files.files import NAMES, PathLike, in_directory
 from minigpt2.vocabulary import Vocabulary
 
 # Every opener reads this file, so it decides whether the files around it are a tokenizer.
 _CONFIG = "tokenizer_config.json"
 # Files of the tokenizer that was there, which would count beside some of those written here.
 _STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json")
-_UNFINISHED = "the tokenizer is being saved; if not, that was interrupted: save it again"
+# Not an object, so no opener takes it.
+_MARK = json.dumps("the tokenizer is being saved; if not, that was interrupted: save it again").encode("ascii")
 
 
 def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> list[Path]:
@@ -40,17 +41,39 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     texts |= {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
     if settings.model_class == "TokenizersBackend" or settings.post_processing:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
-    with locked(target), ExitStack() as files:  # they take their names when it ends, the first of them last
+    with locked(target):
+        before = {path: path.read_bytes() for path in filter(None, map(in_directory(target), NAMES))}
+        try:
+            _replace(target, texts)
+        except BaseException:
+            if (target / _CONFIG).is_file() and (target / _CONFIG).read_bytes() == _MARK:
+                _restore(target, before)
+            raise
+    return [target / name for name in texts]
+
+
+def _replace(target: Path, texts: Mapping[str, str]) -> None:
+    """Let files take the names of the old ones, which are gone, or marked as unfinished, until the last of them has."""
+    with ExitStack() as files:  # they take their names when it ends, the first of them last
         for name, text in texts.items():
             file = files.enter_context(atomic_write(target / name))
             file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())  # a disk that is full says so now
         with atomic_write(target / _CONFIG) as file:
-            file.write(json.dumps(_UNFINISHED).encode("ascii"))  # not an object, so no opener takes it
+            file.write(_MARK)
         for path in filter(None, map(in_directory(target), _STALE)):
             path.unlink()
-    return [target / name for name in texts]
+
+
+def _restore(target: Path, before: Mapping[Path, bytes]) -> None:
+    """Put the old files back, the configuration last."""
+    for path in (target / name for name in reversed(NAMES)):
+        if path not in before:
+            path.unlink(missing_ok=True)
+        elif not path.is_file() or path.read_bytes() != before[path]:
+            with atomic_write(path) as file:
+                file.write(before[path])
 
 
 def _ids_come_back(vocabulary: Vocabulary, added: AddedTokens) -> bool:

@@ -68,6 +68,16 @@ def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) 
     assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "c", "c", "d", "a"]
 
 
+@pytest.mark.parametrize("name", ["*", "./*", "[-]", ".", "**"])
+def test_a_file_with_the_name_of_standard_input_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", None)
+    Path("./-").write_text("a b c")
+    assert count(name).tokens == 3
+
+
 def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("a")

@@ -110,7 +110,7 @@ def test_what_the_environment_says_wrongly_is_not_blamed_on_the_cache(
 def test_a_variable_that_huggingface_hub_cannot_read_is_named(client: Client, name: str, value: str) -> None:
     client.environment[name] = value
     answer = client.run("fetch", "owner/tiny", "config.json")
-    assert answer["error"] == "ValueError" and name in answer["message"]
+    assert answer["error"] in ("ValueError", "HubError") and name in answer["message"]  # it reads some of them late
 
 
 def test_an_answer_that_takes_too_long_in_all_is_given_up() -> None:

@@ -1,6 +1,10 @@
 """Saving a tokenizer over another: whatever interrupts, files of the two are never taken for one tokenizer."""
 
+import errno
+import os
 import shutil
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +112,36 @@ def test_a_disk_that_fills_leaves_what_was_there(
         tokenizer.save_pretrained(directory)
     assert str(directory) in str(raised.value)
     assert files_in(directory) == before
+
+
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EBUSY, os.strerror(errno.EBUSY))], ids=repr)
+def test_an_error_while_files_take_their_names_brings_the_old_ones_back(
+    error: BaseException,
+    number: int,
+    old: dict[str, Any],
+    new: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tokenizer, directory = prepared(old, new, tmp_path)
+    before, changes = files_in(directory), count()
+
+    def failing(name: str) -> Callable[..., Any]:
+        change = getattr(Path, name)
+
+        def fail_once(path: Path, *arguments: Any, **options: Any) -> Any:
+            if path.parent == directory and next(changes) == number:
+                raise error
+            return change(path, *arguments, **options)
+
+        return fail_once
+
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(Path, name, failing(name))
+    try:
+        tokenizer.save_pretrained(directory)
+    except (KeyboardInterrupt, OSError):
+        assert files_in(directory) == before
+    else:
+        assert ours(directory) is not None  # it was one of what removes hidden files
