@@ -261,6 +261,7 @@ class Output:
                 else:
                     self._keeps_partial = True
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
+            self._keeps_partial = False
             paths.partial.unlink(missing_ok=True)
             self._remove_parts()
             self._journal.remove()

@@ -8,7 +8,7 @@ import numpy as np
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
 
-_FEW = 64  # rows
+_FEW, _MANY = 64, 1 << 15  # rows: even empty ones take memory
 _PLAIN = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
@@ -76,7 +76,8 @@ def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Itera
 
 
 def _rows_at_once(group: Any, field: str, size: int) -> int:
-    return int(max(1, size * group.num_rows // max(1, _column(group, field).total_uncompressed_size)))
+    stored = max(1, _column(group, field).total_uncompressed_size)
+    return int(min(_MANY, max(1, size * group.num_rows // stored)))
 
 
 def _column(group: Any, field: str) -> Any:
@@ -101,7 +102,7 @@ def _parts(texts: Any, size: int) -> Iterator[slice]:
     ends = np.cumsum(compute.fill_null(lengths, 0).to_numpy(zero_copy_only=False), dtype=np.int64)
     start, before = 0, 0
     while start < len(texts):
-        stop = max(start + 1, int(np.searchsorted(ends, before + size, "right")))
+        stop = min(start + _MANY, max(start + 1, int(np.searchsorted(ends, before + size, "right"))))
         yield slice(start, stop)
         start, before = stop, int(ends[stop - 1])
 

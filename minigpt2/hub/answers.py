@@ -24,7 +24,7 @@ _CONNECTION_SECONDS = 3
 ANSWER_SECONDS: Final = 8.0
 LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask us to wait
 _MOST_SECONDS = 1e6  # of a timeout; some of those who wait cannot wait for much longer
-_OF_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_OF_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # those of proxies in small letters too
 
 

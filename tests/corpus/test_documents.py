@@ -88,6 +88,13 @@ def test_a_table_that_repeats_a_text_is_read_some_rows_at_a_time(
     assert max(sum(map(len, part)) for part in parts if len(part) > 1) <= 1 << 16
 
 
+def test_a_table_of_empty_texts_is_read_some_rows_at_a_time(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": [""] * 100_000}), tmp_path / "a.parquet")
+    (source,) = find([str(tmp_path / "a.parquet")])
+    sizes = [len(part) for part, _ in rows(source, "text", 0, 1 << 20)]
+    assert sum(sizes) == 100_000 and max(sizes) <= 1 << 15
+
+
 def test_empty_files_are_documents(tmp_path: Path) -> None:
     for name, data in {"a": b"", "b.gz": gzip.compress(b""), "c.zst": zstd.compress(b""), "d.jsonl": b"\n"}.items():
         (tmp_path / name).write_bytes(data)
