@@ -55,8 +55,8 @@ class Chunk:
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
-        return sum(map(len, self.data)) if isinstance(self.data, list) else len(self.data)
+        """Its length in bytes, with some for each row: even an empty one takes memory."""
+        return sum(map(len, self.data)) + 16 * len(self.data) if isinstance(self.data, list) else len(self.data)
 
 
 Sized = TypeVar("Sized", Span, Chunk, Span | Chunk)
