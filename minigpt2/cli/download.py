@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", nargs="?", type=model_name, default="gpt2", metavar="MODEL", help="the model's name (default: gpt2)"
     )
-    parser.add_argument("--revision", help="its branch, tag or commit (default: main)")
+    parser.add_argument("--revision", type=model_name, help="its branch, tag or commit (default: main)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -31,11 +31,13 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> 
         help="a model on the hub, a directory, a .safetensors file, or bundled: the small model that comes with"
         " minigpt2 (default: gpt2)",
     )
-    parser.add_argument("--revision", help="the model's branch, tag or commit on the hub (default: main)")
+    parser.add_argument(
+        "--revision", type=model_name, help="the model's branch, tag or commit on the hub (default: main)"
+    )
 
 
 def model_name(text: str) -> str:
-    """An argument that names a model: not an empty one, as of a shell's variable that is not set."""
+    """An argument that names a model or a revision: not an empty one, as of a shell's variable that is not set."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
     return text

@@ -5,6 +5,7 @@ The `weight_map` of `model.safetensors.index.json`, the index of a sharded check
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -185,7 +186,7 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict):
         raise CheckpointError(f"{index} has no weight_map: it is not the index of a sharded checkpoint")
     for name, shard in weight_map.items():
-        if not isinstance(shard, str) or shard in {"", ".", ".."} or set(shard) & set("/\\:\0"):
+        if not isinstance(shard, str) or shard in {"", ".", ".."} or re.search("[/\\\\:\0\ud800-\udfff]", shard):
             raise CheckpointError(f"{index} puts {name!r} into {shard!r}, which is not a plain file name")
     return weight_map
 

@@ -349,8 +349,9 @@ def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
     }
 
 
-def test_an_index_from_the_hub_cannot_name_files_elsewhere(tmp_path: Path) -> None:
-    write_index(snapshot(tmp_path), {"weight_map": {"a": "../../../../secret"}})
+@pytest.mark.parametrize("shard", ["../../../../secret", "a\0b", "\ud800"])
+def test_an_index_from_the_hub_cannot_name_files_elsewhere(shard: str, tmp_path: Path) -> None:
+    write_index(snapshot(tmp_path), {"weight_map": {"a": shard}})
     with pytest.raises(CheckpointError, match="not a plain file name"):
         Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
 

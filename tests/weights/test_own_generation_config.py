@@ -104,8 +104,9 @@ def test_offline_the_config_counts_where_the_cache_lacks_it(
     GPT2.from_pretrained(MODEL)
     hub.requests.clear()
     assert length(GPT2(Checkpoint.from_pretrained(MODEL, local_files_only=True), Tokenizer())) == 5
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert length(GPT2(Checkpoint.from_pretrained(MODEL), Tokenizer())) == 5
+    if not BEFORE_1:  # which reads the variable when it is imported
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert length(GPT2(Checkpoint.from_pretrained(MODEL), Tokenizer())) == 5
     assert hub.requests == []
 
 
