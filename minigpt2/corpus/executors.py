@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, partial
 from itertools import chain
 from multiprocessing.connection import Connection
@@ -193,6 +193,7 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         yield None
         return
     context = _context()
+    _notice_ends()
     try:
         theirs, ours = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
@@ -213,6 +214,13 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         pool.shutdown(cancel_futures=True)
         ours.close()
         theirs.close()
+
+
+def _notice_ends() -> None:
+    """Let the end of a process be noticed, where who started this one had it ignore such ends."""
+    with suppress(AttributeError, ValueError):  # Windows lacks the signal, and another thread cannot set it
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def _context() -> multiprocessing.context.BaseContext:

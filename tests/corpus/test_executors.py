@@ -4,6 +4,7 @@ import asyncio
 import errno
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,6 +59,15 @@ def test_a_worker_that_cannot_leave_its_result_names_the_output(
     with ThreadPoolExecutor(1) as pool, pytest.raises(OSError, match="No space left on device") as raised:
         tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=tokenizer, executor=pool)
     assert raised.value.filename == str(tmp_path / "out")
+
+
+def test_the_ends_of_processes_are_noticed_where_they_were_ignored() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some supervisors start what they start
+    try:
+        with executors.processes(2):
+            assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 class LosesEachTaskOnce(Executor):
