@@ -409,6 +409,6 @@ def _one_prompt(model: "GPT2", ids: str | ArrayLike) -> tuple[Ids, Mask]:
 
 
 def _padding_id(model: "GPT2", eos: Ids) -> int | None:
-    """The id that is padding where there is no mask: the config's, unless it also ends a text, as in transformers."""
+    """The config's padding id, which stands for a mask; None if it also ends a text, as in transformers."""
     padding = model.generation_config.pad_token_id
     return None if padding in eos.tolist() else padding

@@ -317,7 +317,7 @@ class GPT2:
 
     @ComputedOnce
     def generation_config(self) -> GenerationConfig:
-        """What `generation_config.json` says, or `config.json` where the model has no such file.
+        """The settings of `generation_config.json`, or of `config.json` if the model has no such file.
 
         Raises:
             CheckpointError: the file is malformed.

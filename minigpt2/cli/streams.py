@@ -29,7 +29,7 @@ def prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
         if isinstance(raw := getattr(sys.stdout.buffer, "raw", sys.stdout.buffer), io.FileIO):
-            # With PYTHONUNBUFFERED there is no buffer. One of a byte holds nothing back, and writes all that it gets.
+            # With PYTHONUNBUFFERED there is no buffer, and a write may be cut short. A buffer of one byte repeats it.
             size = 1 if raw is sys.stdout.buffer else io.DEFAULT_BUFFER_SIZE
             sys.stdout = io.TextIOWrapper(
                 io.BufferedWriter(_StandardOutput(raw.fileno(), "w", closefd=False), size),

@@ -251,7 +251,7 @@ def _description(encoder: CorpusEncoder) -> dict[str, Any]:
 
 
 def _unusual(tokenizer: Tokenizer) -> dict[str, bool | str]:
-    """What the ids of ordinary text depend on besides the vocabulary's files, where it is not as GPT-2's."""
+    """The settings besides the vocabulary's files that change the ids of ordinary text; empty for GPT-2."""
     vocabulary, unknown = tokenizer.vocabulary, tokenizer.vocabulary.unknown
     ways: dict[str, bool | str] = {
         "add_prefix_space": tokenizer.settings.add_prefix_space,

@@ -71,7 +71,7 @@ class Paths:
         return []
 
     def require_writable(self) -> None:
-        """Refuse an output where one of its files cannot take its name, or would replace what nobody named.
+        """Refuse an output if one of its files cannot take its name, or would replace a file of the user's.
 
         Raises:
             OSError: it is a directory, or is to be in one that does not exist or takes no files.

@@ -81,7 +81,7 @@ def _rows_at_once(group: Any, field: str, size: int) -> int:
 
 
 def _column(group: Any, field: str) -> Any:
-    """What a row group's metadata says of a column."""
+    """The metadata of a column in a row group."""
     columns = map(group.column, range(group.num_columns))
     return next(column for column in columns if column.path_in_schema == field)
 

@@ -222,8 +222,7 @@ def _tokens(
         yield Token(token_id, vocabulary.written(token_id), data, start, end, index)
 
 
-#: Of a pretoken: its bytes, these as characters, the symbols that merging starts from, the merges, the ids, and why
-#: there are no merges.
+#: The last fields of a `Pretoken`, from `data` to `unrecorded`.
 _Merging = tuple[bytes, str, tuple[int, ...], tuple[Merge, ...] | None, tuple[int, ...], str]
 
 

@@ -243,7 +243,7 @@ def cache_root(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     root = import_huggingface_hub().HF_HUB_CACHE if cache_dir is None else cache_dir
     if not os.fspath(root):
         raise ValueError(f"the name of the cache folder is empty: set {'HF_HUB_CACHE' if cache_dir is None else 'it'}")
-    # As huggingface_hub: where there is no home, `~` is a name like any other. `Path.expanduser` would raise.
+    # Without a home directory this leaves `~` as it is, like huggingface_hub; `Path.expanduser` would raise.
     return resolved(os.path.expanduser(root))  # noqa: PTH111
 
 

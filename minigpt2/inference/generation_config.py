@@ -1,4 +1,4 @@
-"""What a model's `generation_config.json` says about generating: understood here, or refused by name.
+"""A model's `generation_config.json`: its settings are understood, or refused by name.
 
 As in transformers, where a model has no such file its `config.json` counts, and where it has one only that counts.
 """
@@ -82,7 +82,7 @@ class GenerationConfig:
 
 
 def read_generation_config(find: Callable[[], Path | None], config: Config) -> GenerationConfig:
-    """What the `generation_config.json` that `find` finds says, or else the `config.json`.
+    """Read the `generation_config.json` that `find` finds, or else the `config.json`.
 
     Raises:
         CheckpointError: the file is malformed.

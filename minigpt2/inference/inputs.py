@@ -80,7 +80,7 @@ def padding_mask(mask: Mask) -> Float32 | None:
 
 
 def _rows(name: str, values: ArrayLike) -> NDArray[Any]:
-    """What was given for each token of each text, or of one text."""
+    """Values for each token of each text, or of one text, as an array."""
     refuse_masked(values)
     try:
         return np.atleast_2d(np.asarray(values))

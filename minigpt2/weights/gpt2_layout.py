@@ -111,7 +111,7 @@ def _named(bare: str, names: Collection[str]) -> list[str]:
 
 
 def _around(prefix: str) -> str:
-    """What stands before `lm_head.weight`, where this stands before `wte.weight`."""
+    """The prefix of `lm_head.weight` in a file whose `wte.weight` has this prefix."""
     return prefix.removesuffix(PREFIX) if f".{prefix}".endswith(f".{PREFIX}") else prefix
 
 
