@@ -162,12 +162,15 @@ def prepare_client() -> None:
             "localhost".encode("idna")  # imports the codec, as sockets do for their first name
             tqdm.set_lock(FORK_WAITS)  # a child would inherit its own, too
             session: Any = get_session()
+            if getattr(session, "made_in", os.getpid()) != os.getpid():
+                session = _own_session()
+            if not hasattr(session, "made_in"):
+                session.made_in = os.getpid()
+                session.close = partial(_close_here, session.made_in, session.close)
         except Exception as error:
             to_check = _OF_CERTIFICATES if isinstance(error, OSError) else _OF_ADDRESSES
             names = [name for name in sorted(os.environ) if name.upper() in to_check and os.environ[name]] or to_check
             raise RefusedError(f"no connection can be set up ({_named(error)}); check {', '.join(names)}") from error
-    if "close" not in vars(session):
-        session.close = partial(_close_here, os.getpid(), session.close)
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         if not 0 < (seconds := getattr(constants, name)) <= _MOST_SECONDS:
             raise RefusedError(f"{name} is {seconds}; set it to a number of seconds, or unset it")
@@ -177,6 +180,14 @@ def _close_here(process: int, close: Callable[[], None]) -> None:
     """Close a session in the process that made it: huggingface_hub does in a forked child, and waits for its locks."""
     if os.getpid() == process:
         close()
+
+
+def _own_session() -> Any:
+    """The session of a forked child, which huggingface_hub 1.x first gives its parent's, whose locks may be held."""
+    from huggingface_hub import close_session, get_session
+
+    close_session()
+    return get_session()
 
 
 @contextmanager

@@ -13,14 +13,11 @@ from typing import Any
 import pytest
 
 from tests.command import wait_until
-from tests.hub_server import BEFORE_2, Fault, Hub
+from tests.hub_server import Fault, Hub
 from tests.hub_settings import online
 from tests.weights.remote.published import MODEL, WEIGHTS
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
-    pytest.mark.skipif(BEFORE_2, reason="with huggingface_hub 1.x a child shares its parent's session, and can hang"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 CODE = """
 import os, signal, sys
@@ -134,3 +131,23 @@ def test_the_locks_of_the_session_which_huggingface_hub_closes_in_a_child(
 ) -> None:
     hub.faults[WEIGHTS] = Fault.HOLD
     fork_after("input()", asked=True, let_go=hub.release, before=CLOSING_HANGS)
+
+
+OWN_SESSION = """
+import os
+from huggingface_hub import get_session
+from minigpt2.hub.answers import prepare_client
+
+prepare_client()
+inherited = get_session()
+child = os.fork()
+if not child:
+    prepare_client()
+    os._exit(get_session() is inherited or inherited.is_closed)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or get_session() is not inherited or inherited.is_closed)
+"""
+
+
+def test_a_child_asks_by_a_session_of_its_own_and_leaves_its_parents_open() -> None:
+    # An inherited session has the locks of its connections, which a thread may have held.
+    assert subprocess.run([sys.executable, "-c", OWN_SESSION], check=False).returncode == 0
