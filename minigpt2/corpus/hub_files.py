@@ -6,7 +6,7 @@ A name is pinned to the commit that its revision has when it is found: later com
 import errno
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import has_magic
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -48,13 +48,15 @@ def find(name: str) -> list[tuple[str, int]]:
         pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
         files: Any = HfFileSystem()
         is_glob = has_magic(path) and not files.exists(pinned)
-        found: dict[str, Any] = (files.glob if is_glob else files.find)(pinned, detail=True)
+        found: dict[str, Any] = {}
+        with suppress(FileNotFoundError):  # raised before huggingface_hub 2.0
+            found = (files.glob if is_glob else files.find)(pinned, detail=True)
     spelled_out = re.split(r"/[^/]*[*?[]", pinned, maxsplit=1)[0] if is_glob else pinned
-    sizes = {
-        _PROTOCOL + each: detail["size"]
-        for each, detail in found.items()
-        if detail["type"] == "file" and "/." not in each.removeprefix(spelled_out)
-    }
+    sizes = {}
+    for each, detail in found.items():
+        known = detail or files.info(each)  # before huggingface_hub 2.0 nothing is known of a single file
+        if known["type"] == "file" and "/." not in each.removeprefix(spelled_out):
+            sizes[_PROTOCOL + each] = known["size"]
     if not sizes:
         raise FileNotFoundError(errno.ENOENT, "this data set has no such file", name)
     return sorted(sizes.items(), key=lambda item: PurePosixPath(item[0]).parts)

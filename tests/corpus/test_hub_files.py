@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfFileSystem
 
 from minigpt2 import HubError
 from minigpt2.corpus import tokenize
 from tests.command import Capture, complaint, one_line, run
 from tests.corpus.dataset_server import DataSetHub
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read, write_table
+from tests.hub_server import BEFORE_1
 from tests.hub_settings import imported_with, online
 from tests.serving import serving
 
@@ -30,13 +32,17 @@ FILES = {
 def hub(tmp_path: Path) -> Iterator[DataSetHub]:
     """A hub with one data set, and the one of this process."""
     with DataSetHub() as hub, serving(hub), imported_with(online(hub.url, tmp_path / "home")):
+        HfFileSystem.clear_instance_cache()  # before huggingface_hub 2.0 it would go on asking the hub of another test
         hub.commit(FILES)
         yield hub
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("HF_HUB_DOWNLOAD_TIMEOUT", "soon"), ("SSL_CERT_FILE", "/nonexistent"), ("ALL_PROXY", "ftp://host")],
+    [
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "soon"),
+        *([] if BEFORE_1 else [("SSL_CERT_FILE", "/nonexistent"), ("ALL_PROXY", "ftp://host")]),  # read late or never
+    ],
 )
 def test_a_variable_that_is_wrong_is_named(hub: DataSetHub, tmp_path: Path, variable: str, value: str) -> None:
     env = online(hub.url, tmp_path / "home", **{variable: value})
