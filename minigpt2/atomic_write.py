@@ -46,7 +46,7 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
             partial.replace(target)
             sync_directory(target.parent)
     except OSError as error:
-        if error.filename is None or os.fspath(error.filename) in {str(partial), str(target)}:
+        if error.errno and str(error.filename) in {"None", str(partial), str(target)}:  # others have their own message
             error.filename, error.filename2 = os.fspath(path), None
         raise
     finally:

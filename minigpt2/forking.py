@@ -3,6 +3,7 @@
 import logging  # noqa: F401  # see the end
 import os
 from threading import RLock
+from typing import Any
 from weakref import WeakSet
 
 #: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example, and
@@ -17,6 +18,7 @@ class RenewedLock:
     """
 
     def __init__(self) -> None:
+        self._held: list[Any] = []  # the locks to release, the last first: another one where the holder itself forks
         self.renew()
         _renewed.add(self)
 
@@ -27,10 +29,10 @@ class RenewedLock:
     def __enter__(self) -> None:
         lock = self._lock
         lock.acquire()
-        self._held = lock  # the one to release, also where the holder itself forks meanwhile
+        self._held.append(lock)
 
     def __exit__(self, *_: object) -> None:
-        self._held.release()
+        self._held.pop().release()
 
 
 _renewed: WeakSet[RenewedLock] = WeakSet()

@@ -319,6 +319,10 @@ def _steps(
             ended |= stop.completed(new)
         if ended.all():
             return
+        if ended.any() and not 0 <= padding < model.options.vocab_size:
+            raise config.file.refusal(
+                "pad_token_id", padding, "it is outside the vocabulary, and a batch needs padding"
+            )
         ids = new[:, None]  # (texts, 1)
 
 

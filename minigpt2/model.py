@@ -276,7 +276,7 @@ class GPT2:
         if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed
             try:
                 self.generation_config = self._read_generation_config()
-            except CheckpointError:
+            except (CheckpointError, OSError):
                 if weights.find_generation_config() is None:  # it is the config.json that is wrong
                     raise
 

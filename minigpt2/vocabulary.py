@@ -152,13 +152,15 @@ class Vocabulary:
         """This vocabulary with these added tokens, by their ids, in place of its own.
 
         Raises:
-            ValueError: an id belongs to another token.
+            ValueError: an id belongs to another token, or to two of these.
         """
         more: dict[int, bytes] = {}
         verbatim, beyond = dict(self.verbatim), dict.fromkeys(self.beyond)
         for token, token_id in added.items():
             if self.added_tokens.get(token) == token_id:
                 continue  # it is here already; with thousands of them, to look again would take most of the time
+            if token_id in more:
+                raise ValueError(f"two added tokens get the id {token_id}, the second is {token!r}")
             if token_id not in self.token_bytes:
                 beyond[token] = None
                 more[token_id], is_verbatim = bytes_of(token)

@@ -175,6 +175,16 @@ def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     assert raised.value.filename == str(tmp_path / "source")
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionError("the hub does not answer"), OSError(errno.EBADF, "bad", 99)], ids=str
+)
+def test_an_error_of_something_else_keeps_its_message(error: OSError, tmp_path: Path) -> None:
+    message = str(error)
+    with pytest.raises(OSError) as raised, atomic_write(tmp_path / "a"):
+        raise error
+    assert str(raised.value) == message
+
+
 @pytest.mark.parametrize("name", ["directory", "missing/a", "file/a", "directory/missing/a"])
 def test_where_no_file_can_be_written_is_known_before(name: str, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
-from minigpt2.cli.model_option import open_both
+from minigpt2.cli import model_option
 from minigpt2.hub import HubError, MissingFileError, cached, download, fetch
 from tests.hub_server import Hub
 from tests.parity.test_tokenizer_files import FLAGS, VOCABULARY, one_file, two_files
@@ -119,14 +119,16 @@ def test_a_commands_tokenizer_is_of_the_commit_of_its_weights(
     hub.publish(MODEL, FIRST)
     if is_cached:
         download_all()
-    real = Tokenizer.from_pretrained
 
-    def from_pretrained(*arguments: Any, **options: Any) -> Tokenizer:
+    real = model_option.open_weights
+
+    def open_weights(*arguments: Any) -> Checkpoint:
+        weights = real(*arguments)
         publish_second(hub)
-        return real(*arguments, **options)
+        return weights
 
-    monkeypatch.setattr(Tokenizer, "from_pretrained", from_pretrained)
-    tokenizer, weights = open_both(argparse.Namespace(model=MODEL, revision=None))
+    monkeypatch.setattr("minigpt2.cli.model_option.open_weights", open_weights)
+    tokenizer, weights = model_option.open_both(argparse.Namespace(model=MODEL, revision=None))
     assert weights["wte.weight"][0, 0] == 1
     assert tokenizer.encode(TEXT) == ids(FIRST, tmp_path)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from minigpt2 import GPT2, Checkpoint, Tokenizer
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Tokenizer
 from minigpt2.explain.layers import log_sum_exp
 from minigpt2.generation import draw, keep_top_k, keep_top_p, likeliest, probabilities
 from tests.small_gpt2 import N_HEAD, SIZES, random_tensors, write_gpt2
@@ -271,6 +271,17 @@ def test_ids_without_a_mask_that_end_in_the_models_padding_token_are_refused(tmp
     write_gpt2(tmp_path, pad_token_id=7)
     with pytest.raises(ValueError, match="text 0 of the batch ends in token id 7, the config's pad_token_id"):
         GPT2(Checkpoint.open(tmp_path)).generate(ids, 2)
+
+
+@pytest.mark.parametrize("padding", [-1, 10**6])
+def test_padding_that_is_not_a_token_is_refused_where_a_batch_needs_it(tmp_path: Path, padding: int) -> None:
+    write_gpt2(tmp_path, pad_token_id=padding)
+    model = GPT2(Checkpoint.open(tmp_path))
+    first = model.generate(np.arange(50)[:, None], 1)[:, 1]
+    ids, eos = [[0], [int(np.argmax(first != first[0]))]], int(first[0])
+    assert model.generate(ids[:1], 3, eos_token_id=eos).shape == (1, 2)
+    with pytest.raises(CheckpointError, match=rf"config\.json: 'pad_token_id' is {padding}, but it is outside the voc"):
+        model.generate(ids, 3, eos_token_id=eos)
 
 
 def test_an_empty_prompt_starts_from_a_token_that_is_padding_elsewhere(tmp_path: Path) -> None:

@@ -90,6 +90,12 @@ def test_other_vocabularies_come_back_from_what_was_saved(tmp_path: Path) -> Non
     assert len(again) == len(vocab)
 
 
+@pytest.mark.parametrize("added", [{"<a>": 50256}, {"<a>": 50257, "<b>": 50257}], ids=["of the vocabulary", "of both"])
+def test_an_added_token_with_the_id_of_another_is_refused(added: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=str(max(added.values()))):
+        gpt2().and_also(added)
+
+
 @pytest.mark.parametrize(("step", "first"), [(1, 0), (2, 0), (1, 400)], ids=["no gaps", "gaps", "gap before"])
 def test_tokens_added_one_by_one_make_the_vocabulary_of_tokens_added_together(step: int, first: int) -> None:
     vocabulary = readable.small_vocabulary("the| the", step, first)

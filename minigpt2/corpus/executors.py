@@ -192,8 +192,13 @@ def processes(jobs: int) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
+    with _noticed_ends(), _pool(jobs) as pool:
+        yield pool
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[Executor]:
     context = _context()
-    _notice_ends()
     try:
         theirs, ours = context.Pipe(duplex=False)
         pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
@@ -216,11 +221,20 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         theirs.close()
 
 
-def _notice_ends() -> None:
-    """Let the end of a process be noticed, where who started this one had it ignore such ends."""
+@contextmanager
+def _noticed_ends() -> Iterator[None]:
+    """Let the ends of processes be noticed, where this process was told to ignore them, perhaps as it was started."""
+    was_ignored = False
     with suppress(AttributeError, ValueError):  # Windows lacks the signal, and another thread cannot set it
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        was_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+        if was_ignored:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            if was_ignored:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def _context() -> multiprocessing.context.BaseContext:

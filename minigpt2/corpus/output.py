@@ -1,8 +1,9 @@
 """The files of token ids, which appear whole or not at all.
 
 While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `.OUT.parts.*` is a
-directory for what workers leave. In the end `formats` makes of `OUT.partial` what was asked for, the summary takes its
-name, `OUT.json`, and `OUT` its own last, each at once, and the others are gone.
+directory for what workers leave. In the end `formats` makes of `OUT.partial` what was asked for, the files take their
+names, and the others are gone. `OUT` never stands beside the summary of another corpus, `OUT.json`: where it is flat,
+it takes its name after the old summary has gone and before the new one comes; in the other formats it is the last.
 """
 
 import json
@@ -143,13 +144,14 @@ class Output:
             try:
                 self._open(resume)
             except BaseException:
+                if self._journal.is_new:
+                    self._journal.remove()
                 self._journal.close()
                 raise
 
     def _open(self, resume: bool) -> None:
         partial = self._paths.partial
         if self._journal.is_new and partial.exists():
-            self._journal.remove()
             raise ValueError(
                 f"{partial} is there without a journal and would be replaced: delete it, or name another output"
             )
@@ -225,7 +227,7 @@ class Output:
         self._last_entry = time.monotonic()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Make the files that were asked for, with the summary beside them, and give them their names, `OUT` the last.
+        """Make the files that were asked for, with the summary beside them, and give them their names.
 
         Raises:
             OSError: it cannot be done. What was written can be continued.
@@ -312,5 +314,6 @@ def _naming(output: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = output, None
+        if error.errno:  # otherwise it has a message, which says all
+            error.filename, error.filename2 = output, None
         raise

@@ -189,7 +189,12 @@ class SafetensorsFile:
     def _read_into(self, buffer: Array, info: TensorInfo, offset: int) -> None:
         """Fill a buffer with bytes of this tensor, those at an offset of the file."""
         self._prepare(info, slice(0))
-        if read_into(self._descriptor, buffer, offset) < buffer.nbytes:
+        try:
+            size = read_into(self._descriptor, buffer, offset)
+        except OSError as error:  # one of reading does not name the file, as one of opening does
+            error.filename = os.fspath(self.path)
+            raise
+        if size < buffer.nbytes:
             raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
 
     def _view(self, name: str, info: TensorInfo) -> Array:

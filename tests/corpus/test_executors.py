@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 from typing import Any, NoReturn
@@ -61,11 +61,30 @@ def test_a_worker_that_cannot_leave_its_result_names_the_output(
     assert raised.value.filename == str(tmp_path / "out")
 
 
-def test_the_ends_of_processes_are_noticed_where_they_were_ignored() -> None:
+class _CannotAnswer(ThreadPoolExecutor):
+    """Encodes, and is lost when it is asked what the ids depend on, for the journal."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        if function is not executors._ask:
+            return super().submit(function, *arguments)
+        future: Future[Any] = Future()
+        future.set_exception(BrokenExecutor())
+        return future
+
+
+def test_workers_that_are_lost_as_the_journal_begins_are_named(
+    small: None, corpus: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    with _CannotAnswer(1) as pool, pytest.raises(ChildProcessError, match=r"^a worker process ended unasked;"):
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=pool)
+
+
+def test_the_ends_of_processes_that_were_ignored_are_noticed_as_long_as_there_are_workers() -> None:
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some supervisors start what they start
     try:
         with executors.processes(2):
             assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGCHLD, before)
 

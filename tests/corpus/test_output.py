@@ -5,6 +5,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,21 @@ def test_the_summaries_of_other_corpora_stay(tmp_path: Path) -> None:
         tokenize(tmp_path / "a.txt", tmp_path / name)
     tokenize(tmp_path / "a.txt", tmp_path / "train.bin", output_format="llm.c")
     assert {"train_000002.bin.json", "train_000003.bin.json"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    real = Path.open
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "out.partial":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(OSError, match="No space left on device"):
+        tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:

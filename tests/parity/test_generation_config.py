@@ -1,6 +1,8 @@
 """A model's `generation_config.json`: the tokens that transformers gives with it, or a refusal by file and key."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import warnings
@@ -278,3 +280,21 @@ def test_a_malformed_file_is_refused_by_name_where_something_is_generated(write:
     for generate in (model.generate, model.stream):
         with pytest.raises(CheckpointError, match=r"generation_config\.json (is not sound JSON|holds a)"):
             generate([0], 1)
+
+
+def test_a_file_that_cannot_be_read_is_named_where_something_is_generated(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = write({}, {})
+    read_text = Path.read_text
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> str:
+        if path.name == "generation_config.json":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_text(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", fail)
+    model = GPT2(Checkpoint.open(directory))
+    assert model([0]).logits.size
+    with pytest.raises(OSError, match=r"generation_config\.json"):
+        model.generate([0], 1)

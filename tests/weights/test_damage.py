@@ -1,10 +1,13 @@
 """Every way in which a safetensors file can be damaged is refused when it is opened, by the file's name."""
 
+import errno
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors
 
@@ -137,3 +140,16 @@ def test_a_header_made_to_take_long_is_refused_like_any_other(tmp_path: Path, na
     path.write_bytes(content(PATHOLOGICAL[name]))
     with pytest.raises(CheckpointError, match=r"long\.safetensors is not a sound safetensors file"):
         Checkpoint.open(path)
+
+
+def test_a_disk_that_fails_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content({"a": ENTRY}))
+    weights = Checkpoint.open(path)
+    monkeypatch.setattr("minigpt2.weights.safetensors_file.read_into", fail)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        weights.read_into("a", np.empty((2, 3), np.float32))
+    assert raised.value.filename == str(path)
