@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-PATIENCE = 5.0  # seconds that another may hold the lock of a directory: files take their names in milliseconds
+LOCK_SECONDS = 5.0  # seconds that another may hold the lock of a directory: files take their names in milliseconds
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
     target = Path(path) if is_stream else resolved(path)  # the end of /dev/stdout's links may be no path
     partial = target.with_name(f".{tag}{os.urandom(8).hex()}.partial")  # not of its name, which may be long
     try:
-        if is_stream or target.is_dir():  # which is refused here
+        if is_stream or target.is_dir():  # opening a directory fails with the right error
             with target.open("wb") as file:
                 yield file
         else:
@@ -80,10 +80,10 @@ def _is_stream(path: Path) -> bool:
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:
-    """A path without symbolic links; one that leads nowhere stays as it is.
+    """The path that symbolic links lead to; there need be nothing.
 
     Raises:
-        OSError: its links lead in a circle, or it is relative and the current directory is gone.
+        OSError: it is empty, its links lead in a circle, or it is relative and the current directory is gone.
     """
     if not os.fspath(path):
         raise FileNotFoundError(errno.ENOENT, "the name of a file is empty")
@@ -102,9 +102,10 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Let one process at a time, and one thread, write files that belong together, where the system has such locks.
+    """Hold a directory's lock, so that one thread of one process at a time writes files that belong together.
 
-    Others take such locks too, and for long: after `PATIENCE` the files are written without it.
+    Other programs may hold it for long: after `LOCK_SECONDS` the block runs without it, as it does where the system has
+    no such locks.
     """
     try:
         import fcntl
@@ -118,7 +119,7 @@ def locked(directory: Path) -> Iterator[None]:
         yield
         return
     try:
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + LOCK_SECONDS
         with suppress(OSError):  # a file system without locks
             while not _is_locked(descriptor) and time.monotonic() < end:
                 time.sleep(0.01)

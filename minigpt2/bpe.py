@@ -147,7 +147,9 @@ def train(pretokens: Mapping[tuple[int, ...], int]) -> Iterator[LearnedMerge]:
 
 
 class _Pairs:
-    """The pairs of neighbours in pretokens: how often each occurs, and where, so that a merge costs what it changes.
+    """The pairs of neighbours in pretokens: how often each occurs, and where.
+
+    So the time of a merge depends only on how often its pair occurs.
 
     The symbols of all pretokens stand in one list, -1 around each pretoken. A joined symbol leaves a hole (-1), with
     links across it, as in `merge_long`.

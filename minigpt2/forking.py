@@ -1,4 +1,7 @@
-"""Two kinds of locks that a forked child never finds held by a thread of its parent, a thread that it does not have."""
+"""Two kinds of locks for programs that fork.
+
+A child has only the thread that forked: a lock that another thread held would stay locked there for ever.
+"""
 
 import logging  # noqa: F401  # see the end
 import os
@@ -44,8 +47,9 @@ def _renew_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # The last that is registered is acquired first. So the lock of `logging`, which many modules take as they are
-    # imported, is registered before FORK_WAITS: else a fork could hold that one and wait for this one.
+    # The last that is registered is acquired first. `logging` registers its lock when it is imported, before FORK_WAITS
+    # here: otherwise a fork could hold logging's lock and wait for FORK_WAITS, while an import holds FORK_WAITS and
+    # waits for logging's.
     os.register_at_fork(
         before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release
     )

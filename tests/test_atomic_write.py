@@ -92,7 +92,7 @@ def test_one_at_a_time_holds_the_lock_of_a_directory(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_others_hold_for_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minigpt2.atomic_write.PATIENCE", 0.05)
+    monkeypatch.setattr("minigpt2.atomic_write.LOCK_SECONDS", 0.05)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with locked(tmp_path):

@@ -16,7 +16,7 @@ MOST_OF_A_NOTE = 2000
 
 
 def prepare() -> None:
-    """Let standard streams wait, and standard output accept every character; one that its encoding lacks is escaped.
+    """Make standard streams blocking, and escape characters that the encoding of standard output lacks.
 
     Raises:
         OSError: standard output is closed.
@@ -25,11 +25,12 @@ def prepare() -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError):  # it is closed, or not a file
-            os.set_blocking(stream.fileno(), True)  # who started this process may have made it otherwise
+            os.set_blocking(stream.fileno(), True)  # the parent process may have made it non-blocking
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
         if isinstance(raw := getattr(sys.stdout.buffer, "raw", sys.stdout.buffer), io.FileIO):
-            # With PYTHONUNBUFFERED there is no buffer, and a write may be cut short. A buffer of one byte repeats it.
+            # With PYTHONUNBUFFERED there is no buffer, and a write may write only a part. A BufferedWriter, even of one
+            # byte, writes the rest.
             size = 1 if raw is sys.stdout.buffer else io.DEFAULT_BUFFER_SIZE
             sys.stdout = io.TextIOWrapper(
                 io.BufferedWriter(_StandardOutput(raw.fileno(), "w", closefd=False), size),
@@ -74,7 +75,7 @@ def escaped(text: str) -> str:
 def note(message: str) -> None:
     """Tell the user something, or what went wrong, in one line on standard error.
 
-    A long message is shortened in its middle: what it repeats of an input is there, and its end has the way out.
+    A long message loses its middle, where it repeats an input. Its end, which says what to do, stays.
     """
     if sys.stderr is not None:
         line = escaped(" ".join(message.splitlines()))
@@ -98,7 +99,7 @@ def print_json(value: Any) -> None:
 def print_json_list(items: Iterable[Any], **before: Any) -> None:
     """Print a list as `print_json` does, an item at a time: there may be gigabytes of them.
 
-    With `before`, print an object of these values, the last of which is a list that is to have the items.
+    With `before`, print an object of these values. The last of them must be an empty list: the items go into it.
     """
     opening = _json(before)[:-2] if before else "["
     print(opening, end="")

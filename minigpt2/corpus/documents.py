@@ -155,7 +155,7 @@ class Reader:
 
 
 def _require_text(source: Source, data: bytes) -> None:
-    """Refuse what begins as a file of another kind does, before any option lets it through as text."""
+    """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
     if data.startswith(b"PAR1"):
         raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
     if data[257:262] == b"ustar":

@@ -223,7 +223,7 @@ def _pool(jobs: int) -> Iterator[Executor]:
 
 @contextmanager
 def _noticed_ends() -> Iterator[None]:
-    """Let the ends of processes be noticed, where this process was told to ignore them, perhaps as it was started."""
+    """Notice when a worker ends, also where this process ignores SIGCHLD, perhaps since it was started."""
     was_ignored = False
     with suppress(AttributeError, ValueError):  # Windows lacks the signal, and another thread cannot set it
         was_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN

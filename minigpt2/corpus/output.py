@@ -270,7 +270,7 @@ class Output:
 
     @contextmanager
     def _taking_its_name(self) -> Iterator[None]:
-        """Let a flat file take its name at once when the block ends, between the old summary's going and the new one.
+        """When the block ends, move the old summary away and give the flat file its name; the new summary comes later.
 
         So `OUT` is always there, and never beside the summary of another corpus. Where it cannot take the name, the old
         summary comes back.

@@ -58,7 +58,7 @@ class LayerReader:
     """Runs texts through the model in a checkpoint, if it has layers and they are on this machine.
 
     Attributes:
-        fault: why layers that are there cannot be used; empty if they can, and where there are none.
+        fault: why layers that are there cannot be used; empty if they can be, or if there are none.
     """
 
     def __init__(self, tokenizer: Tokenizer, weights: Checkpoint) -> None:

@@ -43,13 +43,6 @@ class ExplainServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = _WAITING
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread of its own, or here where the machine lets no more start."""
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:
-            self.process_request_thread(request, client_address)
-
     def __init__(self, port: int, tokenizer: Tokenizer, weights: Checkpoint, text: str) -> None:
         self._tokenizer = tokenizer
         self._reader = WeightsReader(tokenizer, weights)
@@ -59,6 +52,13 @@ class ExplainServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise OSError(_why_not(port, error)) from error
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, or here where the machine lets no more start."""
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self.process_request_thread(request, client_address)
 
     @property
     def url(self) -> str:
