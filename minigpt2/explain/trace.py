@@ -50,10 +50,10 @@ class Merge:
 class Pretoken:
     """A pretoken, `text[start:end]`, and how its bytes become tokens.
 
-    A token that the tokenizer puts before or after every text counts as a pretoken too; `start` and `end` are then equal.
-    `branch` names the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is `special_token`. `symbols`
-    are the ids of its bytes' tokens, which merging starts from, and `ids` those that it ends with. `merges` is None
-    where they are not recorded, and `unrecorded` says why.
+    A token that the tokenizer puts before or after every text counts as a pretoken, too: `start` and `end` are equal.
+    `branch` names the branch of the split pattern that matched it (`minigpt2.pretokenize.BRANCHES`), or is
+    `special_token`. `symbols` are the ids of its bytes' tokens, which merging starts from, and `ids` those that it ends
+    with. `merges` is None where they are not recorded, and `unrecorded` says why.
     """
 
     text: str
