@@ -47,6 +47,13 @@ class TrimOffsets(NamedTuple):
 PostProcessing = Sequence[Template | TrimOffsets]
 
 
+def ids_around(steps: PostProcessing) -> tuple[list[int], list[int]]:
+    """The ids that all templates together put before and after each text; the first template is the innermost."""
+    templates = [step for step in steps if isinstance(step, Template)]
+    before = [token_id for template in reversed(templates) for token_id in template.before]
+    return before, [token_id for template in templates for token_id in template.after]
+
+
 class Row(NamedTuple):
     """The tokens of one text: ids and, where offsets are asked for, where each lies and how it is written."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2 import batches, settings
-from minigpt2.batches import Encoding, Padding, Row, Side, Template, Truncation
+from minigpt2.batches import Encoding, Padding, Row, Side, Template, Truncation, ids_around
 from minigpt2.decoder import Decoder, Decoding, checked_id
 from minigpt2.encoder import Encoder, OrdinaryText
 from minigpt2.settings import NO_LIMIT, Settings
@@ -393,9 +393,7 @@ def _again(kind: type[Tokenizer], *more: Any) -> Tokenizer:
 
 
 def _state(vocabulary: Vocabulary, more: Settings, ordinary: OrdinaryText) -> _State:
-    templates = [step for step in more.post_processing if isinstance(step, Template)]
-    before = [token_id for template in reversed(templates) for token_id in template.before]
-    after = [token_id for template in templates for token_id in template.after]
+    before, after = ids_around(more.post_processing)
     encoder = Encoder(more.added, ordinary, vocabulary)
     skipped = frozenset(more.added.ids[token] for token in more.added.special)
     decoder = Decoder(vocabulary, skipped)

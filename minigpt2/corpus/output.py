@@ -280,9 +280,9 @@ class Output:
         with suppress(OSError):  # there was none, or the file system has no modes
             partial.chmod(output.stat().st_mode)
         aside = summary.with_name(f".{self._paths.tag}{os.urandom(4).hex()}.partial")
-        with suppress(FileNotFoundError):
-            summary.rename(aside)
         try:
+            with suppress(FileNotFoundError):
+                summary.rename(aside)
             partial.replace(output)
             sync_directory(output.parent)
         finally:
@@ -296,7 +296,7 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, OSError) and error.filename and Path(error.filename).parent == self._paths.parts:
+        if isinstance(error, OSError) and Path(str(error.filename)).parent == self._paths.parts:
             error.filename, error.filename2 = self._paths.shown, None  # what a worker could not leave
         self._file.close()
         if self._journal.is_ours():  # still: neither finished nor removed

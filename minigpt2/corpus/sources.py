@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
@@ -130,28 +130,39 @@ def _paths(name: str, output: "Paths | None") -> list[str]:
         return [name]
     if not name:
         raise ValueError("a name is empty: name a file, a directory or a glob, or . for the current directory")
-    path, outputs = Path(name), output.all() if output else []
+    path = Path(name)
     if path.is_dir():
         paths, missing = _matches(name, ["**"]), "no file in this directory"
     elif has_magic(name) and not path.exists():
         start = [*takewhile(lambda part: not has_magic(part), path.parts)]
         paths = _matches(str(Path(*start)) if start else "", path.parts[len(start) :])
         missing = "this glob matches no file"
-    elif resolved(path) in outputs:
+    elif output and resolved(path) in output.all():
         raise ValueError(f"{name} is where the corpus is written to: it cannot be read as well")
     else:
         return [name]
-    found = {each for each in paths if Path(each).is_file()}
-    written = {each for each in found if resolved(each) in outputs}
-    for each in written:
-        if output and not output.is_ours(resolved(each)):
-            raise ValueError(
-                f"{each} is one of the documents, and the corpus would be written over it: name another output"
-            )
-    files = found - written
+    files = {each for each in paths if Path(each).is_file()}
+    if output:
+        files -= _earlier_files(files, output)
     if not files:
         raise FileNotFoundError(errno.ENOENT, f"{missing} (symbolic links are passed over: name them one by one)", name)
     return sorted(files, key=lambda each: Path(each).parts)
+
+
+def _earlier_files(found: Collection[str], output: "Paths") -> set[str]:
+    """Those of an earlier corpus at the output.
+
+    Raises:
+        ValueError: a document is where a file of the corpus is written to.
+    """
+    outputs = output.all()
+    written = {each for each in found if resolved(each) in outputs}
+    for each in written:
+        if not output.is_ours(resolved(each)):
+            raise ValueError(
+                f"{each} is one of the documents, and the corpus would be written over it: name another output"
+            )
+    return written
 
 
 def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:

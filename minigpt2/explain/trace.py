@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from minigpt2 import bpe, byte_alphabet
-from minigpt2.batches import Template
+from minigpt2.batches import ids_around
 from minigpt2.bpe import Candidate
 from minigpt2.explain.layers import LayerReader, Layers
 from minigpt2.explain.rows import RowReader, Rows
@@ -161,9 +161,7 @@ def trace_text(
     if not isinstance(text, str):
         raise TypeError(f"a text is a str, not {type(text).__name__}")
     encoding = tokenizer(text, return_offsets_mapping=True, allowed_special=allowed_special)
-    templates = [step for step in tokenizer.settings.post_processing if isinstance(step, Template)]
-    before = (token_id for step in reversed(templates) for token_id in step.before)
-    after = (token_id for step in templates for token_id in step.after)
+    before, after = ids_around(tokenizer.settings.post_processing)
     pretokens = (
         *_around(before, 0, tokenizer.vocabulary),
         *_pretokens(text, tokenizer, tokenizer.parts(text, allowed_special=allowed_special)),

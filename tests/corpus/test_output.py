@@ -107,6 +107,26 @@ def test_an_output_that_cannot_be_replaced_keeps_its_summary_and_the_rest_can_be
     assert json.loads((tmp_path / "out.json").read_text())["sources"][0]["path"] == str(tmp_path / "b.txt")
 
 
+def test_an_interrupt_when_the_old_summary_has_moved_brings_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    before = files_in(tmp_path)
+    rename = Path.rename
+
+    def interrupt(path: Path, target: Path) -> Path:
+        moved = rename(path, target)
+        if path.name == "out.json":
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert {name: data for name, data in files_in(tmp_path).items() if name in before} == before
+
+
 def test_a_merge_that_is_interrupted_as_it_takes_its_names_keeps_the_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
