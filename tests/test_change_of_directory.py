@@ -57,6 +57,7 @@ MODEL_USES: dict[str, Callable[[GPT2], Any]] = {
 }
 CHECKPOINT_USES: dict[str, Callable[[Checkpoint], Any]] = {
     "array": lambda weights: weights["wte.weight"],
+    "info": lambda weights: weights.info("wte.weight").path.resolve(),
     "rows": lambda weights: Embeddings(weights).tokens([1, 2]),
     "blocks": lambda weights: [block.copy() for block in weights.blocks("wpe.weight")],
     "config": lambda weights: dict(weights.config),

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
-from minigpt2.cli import model_option
+from minigpt2.cli.model_option import open_both
 from minigpt2.hub import HubError, MissingFileError, cached, download, fetch
 from tests.hub_server import Hub
 from tests.parity.test_tokenizer_files import FLAGS, VOCABULARY, one_file, two_files
@@ -37,7 +37,7 @@ def version(number: int) -> Files:
         files |= one_file(model={"vocab": VOCABULARY | swap})  # which is not as in its vocab.json
     else:
         files["special_tokens_map.json"] = {"pad_token": "<b>"}
-    files["config.json"] = {"model_type": "gpt2", "n_head": 2, **SIZES}
+    files["config.json"] = {"model_type": "gpt2", "n_head": number, **SIZES}
     tensors = random_tensors(SIZES)
     tensors["wte.weight"][0, 0] = number
     texts = {name: text if isinstance(text, str) else json.dumps(text) for name, text in files.items()}
@@ -112,25 +112,19 @@ def test_a_models_tokenizer_is_of_the_commit_of_its_weights(hub: Hub, tmp_path: 
     assert model.tokenizer.encode(TEXT) == ids(FIRST, tmp_path)
 
 
+@pytest.mark.parametrize("number", range(QUESTIONS))
 @pytest.mark.parametrize("is_cached", [False, True])
-def test_a_commands_tokenizer_is_of_the_commit_of_its_weights(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_cached: bool
+def test_a_commands_tokenizer_and_config_are_of_the_commit_of_its_weights(
+    hub: Hub, before_question: Happens, tmp_path: Path, number: int, is_cached: bool
 ) -> None:
     hub.publish(MODEL, FIRST)
     if is_cached:
         download_all()
-
-    real = model_option.open_weights
-
-    def open_weights(*arguments: Any) -> Checkpoint:
-        weights = real(*arguments)
-        publish_second(hub)
-        return weights
-
-    monkeypatch.setattr("minigpt2.cli.model_option.open_weights", open_weights)
-    tokenizer, weights = model_option.open_both(argparse.Namespace(model=MODEL, revision=None))
-    assert weights["wte.weight"][0, 0] == 1
-    assert tokenizer.encode(TEXT) == ids(FIRST, tmp_path)
+    before_question(number, lambda: publish_second(hub))
+    tokenizer, weights = open_both(argparse.Namespace(model=MODEL, revision=None))
+    version_of_weights = weights["wte.weight"][0, 0]
+    assert weights.config["n_head"] == version_of_weights
+    assert tokenizer.encode(TEXT) == ids(FIRST if version_of_weights == 1 else SECOND, tmp_path)
 
 
 def test_a_tokenizer_that_was_opened_once_is_opened_again_without_a_request(hub: Hub) -> None:

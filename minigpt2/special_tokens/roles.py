@@ -139,21 +139,21 @@ class SpecialTokens(ABC):
         if not isinstance(special_tokens_dict, Mapping):
             given = type(special_tokens_dict).__name__
             raise TypeError(f"special tokens are given by their roles, {{'pad_token': '<pad>'}}, not as a {given}")
-        roles: dict[str, str] = {}
-        tokens: list[AddedToken] = []
-        extra = list(self.settings.extra_special_tokens)
-        for key, value in special_tokens_dict.items():
-            if key in ROLES:
-                tokens.append(_token(value, True))
-                roles[key] = tokens[-1].content
-            elif key in ("extra_special_tokens", "additional_special_tokens"):
-                new = [_token(token, True) for token in _listed(value, key)]
-                extra = [] if replace_extra_special_tokens and new else extra
-                extra += [token.content for token in new if token.content not in extra]
-                tokens += new
-            else:
-                raise ValueError(f"{key!r} is not a special token's role: these are {', '.join(ROLES)}")
         with _CHANGING:
+            roles: dict[str, str] = {}
+            tokens: list[AddedToken] = []
+            extra = list(self.settings.extra_special_tokens)
+            for key, value in special_tokens_dict.items():
+                if key in ROLES:
+                    tokens.append(_token(value, True))
+                    roles[key] = tokens[-1].content
+                elif key in ("extra_special_tokens", "additional_special_tokens"):
+                    new = [_token(token, True) for token in _listed(value, key)]
+                    extra = [] if replace_extra_special_tokens and new else extra
+                    extra += [token.content for token in new if token.content not in extra]
+                    tokens += new
+                else:
+                    raise ValueError(f"{key!r} is not a special token's role: these are {', '.join(ROLES)}")
             added = self._add(tokens)
             roles = {**self.settings.roles, **roles}
             ordered = {name: roles[name] for name in ROLES if name in roles}

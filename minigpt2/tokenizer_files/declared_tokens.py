@@ -168,9 +168,9 @@ def _added_tokens_json(find: Find, special: set[str | None]) -> list[tuple[int, 
     path = find("added_tokens.json")
     if path is None:
         return []
-    added = []
+    content, added = read_object(path), []
     with named(path):
-        for token, token_id in read_object(path).items():
+        for token, token_id in content.items():
             if not token or type(token_id) is not int:
                 raise ValueError(f"token {token!r} has the id {token_id!r}, expected a number")
             # What `normalized` is here stays so, even if the token turns out to be special by its role.

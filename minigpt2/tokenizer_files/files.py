@@ -90,8 +90,9 @@ def read_object(path: PathLike) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is not JSON, or something else than an object.
     """
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:  # not only JSONDecodeError: numbers may have too many digits
         raise ValueError(f"{os.fspath(path)}: not JSON: {error}") from None
     if not isinstance(content, dict):

@@ -113,8 +113,9 @@ def _open(find: Find, model: str) -> Opened | None:
     if path:
         # transformers takes TokenizersBackend where no file decides.
         model_class = model_class or "TokenizersBackend"
+        content = read_object(path)
         with named(path):
-            parsed = tokenizer_json.parse(read_object(path), model_class)
+            parsed = tokenizer_json.parse(content, model_class)
         return _combine(path, parsed.model, parsed, model_class, config, find)
     if other := next(filter(None, map(find, _PREFERRED)), None):
         raise ValueError(f"{other}: transformers takes this file, which is not of GPT-2's kind, before vocab.json")

@@ -125,12 +125,10 @@ class Checkpoint(Mapping[str, Array]):
         name, cache = os.fspath(model), cache_root(cache_dir)
         with bundled.named_as_a_way_out(name):
             path = download_files(name, revision, cache, local_files_only)
-        weights = cls.open(path)
-        commit = weights.commit = path.parent.name  # a snapshot's directory is named by its commit
-        with suppress(HubError):  # only `config` needs it, and says so
-            weights._found_config = hub.fetch(
-                name, "config.json", revision=commit, cache_dir=cache, local_files_only=local_files_only
-            )
+        commit = path.parent.name  # a snapshot's directory is named by its commit
+        fetch = partial(hub.fetch, name, revision=commit, cache_dir=cache, local_files_only=local_files_only)
+        weights = cls(*open_files(path), partial(fetch, "config.json"))
+        weights.commit = commit
         weights.find_tokenizer = partial(tokenizer_on_hub, name, commit, cache)
         weights.find_generation_config = partial(generation_config_on_hub, name, commit, cache, local_files_only)
         return weights
@@ -360,8 +358,11 @@ class Checkpoint(Mapping[str, Array]):
     def config(self) -> Mapping[str, Any]:
         """The `config.json` beside the weights, read-only: `n_layer`, `n_head`, `n_embd`, `vocab_size`, …
 
+        That of a model on the hub is downloaded when it is first needed, from the commit of the weights.
+
         Raises:
             CheckpointError: there is none, it is damaged or not of these tensors, or this is not a GPT-2.
+            HubError: the cache has none, and the hub does not answer.
         """
         parameter_shapes(self)
         path = self.config_path
@@ -373,8 +374,18 @@ class Checkpoint(Mapping[str, Array]):
 
     @property
     def config_path(self) -> Path:
-        """Where the `config.json` is, or should be; of a remote checkpoint it is downloaded."""
+        """Where the `config.json` is, or should be; that of a model on the hub is downloaded. Raises as `config`."""
         return self._found_config or self.path.with_name("config.json")
+
+    @ComputedOnce
+    def has_config(self) -> bool:
+        """Whether there is a `config.json`; what the cache lacks counts as missing while the hub does not answer."""
+        try:
+            return self.config_path.is_file()
+        except HubError:
+            if self.is_remote:  # it answered before, so this is worth an error
+                raise
+            return False
 
     @ComputedOnce
     def _found_config(self) -> Path | None:
@@ -399,7 +410,7 @@ class Checkpoint(Mapping[str, Array]):
         """
         if not (names := tied_names(self)):
             return {}
-        config = read_json_object(self.config_path) if self.config_path.is_file() else {}
+        config = read_json_object(self.config_path) if self.has_config else {}
         is_gpt2 = bool(config) and config.get("model_type", "gpt2") == "gpt2"
         may_be = config.get("tie_word_embeddings", True) is True
         said = {(unwrapped(one), unwrapped(other)) for one, other in self.metadata.items()}

@@ -27,7 +27,7 @@ _MASK = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)")
 _PART = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
 # What PEFT and the package `adapters` have in the names of an adapter that is not merged into its base model.
 _ADAPTER = re.compile(
-    r"(^|\.)(base_layer|original_module|modules_to_save|prompt_encoder|prompt_embeddings|adapters|\w*lora_\w+|ia3_l)(\.|$)"
+    r"lora_|(^|\.)(base_layer|original_module|modules_to_save|prompt_encoder|prompt_embeddings|adapters|ia3_l)(\.|$)"
 )
 # What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
 _WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
@@ -187,7 +187,7 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
     if LM_HEAD not in weights.bare_names:
         return False
-    if weights.config_path.is_file() and weights.config.get("tie_word_embeddings") is False:
+    if weights.has_config and weights.config.get("tie_word_embeddings") is False:
         return True
     return not _have_equal_numbers(weights, LM_HEAD, WTE)
 

@@ -55,6 +55,8 @@ class CheckpointError(ValueError):
 class TensorInfo:
     """A tensor's entry in the header: its `dtype` as the file spells it, `shape`, and bytes `[begin, end)` of `path`.
 
+    The path of an opened file is absolute.
+
     >>> from pathlib import Path
     >>> wpe = TensorInfo("F32", (1024, 768), Path("model.safetensors"), 14_291, 3_160_019)
     >>> wpe.size, wpe.nbytes
@@ -95,7 +97,7 @@ class SafetensorsFile:
         self._descriptor = opened(self, path, os.O_RDONLY)  # an error names the path, as `safetensors` does not
         _refuse_unsound(path)
         self.size = os.fstat(self._descriptor).st_size
-        self.tensors, self.metadata = _read_header(path, self._descriptor)
+        self.tensors, self.metadata = _read_header(self._path.absolute, self._descriptor)
         self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
 
     def __copy__(self) -> Self:

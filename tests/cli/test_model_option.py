@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from minigpt2 import GPT2, Tokenizer
+from minigpt2.hub import download
 from minigpt2.hub.names import GPT2_MODELS
 from tests.command import Capture, answer, files_in
 from tests.hub_server import Hub
@@ -66,3 +67,20 @@ def test_a_file_of_weights_has_the_tokenizer_beside_it(name: str, directory: Pat
     assert answer(capsys, "encode", TEXT, "--model", name) == f"{expected}\n"
     ids = [each["id"] for each in json.loads(answer(capsys, "embed", TEXT, "--json", "--model", name))]
     assert " ".join(map(str, ids)) == expected
+
+
+MODEL = "owner/tiny"
+WEIGHTS_ONLY = [["show", "wte.weight"], ["params"], ["params", "--tree"], ["stats", "wte.weight"]]
+WEIGHTS_ONLY += [["extract", "part.safetensors", "wpe.weight"]]
+
+
+@pytest.mark.parametrize("arguments", WEIGHTS_ONLY, ids=" ".join)
+def test_cached_weights_without_a_config_are_used_without_a_request(
+    arguments: list[str], hub: Hub, directory: Path, capsys: Capture
+) -> None:
+    write_gpt2(directory, SIZES | {"vocab_size": 300})
+    hub.publish(MODEL, files_in(directory))
+    download(MODEL, "model.safetensors")
+    hub.requests.clear()
+    answer(capsys, *arguments, "--model", MODEL)
+    assert hub.requests == []

@@ -1,18 +1,21 @@
 """Tokenizer files with something else where a value should be: opened or refused, never anything worse."""
 
 import copy
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from tests.parity.made_up_tokenizers import MadeUp
-from tests.parity.test_tokenizer_files import OPENS
+from tests.parity.test_tokenizer_files import OPENS, one_file
 
 JUNK = st.sampled_from([None, True, 0, -1, 1.5, float("inf"), float("nan"), "", "x", [], [None], ["x"], {}, {"a": 1}])
+NAMED_TWICE = re.compile(r"(\S+\.json): (.*: )?\1: ")
 FILES = [files for files in OPENS.values() if "merges.txt" not in files or "tokenizer_config.json" in files]
 
 
@@ -47,5 +50,18 @@ def test_any_value_may_be_something_else(data: st.DataObject) -> None:
             tokenizer = Tokenizer.from_pretrained(directory)
         except (ValueError, FileNotFoundError) as refusal:
             assert directory in str(refusal)
+            assert not NAMED_TWICE.search(str(refusal))
         else:
             assert tokenizer.decode(tokenizer.encode("the <pad> thing")) is not None
+
+
+@pytest.mark.parametrize("content", [b"\xff{", b"{", b"[" * 100_000, b"[]"], ids=["not UTF-8", "half", "deep", "list"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"]
+)
+def test_a_file_that_is_not_a_json_object_is_named_once(name: str, content: bytes, tmp_path: Path) -> None:
+    MadeUp(one_file()).write(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"not UTF-8|not JSON|expected an object") as refusal:
+        Tokenizer.from_pretrained(tmp_path)
+    assert str(refusal.value).count(str(tmp_path / name)) == 1

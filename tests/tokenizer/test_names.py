@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -117,6 +119,24 @@ def test_adding_tokens_does_not_disturb_other_threads() -> None:
         found = [each.result() for each in [*results, pool.submit(tokenizer.encode, text)]]
     assert found[-1] == after.encode(text)
     assert all(ids in (before, after.encode(text)) for ids in found)
+
+
+def test_threads_that_add_extra_tokens_lose_none() -> None:
+    tokenizer = Tokenizer()
+    add = partial(tokenizer.add_special_tokens, replace_extra_special_tokens=False)
+    other = Thread(target=add, args=({"extra_special_tokens": ["<b>"]},))
+
+    class Slow(dict[str, list[str]]):
+        """Tokens that are read while the other thread adds its own, if it may."""
+
+        def items(self) -> Any:
+            other.start()
+            other.join(0.2)
+            return super().items()
+
+    add(Slow(extra_special_tokens=["<a>"]))
+    other.join()
+    assert sorted(tokenizer.extra_special_tokens) == ["<a>", "<b>"]
 
 
 # ---- the rest of transformers' names

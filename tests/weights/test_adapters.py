@@ -14,6 +14,7 @@ ADAPTERS: dict[str, tuple[str, Tensors]] = {
     "LoRA": ("adapter_model.safetensors", LORA),
     "LoRA under another name": ("model.safetensors", LORA),
     "IA3": ("adapter_model.safetensors", {"base_model.model.transformer.h.0.attn.c_attn.ia3_l": np.zeros(12)}),
+    "LoRA with a long name": ("model.safetensors", {"lora_" * 20_000 + "-": np.zeros(1)}),
     "prompt tuning": ("adapter_model.safetensors", {"prompt_embeddings": np.zeros((8, 4))}),
     "a model with LoRA unmerged": (
         "model.safetensors",

@@ -303,10 +303,14 @@ def test_from_pretrained_opens_a_cached_model_without_a_request(
     assert weights.config["n_head"] == 2
 
 
-def test_from_pretrained_does_without_config(tmp_path: Path) -> None:
-    save(snapshot(tmp_path), gpt2_tensors())
+def test_from_pretrained_does_without_config_until_it_is_needed(tmp_path: Path) -> None:
+    tensors = gpt2_tensors()
+    save(snapshot(tmp_path), tensors | {"lm_head.weight": tensors["wte.weight"]})
     weights = Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
     assert Embeddings(weights).tokens([1]).shape == (1, 4)
+    assert "lm_head.weight" not in weights.parameter_names()
+    with pytest.raises(hub.HubError, match=r"config\.json .* is not in the cache; `minigpt2 download owner/name`"):
+        _ = weights.config
 
 
 def test_from_pretrained_says_what_is_not_cached(tmp_path: Path) -> None:
@@ -339,7 +343,7 @@ def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
         return directory / filename
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    Checkpoint.from_pretrained("owner/name", revision="v1", cache_dir=tmp_path)
+    _ = Checkpoint.from_pretrained("owner/name", revision="v1", cache_dir=tmp_path).config_path
     assert asked == {
         "model.safetensors": "v1",
         "model.safetensors.index.json": "v1",
