@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minigpt2.atomic_write import atomic_write, locked
+from minigpt2.atomic_write import atomic_write, locked, resolved
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
@@ -63,7 +63,8 @@ def _replace(target: Path, texts: Mapping[str, str]) -> None:
         with atomic_write(target / _CONFIG) as file:
             file.write(_MARK)
         for path in filter(None, map(in_directory(target), _STALE)):
-            path.unlink()
+            # A symbolic link stays where a new file comes: that takes the name of what the link leads to.
+            (resolved(path) if path.name in texts else path).unlink()
 
 
 def _restore(target: Path, before: Mapping[Path, bytes]) -> None:

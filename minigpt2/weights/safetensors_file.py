@@ -273,5 +273,5 @@ def _tensor_info(path: Path, name: str, entry: object, data_start: int) -> Tenso
 def widened(bfloat16: Array) -> Array:
     """BF16, held as uint16, as float32 of the same shape: exact, because a BF16 is the upper 16 bits of a float32."""
     bits = bfloat16.astype(np.uint32)
-    bits <<= 16
+    bits <<= np.uint32(16)  # of this dtype: for numpy 1 an array without dimensions has that of a plain number
     return bits.view(np.float32)

@@ -51,6 +51,15 @@ def prepared(old: dict[str, Any], new: dict[str, Any], tmp_path: Path) -> tuple[
     return Tokenizer.from_pretrained(tmp_path / "new"), tmp_path / "old"
 
 
+def linked(directory: Path, elsewhere: Path) -> list[Path]:
+    """Move the files of a directory elsewhere and leave symbolic links to them, as in the hub's cache; the links."""
+    elsewhere.mkdir()
+    links = list(directory.iterdir())
+    for path in links:
+        path.symlink_to(path.rename(elsewhere / path.name))
+    return links
+
+
 def ours(directory: Path) -> list[list[int]] | None:
     """The ids of some texts by the tokenizer in a directory, or None where it does not open."""
     try:
@@ -95,6 +104,17 @@ def test_a_process_that_dies_at_any_moment_leaves_one_tokenizer_or_none(
         Tokenizer.from_pretrained(left[-2])
 
 
+def test_symbolic_links_to_files_that_are_written_again_stay_and_lead_to_the_new_ones(
+    old: dict[str, Any], new: dict[str, Any], tmp_path: Path
+) -> None:
+    tokenizer, directory = prepared(old, new, tmp_path)
+    tokenizer.save_pretrained(shutil.copytree(directory, tmp_path / "plain"))
+    links = linked(directory, tmp_path / "elsewhere")
+    tokenizer.save_pretrained(directory)
+    assert files_in(directory) == files_in(tmp_path / "plain")
+    assert all(path.is_symlink() for path in links if path.exists())
+
+
 @pytest.mark.parametrize("written", range(4))
 def test_a_disk_that_fills_leaves_what_was_there(
     written: int, old: dict[str, Any], new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -114,11 +134,13 @@ def test_a_disk_that_fills_leaves_what_was_there(
     assert files_in(directory) == before
 
 
+@pytest.mark.parametrize("are_links", [False, True])
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EBUSY, os.strerror(errno.EBUSY))], ids=repr)
 def test_an_error_while_files_take_their_names_brings_the_old_ones_back(
     error: BaseException,
     number: int,
+    are_links: bool,
     old: dict[str, Any],
     new: dict[str, Any],
     tmp_path: Path,
@@ -126,12 +148,14 @@ def test_an_error_while_files_take_their_names_brings_the_old_ones_back(
 ) -> None:
     tokenizer, directory = prepared(old, new, tmp_path)
     before, changes = files_in(directory), count()
+    if are_links:
+        linked(directory, tmp_path / "elsewhere")
 
     def failing(name: str) -> Callable[..., Any]:
         change = getattr(Path, name)
 
         def fail_once(path: Path, *arguments: Any, **options: Any) -> Any:
-            if path.parent == directory and next(changes) == number:
+            if path.parent in (directory, tmp_path / "elsewhere") and next(changes) == number:
                 raise error
             return change(path, *arguments, **options)
 

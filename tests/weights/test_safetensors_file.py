@@ -53,6 +53,15 @@ def test_bfloat16_is_widened_to_the_float32_of_the_same_value(tmp_path: Path) ->
     np.testing.assert_array_equal(read.view(np.uint32), every.float().numpy().view(np.uint32))
 
 
+@pytest.mark.parametrize("shape", [(), (0, 4), (2, 3)])
+def test_bfloat16_of_every_shape_is_widened(shape: tuple[int, ...], tmp_path: Path) -> None:
+    numbers = torch.full(shape, -3.5, dtype=torch.bfloat16)
+    save_torch_file({"a": numbers}, tmp_path / "a.safetensors")
+    read = SafetensorsFile(tmp_path / "a.safetensors").read("a")
+    assert read.dtype == np.float32 and read.shape == shape
+    np.testing.assert_array_equal(read, numbers.float().numpy())
+
+
 def test_a_view_is_read_only_and_copies_nothing(tmp_path: Path) -> None:
     array = SafetensorsFile(write_entry(tmp_path / "a.safetensors")).read("a")
     assert not array.flags.writeable and not array.flags.owndata
