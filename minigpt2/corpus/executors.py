@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache, partial
 from itertools import chain
 from multiprocessing.connection import Connection
@@ -123,7 +123,7 @@ class _Task(NamedTuple, Generic[T]):
 def _submitted(executor: Executor, function: Callable[..., T], *arguments: object) -> _Task[T]:
     try:
         return _Task(executor.submit(function, *arguments), partial(_submitted, executor, function, *arguments))
-    except RuntimeError as error:  # it was shut down, or its workers ended
+    except (RuntimeError, OSError) as error:  # it was shut down, its workers ended, or no more can be started
         raise ChildProcessError(_loss(error)) from error
 
 
@@ -133,7 +133,7 @@ def _result(executor: Executor, task: _Task[T]) -> T:
         while not wait([task.future], PATIENCE).done:
             if is_closed(executor):
                 raise ConnectionError("the connection to the scheduler is closed")
-            if _has_lost_a_process(executor):
+            if _has_stopped(executor):
                 raise BrokenExecutor
             if _has_no_workers(executor):
                 warnings.warn("the Dask cluster has no workers: waiting until one joins it", stacklevel=2)
@@ -167,10 +167,15 @@ def _has_no_workers(executor: Executor) -> bool:
     return client is not None and not client.nthreads()
 
 
-def _has_lost_a_process(executor: Executor) -> bool:
-    """Whether one of a pool's processes ended. The pool does not see it where that one was writing a result."""
-    running = (executor._processes if isinstance(executor, ProcessPoolExecutor) else None) or {}
-    return any(process.exitcode is not None for process in list(running.values()))
+def _has_stopped(executor: Executor) -> bool:
+    """Whether a pool has lost a process, or the thread that hands out the tasks, and perhaps does not know it.
+
+    It does not see the end of a process that was writing a result. Its thread ends where it can start no other thread.
+    """
+    if not isinstance(executor, ProcessPoolExecutor):
+        return False
+    processes, thread = list((executor._processes or {}).values()), executor._executor_manager_thread
+    return any(process.exitcode is not None for process in processes) or not thread.is_alive()  # type: ignore[attr-defined]
 
 
 def _loss(error: BaseException) -> str:
@@ -199,26 +204,56 @@ def processes(jobs: int) -> Iterator[Executor | None]:
 @contextmanager
 def _pool(jobs: int) -> Iterator[Executor]:
     context = _context()
+    with ExitStack() as pipe:
+        try:
+            theirs, ours = map(pipe.enter_context, context.Pipe(duplex=False))
+            pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
+            _work_once(pool)
+        except (OSError, RuntimeError) as error:  # without shared memory, or with too few files, processes or threads
+            reason = getattr(error, "strerror", None) or str(error)
+            way_out = "fewer --jobs may do, and one always does"
+            raise OSError(errno.EAGAIN, f"no {jobs} processes can be started here ({reason}): {way_out}") from None
+        try:
+            yield pool
+        except BaseException:
+            ours.close()
+            # Without a writer the pool does not wait for the rest of a result that is half written.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _work_once(pool: ProcessPoolExecutor) -> None:
+    """Have a pool start its threads and processes, which it does when it is given something to do.
+
+    Raises:
+        OSError, RuntimeError: one cannot be started.
+    """
+    with warnings.catch_warnings(), _silent_threads():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of numpy's threads, which are idle
+        task = pool.submit(os.getpid)
+        while not wait([task], PATIENCE).done:
+            if _has_stopped(pool):
+                raise RuntimeError("one of them, or a thread, does not start")
+        if task.exception():
+            raise RuntimeError("one of them ended at once")
+
+
+@contextmanager
+def _silent_threads() -> Iterator[None]:
+    """Print no traceback of a thread that could start no other thread: the one who waits for it says so."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_type is not RuntimeError:
+            before(arguments)
+
+    threading.excepthook = hook
     try:
-        theirs, ours = context.Pipe(duplex=False)
-        pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
-        with warnings.catch_warnings():  # Python warns of numpy's threads, which are idle
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pool.submit(os.getpid)  # a pool starts no process before it has something to do
-    except OSError as error:  # without shared memory, or with too few files or processes for each user
-        reason = f"no {jobs} processes can be started here ({error.strerror})"
-        raise OSError(error.errno, f"{reason}: fewer --jobs may do, and one always does") from None
-    try:
-        yield pool
-    except BaseException:
-        ours.close()
-        # Without a writer the pool does not wait for the rest of a result that is half written.
-        pool._result_queue._writer.close()  # type: ignore[attr-defined]
-        raise
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
-        ours.close()
-        theirs.close()
+        threading.excepthook = before
 
 
 @contextmanager
@@ -246,7 +281,10 @@ def _context() -> multiprocessing.context.BaseContext:
 def _start(alive: Connection, parents: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     parents.close()
-    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    try:
+        threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    except RuntimeError:  # too many threads; the parent says so
+        os._exit(1)
 
 
 def _end_with(alive: Connection) -> None:

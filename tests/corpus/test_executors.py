@@ -4,6 +4,7 @@ import asyncio
 import errno
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -285,3 +286,31 @@ def test_a_result_that_a_worker_wrote_by_half_holds_nothing_up(work: str, error:
     code = [sys.executable, "-c", DYING.format(work=work)]
     ended = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
     assert error in ended.stderr
+
+
+WITHOUT_A_THREAD = """
+import sys
+from threading import Thread
+from minigpt2.cli import main
+
+start = Thread.start
+
+def refuse(thread):
+    if {name!r} in f"{{type(thread).__name__}} {{thread.name}}":
+        raise RuntimeError("can't start new thread")
+    start(thread)
+
+Thread.start = refuse
+sys.exit(main(["count", {path!r}, "--jobs", "2"]))
+"""
+
+
+@pytest.mark.parametrize("name", ["_ExecutorManagerThread", "QueueFeederThread", "_end_with"])
+def test_where_a_thread_cannot_be_started_fewer_jobs_are_advised(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    code = WITHOUT_A_THREAD.format(name=name, path=str(tmp_path / "a.txt"))
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert finished.returncode == 1
+    assert re.fullmatch(
+        "minigpt2: no 2 processes can be started here .*: fewer --jobs may do.*\n", finished.stderr.decode()
+    )
