@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
 from minigpt2.batches import PostProcessing, Side
@@ -41,6 +41,7 @@ class Settings:
         model_max_length: how many tokens the model takes, or `NO_LIMIT`.
         padding_side: where padding goes.
         truncation_side: where tokens are cut off.
+        chat_template: what a `tokenizer_config.json` has under this name, to be saved again.
     """
 
     added: AddedTokens
@@ -52,6 +53,7 @@ class Settings:
     model_max_length: int = NO_LIMIT
     padding_side: Side = "right"
     truncation_side: Side = "right"
+    chat_template: Any = None
 
 
 # One object for each vocabulary that is in use, so that a tokenizer can tell whether it has these settings.

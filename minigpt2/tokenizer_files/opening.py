@@ -164,6 +164,7 @@ def _combine(
         configuration.max_length(config),
         configuration.side(config, "padding_side", parsed.padding_side if parsed else "right"),
         configuration.side(config, "truncation_side", parsed.truncation_side if parsed else "right"),
+        config.get("chat_template"),
     )
 
 

@@ -96,6 +96,7 @@ def config(settings: Settings, is_plain: bool = False) -> dict[str, Any]:
     if not is_plain:
         content["added_tokens_decoder"] = {str(entry.pop("id")): entry for entry in _added(settings)}
     content |= {"add_prefix_space": True} if settings.add_prefix_space else {}
+    content |= {"chat_template": settings.chat_template} if settings.chat_template is not None else {}
     for key, side in (("padding_side", settings.padding_side), ("truncation_side", settings.truncation_side)):
         content |= {key: side} if side != "right" else {}
     return content

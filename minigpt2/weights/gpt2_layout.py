@@ -163,16 +163,18 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         _check_tensor(weights, name, shape)
     if LM_HEAD in bare:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
+    prefix = unwrapped(bare[WPE]).removesuffix(WPE)
     for name, own_name in bare.items():
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
-        if name not in shapes and (alone or _is_in_gpt2(own_name, name)):
+        if name not in shapes and (alone or _is_in_gpt2(own_name, name, prefix)):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return shapes
 
 
-def _is_in_gpt2(own_name: str, name: str) -> bool:
+def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
     """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
-    in_transformer = f".{unwrapped(own_name)}".endswith(f".{PREFIX}{name}")  # where a lm_head is ignored
+    has_transformer = prefix != _around(prefix)
+    in_transformer = has_transformer and unwrapped(own_name) == prefix + name  # where a lm_head is ignored
     in_part = bool(_PART.match(name)) and name != LM_HEAD
     return (in_transformer or in_part) and not _MASK.fullmatch(name)
 

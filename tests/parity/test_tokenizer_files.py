@@ -203,7 +203,9 @@ def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any
     agree(ours, theirs, ["the thing ", "the \n", "    the", " the"], 2)
     ours.save_pretrained(tmp_path / "saved")
     assert state(Tokenizer.from_pretrained(tmp_path / "saved"), TEXTS) == state(ours, TEXTS)
-    agree(ours, auto_tokenizer(tmp_path / "saved"), TEXTS, 5)
+    reopened = auto_tokenizer(tmp_path / "saved")
+    agree(ours, reopened, TEXTS, 5)
+    assert reopened.chat_template == theirs.chat_template
     for text in TEXTS:
         assert [token.id for token in explain(ours, text).tokens] == ours.encode(text)
 

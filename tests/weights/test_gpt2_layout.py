@@ -127,6 +127,7 @@ PREFIXES += [
     "module._orig_mod.pretrained_model.transformer.",
     "a.b.c.",
     "xtransformer.",
+    "transformer.transformer.",
 ]
 
 
