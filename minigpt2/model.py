@@ -14,7 +14,7 @@ answers the tests compare with. Names are those of the checkpoint's tensors. In 
 # numpy's stubs give Any for most arithmetic.
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -243,8 +243,8 @@ class Output:
 class GPT2:
     """GPT-2 with the weights of a checkpoint, in float32: call it with token ids for the logits of the next tokens.
 
-    `tokenizer` is what text goes through; by default GPT-2's own, where the model has enough tokens for it. All
-    parameters are read now.
+    `tokenizer` is what text goes through; by default the one beside the weights, or GPT-2's where there is none and the
+    model has enough tokens for it. All parameters are read now.
 
     Raises:
         CheckpointError: this is not a GPT-2, its config asks for what is not supported, or its files have changed.
@@ -268,7 +268,7 @@ class GPT2:
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
         self._layers = _layers(parameters, self.options.n_layer)
-        self._find_tokenizer: Callable[[], Tokenizer] | None = None
+        self._find_tokenizer = partial(weights.find_tokenizer, False)  # called when text first asks for it
         if tokenizer is not None:
             self.tokenizer = tokenizer
         config = Config(dict(self.config), weights.config_path)
@@ -297,7 +297,7 @@ class GPT2:
             model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
         )
         found = cls(weights)
-        found._find_tokenizer = partial(weights.find_tokenizer, local_files_only)  # called when text first asks for it
+        found._find_tokenizer = partial(weights.find_tokenizer, local_files_only)
         return found
 
     @classmethod
@@ -329,11 +329,10 @@ class GPT2:
         """The tokenizer that text goes through.
 
         Raises:
-            ValueError: none was given, and the model has too few tokens for GPT-2's.
+            ValueError: that of the model is malformed, or it has none, and too few tokens for GPT-2's.
         """
-        if self._find_tokenizer is not None:
-            with suppress(FileNotFoundError):  # a directory may hold weights alone
-                return self._find_tokenizer()
+        with suppress(FileNotFoundError):  # a directory may hold weights alone
+            return self._find_tokenizer()
         tokenizer = Tokenizer()
         if len(tokenizer) > self.options.vocab_size:
             counts = f"the model has {self.options.vocab_size} tokens and GPT-2's tokenizer {len(tokenizer)}"

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from itertools import groupby
 from typing import Any, Generic, NoReturn, TypeVar
 
 import numpy as np
@@ -136,16 +137,14 @@ class Vocabulary:
     def symbols_with_bytes(self, pretoken: bytes) -> list[tuple[int, bytes]]:
         """As `symbols`, each with the bytes that it stands for: several, where unknown bytes become one token."""
         symbols: list[tuple[int, bytes]] = []
-        follows_unknown = False
-        for byte, symbol in zip(pretoken, map(self.byte_ids.__getitem__, pretoken), strict=True):
-            is_unknown = symbol < 0
+        ids = map(self.byte_ids.__getitem__, pretoken)
+        for is_unknown, group in groupby(zip(ids, pretoken, strict=True), lambda pair: pair[0] < 0):
             if not is_unknown:
-                symbols.append((symbol, bytes([byte])))
-            elif self.unknown is not None and self.fuses_unknown and follows_unknown:
-                symbols[-1] = self.unknown, symbols[-1][1] + bytes([byte])
+                symbols += [(symbol, bytes([byte])) for symbol, byte in group]
             elif self.unknown is not None:
-                symbols.append((self.unknown, bytes([byte])))
-            follows_unknown = is_unknown
+                data = bytes(byte for _, byte in group)
+                parts = [data] if self.fuses_unknown else [bytes([byte]) for byte in data]
+                symbols += [(self.unknown, part) for part in parts]
         return symbols
 
     def and_also(self, added: Mapping[str, int]) -> "Vocabulary":

@@ -104,9 +104,12 @@ def test_a_tokenizers_files_are_of_one_commit(
     assert Tokenizer.from_pretrained(MODEL).encode(TEXT) in expected
 
 
-def test_a_models_tokenizer_is_of_the_commit_of_its_weights(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("open_model", [GPT2.from_pretrained, lambda name: GPT2(Checkpoint.from_pretrained(name))])
+def test_a_models_tokenizer_is_of_the_commit_of_its_weights(
+    hub: Hub, tmp_path: Path, open_model: Callable[[str], GPT2]
+) -> None:
     hub.publish(MODEL, FIRST)
-    model = GPT2.from_pretrained(MODEL)
+    model = open_model(MODEL)
     publish_second(hub)
     assert model.wte[0, 0] == 1
     assert model.tokenizer.encode(TEXT) == ids(FIRST, tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt2 import GPT2, Tokenizer
+from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.hub import download
 from minigpt2.hub.names import GPT2_MODELS
 from tests.command import Capture, answer, files_in
@@ -67,6 +67,8 @@ def test_a_file_of_weights_has_the_tokenizer_beside_it(name: str, directory: Pat
     assert answer(capsys, "encode", TEXT, "--model", name) == f"{expected}\n"
     ids = [each["id"] for each in json.loads(answer(capsys, "embed", TEXT, "--json", "--model", name))]
     assert " ".join(map(str, ids)) == expected
+    for model in (GPT2(Checkpoint.open(name)), GPT2.from_pretrained(name)):
+        assert " ".join(map(str, model.tokenizer.encode(TEXT))) == expected
 
 
 MODEL = "owner/tiny"
