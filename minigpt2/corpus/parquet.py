@@ -1,15 +1,16 @@
 """A column of a Parquet file, some rows at a time."""
 
-from collections.abc import Iterator
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
+from minigpt2.hub.answers import HubError
 
-_FEW, _MANY = 64, 1 << 15  # rows: even empty ones take memory
-_PLAIN = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+_FEW, _MANY = 64, 1 << 15  # rows that are decoded at a time, and that are handed on
+_DECODED = 16 << 20  # bytes of texts from a dictionary that are decoded at a time
+_BUFFER = 1 << 20  # bytes that are read at a time: otherwise a column of a row group would be read as a whole
+_DICTIONARY_PAGE = bytes([0x15, 2 * 2, 0x15])  # how the header of such a page begins: its kind is 2
 
 
 def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
@@ -29,17 +30,12 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         raise ValueError(f"{source.shown} is a stream, and a table cannot be read from its start to its end: save it")
     with opened(source) as (stored, _):
         try:
-            metadata = parquet.read_metadata(stored)
-            _require_strings(source, metadata.schema.to_arrow_schema(), field)
-            # As a dictionary, where that can be done: a few kilobytes can hold gigabytes, one text in every row.
-            fields = [field] if _is_plain(metadata, field) else []
-            file = parquet.ParquetFile(
-                stored, metadata=metadata, read_dictionary=fields, pre_buffer=False, page_checksum_verification=True
-            )
-            yield from _rows(source, file, field, start, size)
+            file = parquet.ParquetFile(stored, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
+            _require_strings(source, file.schema_arrow, field)
+            yield from _parts(_rows(source, stored, file, field, start, size), start, size, file.metadata.num_rows)
         except (pyarrow.ArrowException, OSError) as error:
-            if isinstance(error, OSError) and error.errno:
-                raise
+            if isinstance(error, HubError) or (isinstance(error, OSError) and error.errno):
+                raise  # it could not be read: pyarrow's own errors have no number
             require_unchanged(source, stored)
             raise ValueError(f"{source.name} is damaged: {error}") from None
         require_unchanged(source, stored)
@@ -58,53 +54,77 @@ def _require_strings(source: Source, schema: Any, field: str) -> None:
         raise ValueError(f"{source.name}: column {field!r} is not text but {kind}")
 
 
-def _rows(source: Source, file: Any, field: str, start: int, size: int) -> Iterator[tuple[list[bytes], float]]:
+def _rows(source: Source, stored: BinaryIO, file: Any, field: str, start: int, size: int) -> Iterator[bytes]:
+    """The UTF-8 of each row from `start` on.
+
+    A few rows are decoded at a time. Texts are not read as a dictionary, except where pyarrow's own schema says that the
+    column is one: pyarrow keeps all of a dictionary until the end of the row group.
+    """
+    from pyarrow import types
+
+    is_dictionary = types.is_dictionary(file.schema_arrow.field(field).type)  # a batch costs as much as its dictionary
     row = 0
     for number in range(file.num_row_groups):
         group = file.metadata.row_group(number)
         if row + group.num_rows <= start:
             row += group.num_rows
             continue
-        # Where texts share their beginnings, what is stored says nothing of how long they are.
-        at_once = _rows_at_once(group, field, size) if _is_plain(file.metadata, field) else _FEW
-        for batch in file.iter_batches(at_once, row_groups=[number], columns=[field], use_threads=False):
-            texts = batch.column(0)[max(start - row, 0) :]
-            row += batch.num_rows
-            for part in _parts(texts, size):
-                first = row - len(texts) + part.start
-                yield _utf8(source, field, texts[part], first), (first + len(texts[part])) / file.metadata.num_rows
+        few = _rows_at_once(source, stored, group, field, size)
+        many = _MANY if is_dictionary else few
+        for batch in file.iter_batches(many, row_groups=[number], columns=[field], use_threads=False):
+            texts = batch.column(field)
+            for first in range(max(start - row, 0), len(texts), few):
+                yield from _utf8(source, field, texts[first : first + few], row + first)
+            row += len(texts)
 
 
-def _rows_at_once(group: Any, field: str, size: int) -> int:
-    stored = max(1, _column(group, field).total_uncompressed_size)
-    return int(min(_MANY, max(1, size * group.num_rows // stored)))
+def _rows_at_once(source: Source, stored: BinaryIO, group: Any, field: str, size: int) -> int:
+    """How many rows to decode at a time: a few, and fewer where their texts are long or may be.
 
-
-def _column(group: Any, field: str) -> Any:
-    """The metadata of a column in a row group."""
+    Any number of rows can have the longest text of a dictionary. Where texts share their beginnings, what is stored
+    says nothing of how long they are.
+    """
     columns = map(group.column, range(group.num_columns))
-    return next(column for column in columns if column.path_in_schema == field)
+    column = next((column for column in columns if column.path_in_schema == field), None)
+    if not column:
+        raise ValueError(f"{source.name} is damaged: a row group has no column {field!r}")
+    usual = size * group.num_rows // max(1, column.total_uncompressed_size)
+    return int(max(1, min(_FEW, usual, _DECODED // max(1, _dictionary_size(source, stored, column)))))
 
 
-def _is_plain(metadata: Any, field: str) -> bool:
-    """Whether a column has only the encodings that pyarrow reads as a dictionary."""
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
-    return all({*_column(group, field).encodings} <= _PLAIN for group in groups)
+def _dictionary_size(source: Source, stored: BinaryIO, column: Any) -> int:
+    """The bytes of the dictionary of a column in a row group, not compressed; 0 if it has none.
+
+    The header of its page begins with the page's kind and with this size, each after a byte that says which field it
+    is. A number `n` is stored as `2 * n`, 7 bits a byte, the lowest first; the highest bit says that another byte
+    follows. Source: https://parquet.apache.org/docs/file-format/data-pages/ and Thrift's compact protocol.
+    """
+    start = min(column.data_page_offset, column.dictionary_page_offset or column.data_page_offset)
+    stored.seek(min(max(0, start), source.size))
+    header = stored.read(8)
+    if not header.startswith(_DICTIONARY_PAGE):
+        return 0
+    size = 0
+    for index, byte in enumerate(header[len(_DICTIONARY_PAGE) :]):
+        size |= (byte & 0x7F) << 7 * index
+        if byte < 0x80:
+            break
+    return size // 2
 
 
-def _parts(texts: Any, size: int) -> Iterator[slice]:
-    """Slices of an array of texts, each of about `size` bytes, or of one text."""
-    from pyarrow import compute, types
-
-    lengths = compute.binary_length(texts.dictionary if types.is_dictionary(texts.type) else texts)
-    if types.is_dictionary(texts.type):
-        lengths = lengths.take(texts.indices)
-    ends = np.cumsum(compute.fill_null(lengths, 0).to_numpy(zero_copy_only=False), dtype=np.int64)
-    start, before = 0, 0
-    while start < len(texts):
-        stop = min(start + _MANY, max(start + 1, int(np.searchsorted(ends, before + size, "right"))))
-        yield slice(start, stop)
-        start, before = stop, int(ends[stop - 1])
+def _parts(texts: Iterable[bytes], row: int, size: int, num_rows: int) -> Iterator[tuple[list[bytes], float]]:
+    """Texts from a row on in lists of about `size` bytes, or of one text."""
+    part: list[bytes] = []
+    held = 0
+    for text in texts:
+        if part and (held + len(text) > size or len(part) == _MANY):
+            row += len(part)
+            yield part, row / num_rows
+            part, held = [], 0
+        part.append(text)
+        held += len(text)
+    if part:
+        yield part, (row + len(part)) / num_rows
 
 
 def _utf8(source: Source, field: str, texts: Any, row: int) -> list[bytes]:

@@ -37,7 +37,7 @@ def lines_of(documents: list[str]) -> bytes:
     return b"".join(json.dumps({"id": 7, "text": text}).encode() + b"\n" for text in documents)
 
 
-def write_table(path: Path, documents: list[str], **options: int) -> None:
+def write_table(path: Path, documents: list[str], **options: int | str) -> None:
     """Write documents as a column of a Parquet file."""
     parquet.write_table(pyarrow.table({"id": range(len(documents)), "text": documents}), path, **options)
 

@@ -15,8 +15,6 @@ from pyarrow import parquet
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
-from minigpt2.corpus.parquet import rows
-from minigpt2.corpus.sources import find
 from tests.corpus.samples import DOCUMENTS, END, STORED, ids_of, read
 from tests.parity.made_up_tokenizers import MadeUp, made_up, texts
 
@@ -64,35 +62,6 @@ def test_the_field_can_be_named(tmp_path: Path) -> None:
     )
     tokenize(tmp_path, tmp_path / "out", field="content")
     assert read(tmp_path / "out") == ids_of("yes", "😀", "x", "y", "x")
-
-
-@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
-def test_a_table_is_read_whatever_its_encoding(encoding: str, tmp_path: Path) -> None:
-    table = pyarrow.table({"text": DOCUMENTS})
-    parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False, column_encoding=encoding)
-    tokenize(tmp_path / "a.parquet", tmp_path / "out")
-    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
-
-
-@pytest.mark.parametrize("strings", [pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()], ids=str)
-@pytest.mark.parametrize("use_dictionary", [False, True])
-def test_a_table_that_repeats_a_text_is_read_some_rows_at_a_time(
-    use_dictionary: bool, strings: pyarrow.DataType, tmp_path: Path
-) -> None:
-    texts = ["long " * 2_000] * 300 + ["short"] * 300 + ["longer " * 20_000, "", "long " * 2_000]
-    table = pyarrow.table({"text": pyarrow.array(texts, strings)})
-    parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=use_dictionary)
-    (source,) = find([str(tmp_path / "a.parquet")])
-    parts = [part for part, _ in rows(source, "text", 7, 1 << 16)]
-    assert [text.decode() for part in parts for text in part] == texts[7:]
-    assert max(sum(map(len, part)) for part in parts if len(part) > 1) <= 1 << 16
-
-
-def test_a_table_of_empty_texts_is_read_some_rows_at_a_time(tmp_path: Path) -> None:
-    parquet.write_table(pyarrow.table({"text": [""] * 100_000}), tmp_path / "a.parquet")
-    (source,) = find([str(tmp_path / "a.parquet")])
-    sizes = [len(part) for part, _ in rows(source, "text", 0, 1 << 20)]
-    assert sum(sizes) == 100_000 and max(sizes) <= 1 << 15
 
 
 def test_empty_files_are_documents(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pytest
 from huggingface_hub import HfFileSystem
 
 from minigpt2 import HubError
-from minigpt2.corpus import tokenize
+from minigpt2.corpus import hub_files, tokenize
+from minigpt2.corpus.parquet import rows
+from minigpt2.corpus.sources import find
 from tests.command import Capture, complaint, one_line, run
 from tests.corpus.dataset_server import DataSetHub
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read, write_table
@@ -104,6 +106,21 @@ def test_a_table_is_read_by_its_column(hub: DataSetHub, tmp_path: Path) -> None:
     )
     assert (finished.returncode, finished.stderr) == (0, b"")
     assert read(out) == ids_of(*DOCUMENTS)
+
+
+def test_a_hub_that_fails_while_a_table_is_read_is_not_damage(
+    hub: DataSetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_files, "BLOCK", 1 << 16)
+    documents = [f"{number:05} " * 10_000 for number in range(100)]
+    write_table(tmp_path / "a.parquet", documents, compression="none", row_group_size=10)
+    hub.commit({"a.parquet": (tmp_path / "a.parquet").read_bytes()})
+    (source,) = find([f"{NAME}/a.parquet"])
+    parts = rows(source, "text", 0, 1 << 16)
+    next(parts)
+    hub.ignores_ranges = True
+    with pytest.raises(HubError, match=" bytes came instead of "):
+        list(parts)
 
 
 def test_a_revision_can_be_named(hub: DataSetHub, tmp_path: Path) -> None:

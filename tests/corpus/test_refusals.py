@@ -100,6 +100,16 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
         count(tmp_path)
 
 
+def test_a_table_whose_row_groups_lack_the_column_is_named(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", DOCUMENTS)
+    data = (tmp_path / "a.parquet").read_bytes()
+    path = b"\x19\x18\x04text"  # in the metadata of the row group, as a list of one name of 4 bytes
+    assert data.count(path) == 1
+    (tmp_path / "a.parquet").write_bytes(data.replace(path, path[:-1] + b"T"))
+    with pytest.raises(ValueError, match=r"a\.parquet is damaged: a row group has no column 'text'"):
+        count(tmp_path)
+
+
 def test_strings_of_a_table_that_are_not_utf8_are_named(tmp_path: Path) -> None:
     broken = pyarrow.array([b"a", b"b\xff"]).view(pyarrow.string())
     parquet.write_table(pyarrow.table({"text": broken}), tmp_path / "a.parquet")
