@@ -57,8 +57,8 @@ def _require_strings(source: Source, schema: Any, field: str) -> None:
 def _rows(source: Source, stored: BinaryIO, file: Any, field: str, start: int, size: int) -> Iterator[bytes]:
     """The UTF-8 of each row from `start` on.
 
-    A few rows are decoded at a time. Texts are not read as a dictionary, except where pyarrow's own schema says that the
-    column is one: pyarrow keeps all of a dictionary until the end of the row group.
+    A few rows are decoded at a time. Texts are not read as a dictionary, except where pyarrow's own schema says that
+    the column is one: pyarrow keeps all of a dictionary until the end of the row group.
     """
     from pyarrow import types
 
