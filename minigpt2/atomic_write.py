@@ -33,25 +33,36 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
     target = Path(path) if is_stream else resolved(path)  # the end of /dev/stdout's links may be no path
     partial = target.with_name(f".{tag}{os.urandom(8).hex()}.partial")  # not of its name, which may be long
     try:
-        if is_stream or target.is_dir():  # opening a directory fails with the right error
-            with target.open("wb") as file:
-                yield file
-        else:
-            with partial.open("xb") as file:
-                with suppress(OSError):  # there was none, or the file system has no modes
-                    partial.chmod(target.stat().st_mode)
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-            sync_directory(target.parent)
-    except OSError as error:
-        if error.errno and str(error.filename) in {"None", str(partial), str(target)}:  # others have their own message
-            error.filename, error.filename2 = os.fspath(path), None
-        raise
+        with naming(path, partial, target):
+            if is_stream or target.is_dir():  # opening a directory fails with the right error
+                with target.open("wb") as file:
+                    yield file
+            else:
+                with partial.open("xb") as file:
+                    with suppress(OSError):  # there was none, or the file system has no modes
+                        partial.chmod(target.stat().st_mode)
+                    yield file
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(target)
+                sync_directory(target.parent)
     finally:
         with suppress(OSError):  # it took its name, or was never made
             partial.unlink()
+
+
+@contextmanager
+def naming(name: str | os.PathLike[str], *others: Path) -> Iterator[None]:
+    """Let an OSError name its file by `name`, where it names none or one of the `others`.
+
+    One of reading or writing names none, as one of opening does. One without a number has a message that says all.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno and (error.filename is None or str(error.filename) in map(str, others)):
+            error.filename, error.filename2 = os.fspath(name), None
+        raise
 
 
 def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = False) -> None:

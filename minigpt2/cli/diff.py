@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
-from minigpt2.cli.model_option import model_name, print_label
+from minigpt2.cli.model_option import print_label
 from minigpt2.cli.terminal import say
+from minigpt2.cli.text import not_empty
 
 if TYPE_CHECKING:
     from minigpt2 import Checkpoint
@@ -25,9 +26,9 @@ HEADER = ["name", "dtype", "shape", ">differing", ">largest", ">mean"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "a", type=model_name, metavar="A", help="a model on the hub, a directory, a .safetensors file, or bundled"
+        "a", type=not_empty, metavar="A", help="a model on the hub, a directory, a .safetensors file, or bundled"
     )
-    parser.add_argument("b", type=model_name, metavar="B", help="another one")
+    parser.add_argument("b", type=not_empty, metavar="B", help="another one")
     parser.add_argument("--all", action="store_true", help="list equal tensors too")
     parser.add_argument("--json", action="store_true", help="print a JSON object, with every tensor")
 

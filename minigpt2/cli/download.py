@@ -11,15 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from minigpt2.cli import streams
-from minigpt2.cli.model_option import model_name
+from minigpt2.cli.text import not_empty
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "model", nargs="?", type=model_name, default="gpt2", metavar="MODEL", help="the model's name (default: gpt2)"
+        "model", nargs="?", type=not_empty, default="gpt2", metavar="MODEL", help="the model's name (default: gpt2)"
     )
-    parser.add_argument("--revision", type=model_name, help="its branch, tag or commit (default: main)")
+    parser.add_argument("--revision", type=not_empty, help="its branch, tag or commit (default: main)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.terminal import say
+from minigpt2.cli.text import not_empty
 from minigpt2.hub.answers import ANSWER_SECONDS
 from minigpt2.hub.names import GPT2_MODELS
 
@@ -25,22 +26,15 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> 
     """
     parser.add_argument(
         "--model",
-        type=model_name,
+        type=not_empty,
         metavar="NAME_OR_PATH",
         default=default,
         help="a model on the hub, a directory, a .safetensors file, or bundled: the small model that comes with"
         " minigpt2 (default: gpt2)",
     )
     parser.add_argument(
-        "--revision", type=model_name, help="the model's branch, tag or commit on the hub (default: main)"
+        "--revision", type=not_empty, help="the model's branch, tag or commit on the hub (default: main)"
     )
-
-
-def model_name(text: str) -> str:
-    """An argument that names a model or a revision: not an empty one, as of a shell's variable that is not set."""
-    if not text:
-        raise argparse.ArgumentTypeError("the name is empty")
-    return text
 
 
 def open_tokenizer(options: argparse.Namespace) -> "Tokenizer":

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minigpt2.atomic_write import naming
 from minigpt2.cli import streams
 
 if TYPE_CHECKING:
@@ -39,12 +40,10 @@ def read_file(name: str) -> str:
     if name == "-":
         return streams.read_utf8()
     try:
-        return Path(name).read_bytes().decode("utf-8")
+        with naming(name):
+            return Path(name).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(streams.not_utf8(name, error)) from None
-    except OSError as error:  # one of reading does not name the file, as one of opening does
-        error.filename = error.filename or name
-        raise
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:
@@ -52,11 +51,16 @@ def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) ->
     return tokenizer.encode(text, allowed_special=() if options.ordinary else "all")
 
 
-def file_name(text: str) -> Path:
-    """An argument that names a file or a directory. `Path` takes an empty one for the current directory."""
+def not_empty(text: str) -> str:
+    """An argument that is not empty, as that of a shell's variable that is not set."""
     if not text:
         raise argparse.ArgumentTypeError("the name is empty")
-    return Path(text)
+    return text
+
+
+def file_name(text: str) -> Path:
+    """An argument that names a file or a directory. `Path` takes an empty one for the current directory."""
+    return Path(not_empty(text))
 
 
 def note_an_empty_prompt(ids: list[int], model: "GPT2") -> None:

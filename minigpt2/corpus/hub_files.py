@@ -40,7 +40,7 @@ def find(name: str) -> list[tuple[str, int]]:
         raise ValueError(f"{name} is not a data set on the hub: write hf://datasets/OWNER/NAME[@REVISION]/PATH")
     repository, revision, path = match.groups(default="")
     import_huggingface_hub()
-    with _naming(name):
+    with _hub_errors(name):
         with FORK_WAITS:  # Python locks a module during its import
             from huggingface_hub import HfApi, HfFileSystem
 
@@ -70,7 +70,7 @@ def opened(name: str) -> Iterator[BinaryIO]:
         HubError: it cannot be read.
     """
     import_huggingface_hub()
-    with _naming(name):
+    with _hub_errors(name):
         with FORK_WAITS:
             from huggingface_hub import HfFileSystem
 
@@ -84,7 +84,7 @@ def _exactly(name: str, fetch: Callable[[int, int], bytes]) -> Callable[[int, in
     """Refuse an answer of another length: a server that ignores the range sends the whole file."""
 
     def checked(start: int, end: int) -> bytes:
-        with _naming(name):
+        with _hub_errors(name):
             data = fetch(start, end)
             if len(data) != end - start:
                 raise ValueError(f"{len(data):,} bytes came instead of {end - start:,}")
@@ -94,7 +94,7 @@ def _exactly(name: str, fetch: Callable[[int, int], bytes]) -> Callable[[int, in
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _hub_errors(name: str) -> Iterator[None]:
     try:
         prepare_client()
         with quiet():

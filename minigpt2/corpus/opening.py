@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from minigpt2.atomic_write import naming
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
 
@@ -22,19 +23,14 @@ def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
         ValueError: it is damaged, or not what it was when it was found.
         ImportError: it is compressed with zstd, and the package for that is not installed.
     """
-    try:
-        with _stored(source) as stored:
+    with naming(source.shown), _stored(source) as stored:
+        require_unchanged(source, stored)
+        file, damage = _decompressed(source, stored)
+        try:
+            yield stored, file
+        except damage as error:
             require_unchanged(source, stored)
-            file, damage = _decompressed(source, stored)
-            try:
-                yield stored, file
-            except damage as error:
-                require_unchanged(source, stored)
-                raise ValueError(f"{source.shown} is damaged: {error}") from None
-    except OSError as error:
-        if error.errno:  # otherwise it has a message, which says all
-            error.filename = error.filename or source.shown
-        raise
+            raise ValueError(f"{source.shown} is damaged: {error}") from None
 
 
 def require_unchanged(source: Source, stored: BinaryIO) -> None:

@@ -138,7 +138,7 @@ class Output:
         self._touched: set[int] = set()
         self._keeps_partial = False  # once what was at OUT has gone
         self._last_entry = time.monotonic()
-        with _naming(paths.shown):
+        with _naming_output(paths.shown):
             paths.require_writable()
             self._journal = Journal(paths.journal)
             try:
@@ -183,7 +183,7 @@ class Output:
 
     def make_parts(self) -> Path:
         """A directory in which workers can leave what they made."""
-        with _naming(self._paths.shown):
+        with _naming_output(self._paths.shown):
             self._paths.parts.mkdir()
         return self._paths.parts
 
@@ -199,7 +199,7 @@ class Output:
     def add(self, encoded: Encoded) -> None:
         """Write the ids of what comes next, and from time to time note how far they go."""
         progress = self.progress
-        with _naming(self._paths.shown):
+        with _naming_output(self._paths.shown):
             self.write(encoded.ids)
             for part in encoded.parts:
                 progress.tallies.setdefault(part.source, Tally()).add(part.tally)
@@ -234,7 +234,7 @@ class Output:
             ValueError: the format has no room for it.
         """
         paths, file_format = self._paths, self._paths.file_format
-        with _naming(paths.shown):
+        with _naming_output(paths.shown):
             if not self._journal.is_ours():
                 raise ValueError(f"{paths.journal} was removed while this corpus was written: start over")
             self._enter()
@@ -309,7 +309,7 @@ class Output:
 
 
 @contextmanager
-def _naming(output: str) -> Iterator[None]:
+def _naming_output(output: str) -> Iterator[None]:
     """Let errors speak of the output by the name that its user gave."""
     try:
         yield

@@ -148,7 +148,9 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
 
 
 def prepare_client() -> None:
-    """Import all that asks the hub and make its session, while a fork waits: a child would inherit their locks held.
+    """Import what asks the hub and make its session while forks wait.
+
+    Otherwise a child could inherit a lock that an import holds.
 
     Raises:
         RefusedError: what the environment says about certificates, proxies and time is wrong.
@@ -177,7 +179,10 @@ def prepare_client() -> None:
 
 
 def _close_here(process: int, close: Callable[[], None]) -> None:
-    """Close a session in the process that made it: huggingface_hub does in a forked child, and waits for its locks."""
+    """Close a session only in the process that made it.
+
+    huggingface_hub also closes it in a forked child, where that can wait for ever for a lock.
+    """
     if os.getpid() == process:
         close()
 

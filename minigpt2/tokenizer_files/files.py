@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from minigpt2.atomic_write import naming
+
 PathLike = str | os.PathLike[str]
 
 #: Every file that can say something about a tokenizer of GPT-2's kind, beside the model's `config.json`.
 NAMES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt")
-NAMES += (
-    "added_tokens.json",
-    "special_tokens_map.json",
-)
+NAMES += ("added_tokens.json", "special_tokens_map.json")
 
 #: Gives the path of a file by its name, or None where the model has no such file.
 Find = Callable[[str], Path | None]
@@ -34,8 +33,8 @@ def in_directory(directory: PathLike) -> Find:
 def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:
     """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
 
-    What the cache lacks counts as missing, as in transformers, offline and where a hub that cannot be reached leaves a
-    vocabulary in the cache.
+    A file that the cache lacks counts as missing, as in transformers, if we are offline, or if the hub does not answer
+    and the cache has a vocabulary.
     """
     from minigpt2 import hub
 
@@ -75,12 +74,10 @@ def read_text(path: PathLike) -> str:
         ValueError: it is not UTF-8.
     """
     try:
-        return Path(path).read_bytes().decode("utf-8")
+        with naming(path):
+            return Path(path).read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: not UTF-8 text at byte {error.start}") from None
-    except OSError as error:  # one of reading does not name the file, as one of opening does
-        error.filename = error.filename or os.fspath(path)
-        raise
 
 
 def read_object(path: PathLike) -> dict[str, Any]:

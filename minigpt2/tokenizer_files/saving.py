@@ -53,7 +53,7 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
 
 
 def _replace(target: Path, texts: Mapping[str, str]) -> None:
-    """Let files take the names of the old ones, which are gone, or marked as unfinished, until the last of them has."""
+    """Replace the old files; until the last new one has its name, the configuration is marked as unfinished."""
     with ExitStack() as files:  # they take their names when it ends, the first of them last
         for name, text in texts.items():
             file = files.enter_context(atomic_write(target / name))

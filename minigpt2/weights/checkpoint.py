@@ -405,8 +405,8 @@ class Checkpoint(Mapping[str, Array]):
     def _tied(self) -> dict[str, str]:
         """The name of a missing `wte.weight` and that of the `lm_head.weight` which is the same matrix, if they are.
 
-        It is if the metadata says so, as safetensors' `save_model` writes it, or the config of a GPT-2 lies beside it.
-        Where the config says that they are not tied, transformers does not tie them.
+        They are the same if the metadata says so, as that of safetensors' `save_model` does, or if the config of a
+        GPT-2 lies beside the file. Where the config says that they are not tied, transformers does not tie them.
         """
         if not (names := tied_names(self)):
             return {}

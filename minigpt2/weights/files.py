@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from minigpt2.atomic_write import resolved
+from minigpt2.atomic_write import naming, resolved
 from minigpt2.hub.answers import HubError
 from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
@@ -221,12 +221,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
         CheckpointError: it is not sound JSON, or not an object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with naming(path):
+            value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
         raise CheckpointError(f"{path} is not sound JSON: {error}") from error
-    except OSError as error:  # one of reading does not name the file, as one of opening does
-        error.filename = error.filename or os.fspath(path)
-        raise
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds a {type(value).__name__}, not a JSON object")
     return value

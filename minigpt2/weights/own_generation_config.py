@@ -19,8 +19,9 @@ def generation_config_beside(weights: KeptPath) -> Path | None:
 def generation_config_on_hub(model: str, commit: str, cache_dir: Path, local_files_only: bool) -> Path | None:
     """The file of a model at a commit, or None.
 
-    What the cache lacks counts as missing offline, as in transformers, and with a warning where the hub does not
-    answer. Those of the published models say what their `config.json` says, so they are not asked for.
+    A file that the cache lacks counts as missing: without a word if we are offline, as in transformers, and with a
+    warning if the hub does not answer. The published models' files say what their `config.json` says, so they are not
+    asked for.
     """
     from minigpt2 import hub
 

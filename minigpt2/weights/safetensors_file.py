@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from minigpt2.atomic_write import naming
 from minigpt2.weights.damage import explanation
 from minigpt2.weights.file_io import opened, read_at, read_into
 from minigpt2.weights.kept_path import KeptPath
@@ -191,11 +192,8 @@ class SafetensorsFile:
     def _read_into(self, buffer: Array, info: TensorInfo, offset: int) -> None:
         """Fill a buffer with bytes of this tensor, those at an offset of the file."""
         self._prepare(info, slice(0))
-        try:
+        with naming(self.path):
             size = read_into(self._descriptor, buffer, offset)
-        except OSError as error:  # one of reading does not name the file, as one of opening does
-            error.filename = os.fspath(self.path)
-            raise
         if size < buffer.nbytes:
             raise CheckpointError(f"{self.path} has been cut off since it was opened: open it again")
 
