@@ -124,10 +124,14 @@ class Checkpoint(Mapping[str, Array]):
 
         name, cache = os.fspath(model), cache_root(cache_dir)
         with bundled.named_as_a_way_out(name):
+            was_cached = any(hub.cached(name, each, revision=revision, cache_dir=cache) for each in (WEIGHTS, INDEX))
             path = download_files(name, revision, cache, local_files_only)
         commit = path.parent.name  # a snapshot's directory is named by its commit
         fetch = partial(hub.fetch, name, revision=commit, cache_dir=cache, local_files_only=local_files_only)
         weights = cls(*open_files(path), partial(fetch, "config.json"))
+        if not was_cached:  # what was downloaded can be a model when there is no network
+            with suppress(HubError):
+                fetch("config.json")
         weights.commit = commit
         weights.find_tokenizer = partial(tokenizer_on_hub, name, commit, cache)
         weights.find_generation_config = partial(generation_config_on_hub, name, commit, cache, local_files_only)
@@ -358,7 +362,7 @@ class Checkpoint(Mapping[str, Array]):
     def config(self) -> Mapping[str, Any]:
         """The `config.json` beside the weights, read-only: `n_layer`, `n_head`, `n_embd`, `vocab_size`, …
 
-        That of a model on the hub is downloaded when it is first needed, from the commit of the weights.
+        For a model on the hub it is that of the weights' commit, downloaded with them or when it is first needed.
 
         Raises:
             CheckpointError: there is none, it is damaged or not of these tensors, or this is not a GPT-2.

@@ -10,6 +10,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, hub
+from tests.command import files_in
+from tests.hub_server import Hub
 from tests.small_gpt2 import random_tensors
 
 SIZES = {"n_layer": 2, "n_embd": 4, "n_positions": 8, "vocab_size": 10}
@@ -313,6 +315,13 @@ def test_from_pretrained_does_without_config_until_it_is_needed(tmp_path: Path) 
         _ = weights.config
 
 
+def test_what_from_pretrained_downloaded_is_a_model_without_a_network(hub: Hub, tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), config={"model_type": "gpt2", "n_head": 2})
+    hub.publish("owner/name", files_in(tmp_path))
+    Checkpoint.from_pretrained("owner/name")
+    assert Checkpoint.from_pretrained("owner/name", local_files_only=True).config["n_head"] == 2
+
+
 def test_from_pretrained_says_what_is_not_cached(tmp_path: Path) -> None:
     with pytest.raises(hub.HubError, match=r"owner/name.*model\.safetensors"):
         Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
@@ -343,7 +352,7 @@ def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
         return directory / filename
 
     monkeypatch.setattr(hub, "fetch", fetch)
-    _ = Checkpoint.from_pretrained("owner/name", revision="v1", cache_dir=tmp_path).config_path
+    Checkpoint.from_pretrained("owner/name", revision="v1", cache_dir=tmp_path)
     assert asked == {
         "model.safetensors": "v1",
         "model.safetensors.index.json": "v1",

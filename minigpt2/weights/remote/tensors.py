@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final, Self, cast
 from urllib.parse import quote
 
+import numpy as np
+
 from minigpt2 import hub
 from minigpt2.forking import RenewedLock
 from minigpt2.hub import cache
@@ -96,7 +98,8 @@ class RemoteTensors(SafetensorsFile):
 
     def array(self, name: str) -> Array:
         """Tensor `name` as a lazy stand-in that behaves like an array and is read when it is indexed."""
-        info, dtype = self.tensors[name], self.read(name, slice(0, 0)).dtype
+        info = self.tensors[name]
+        dtype = np.dtype(np.float32) if info.dtype == "BF16" else self._view(name, info).dtype
         return cast(Array, RemoteArray(info.shape, dtype, lambda key: self.read(name, key)))
 
     def fetch(self, names: Iterable[str]) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices
+from safetensors.torch import save as save_torch
 
 from minigpt2 import Checkpoint, Embeddings
 from tests.command import files_in
@@ -35,6 +37,14 @@ def test_every_number_is_that_of_the_file(remote: Open, published: Path) -> None
     for name in here:
         whole = np.asarray(there[name])
         assert whole.dtype == here[name].dtype and whole.tobytes() == here[name].tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tensor_without_dimensions_is_read(hub: Hub, remote: Open, dtype: torch.dtype) -> None:
+    hub.publish("owner/scale", {"model.safetensors": save_torch({"scale": torch.tensor(-3.5, dtype=dtype)})})
+    scale = remote("owner/scale")["scale"]
+    assert scale.dtype == np.float32 and scale.shape == ()
+    assert scale[()] == scale[...] == np.asarray(scale) == -3.5
 
 
 def test_embeddings_and_neighbours_are_those_of_the_file(remote: Open, published: Path) -> None:
