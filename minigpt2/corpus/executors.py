@@ -22,6 +22,7 @@ from typing import Generic, NamedTuple, TypeVar
 from minigpt2.atomic_write import atomic_write
 from minigpt2.corpus.chunks import Chunk, Span, grouped
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded
+from minigpt2.forking import RenewedLock
 
 #: The stored bytes of a task: enough that handing it over costs little beside its work.
 TASK = 4 << 20
@@ -36,6 +37,9 @@ RETURNED = 4 << 20
 
 #: Seconds between two looks at whether an executor is still there.
 PATIENCE = 1.0
+
+#: Held while a pool starts, which changes hooks of the whole process.
+_STARTING = RenewedLock()
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -180,7 +184,7 @@ def _has_stopped(executor: Executor) -> bool:
 
 def _loss(error: BaseException) -> str:
     if isinstance(error, BrokenExecutor):
-        return "a worker process ended unasked; where memory is short, fewer --jobs help"
+        return "a worker process ended unasked; where memory, threads or files are short, fewer --jobs help"
     reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
     return f"the workers were lost ({reason}); with --resume, `minigpt2 tokenize` continues when they are back"
 
@@ -204,23 +208,30 @@ def processes(jobs: int) -> Iterator[Executor | None]:
 @contextmanager
 def _pool(jobs: int) -> Iterator[Executor]:
     context = _context()
-    with ExitStack() as pipe:
+    with ExitStack() as ends:
         try:
-            theirs, ours = map(pipe.enter_context, context.Pipe(duplex=False))
+            theirs, ours = map(ends.enter_context, context.Pipe(duplex=False))
             pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
+            ends.enter_context(_shut_down(pool, ours))
             _work_once(pool)
         except (OSError, RuntimeError) as error:  # without shared memory, or with too few files, processes or threads
             reason = getattr(error, "strerror", None) or str(error)
             way_out = "fewer --jobs may do, and one always does"
             raise OSError(errno.EAGAIN, f"no {jobs} processes can be started here ({reason}): {way_out}") from None
-        try:
-            yield pool
-        except BaseException:
-            ours.close()
-            # Without a writer the pool does not wait for the rest of a result that is half written.
-            pool._result_queue._writer.close()  # type: ignore[attr-defined]
-            raise
-        finally:
+        yield pool
+
+
+@contextmanager
+def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        ours.close()
+        # Without a writer the pool does not wait for the rest of a result that is half written.
+        pool._result_queue._writer.close()  # type: ignore[attr-defined]
+        raise
+    finally:
+        with suppress(RuntimeError):  # its thread never started
             pool.shutdown(cancel_futures=True)
 
 
@@ -230,7 +241,7 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
     Raises:
         OSError, RuntimeError: one cannot be started.
     """
-    with warnings.catch_warnings(), _silent_threads():
+    with _STARTING, _held_interrupts(), _silent_manager(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of numpy's threads, which are idle
         task = pool.submit(os.getpid)
         while not wait([task], PATIENCE).done:
@@ -241,12 +252,25 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
 
 
 @contextmanager
-def _silent_threads() -> Iterator[None]:
-    """Print no traceback of a thread that could start no other thread: the one who waits for it says so."""
+def _held_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait: a new worker would print a traceback before `_start`, and a fork could lose the interrupt."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _silent_manager() -> Iterator[None]:
+    """Print no traceback of a pool's thread that could start no other thread: the one who waits for it says so."""
     before = threading.excepthook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:
-        if arguments.exc_type is not RuntimeError:
+        if type(arguments.thread).__module__ != "concurrent.futures.process":
             before(arguments)
 
     threading.excepthook = hook

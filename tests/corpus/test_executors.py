@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -314,3 +315,39 @@ def test_where_a_thread_cannot_be_started_fewer_jobs_are_advised(name: str, tmp_
     assert re.fullmatch(
         "minigpt2: no 2 processes can be started here .*: fewer --jobs may do.*\n", finished.stderr.decode()
     )
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from minigpt2.cli import main
+from minigpt2.corpus import executors
+
+start = executors._start
+
+def interrupted_start(*arguments):
+    os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
+    time.sleep(0.1)
+    start(*arguments)
+
+executors._start = interrupted_start
+sys.exit(main(["tokenize", {path!r}, "-o", {path!r} + ".bin", "--jobs", "3"]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are not forked here")
+def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    code = INTERRUPTED.format(path=str(tmp_path / "a.txt"))
+    finished = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False
+    )
+    assert (finished.returncode, finished.stderr) == (130, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    before = threading.excepthook
+    with ThreadPoolExecutor(3) as pool:
+        assert len(list(pool.map(lambda _: count(tmp_path / "a.txt", jobs=2), range(3)))) == 3
+    assert threading.excepthook is before
