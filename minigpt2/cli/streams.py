@@ -78,7 +78,7 @@ def note(message: str) -> None:
     A long message loses its middle, where it repeats an input. Its end, which says what to do, stays.
     """
     if sys.stderr is not None:
-        line = escaped(" ".join(message.splitlines()))
+        line = escaped(message.strip())
         if len(line) > MOST_OF_A_NOTE:
             half = MOST_OF_A_NOTE // 2
             line = f"{line[:half]} [...] {line[-half:]}"
@@ -184,12 +184,10 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0) -> str:
 
     `offset` is where in the input the error's bytes begin.
     """
+    from minigpt2.corpus.documents import likely_encoding
+
     data = error.object
-    encoding = "LATIN1"
-    if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "UTF-16"
-    elif b"\0" in data:  # half of every ASCII character
-        encoding = "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
+    encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
     return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `iconv -f {encoding} -t UTF-8` converts it"
 

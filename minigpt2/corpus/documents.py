@@ -1,5 +1,6 @@
 """Chunks to the texts of documents, and the errors of what is not text."""
 
+import codecs
 import json
 import shlex
 from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ def _require_text(source: Source, data: bytes) -> None:
     """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
     if data.startswith(b"PAR1"):
         raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
-    if data[257:262] == b"ustar":
+    if data[257:265] in (b"ustar\x0000", b"ustar  \0"):  # POSIX's archives, and GNU's
         raise ValueError(f"{source.shown} is a tar archive, not text: `tar -xf` unpacks it, and its files can be read")
     for beginning, what, command in _OTHER_KINDS:
         if data.startswith(beginning):
@@ -169,14 +170,25 @@ def _require_text(source: Source, data: bytes) -> None:
 
 
 def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:
-    """The command that makes UTF-8 of a source in one of the two encodings that are common besides."""
-    encoding = "LATIN1"
-    if offset == 0 and data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding = "UTF-16"
-    elif b"\0" in data:  # half of every ASCII character
-        encoding = "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
+    """The command that makes UTF-8 of a source."""
+    encoding = likely_encoding(data, offset)
     convert = f"iconv -f {encoding} -t UTF-8"
     return f"if it is {encoding}, `{_piped(source, convert)}` converts it"
+
+
+def likely_encoding(data: bytes, offset: int) -> str:
+    """The encoding of text that is not UTF-8; `offset` is where in the text the bytes begin.
+
+    >>> [likely_encoding("é a".encode(name), 0) for name in ("utf-32", "utf-16", "utf-16-be", "latin-1")]
+    ['UTF-32', 'UTF-16', 'UTF-16BE', 'LATIN1']
+    """
+    if offset == 0 and data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    if b"\0" in data:  # half of every ASCII character
+        return "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
+    return "LATIN1"
 
 
 def _piped(source: Source, command: str) -> str:
@@ -188,7 +200,9 @@ def _piped(source: Source, command: str) -> str:
 
 def _argument(source: Source) -> str:
     """A source as the argument of a command that reads standard input where it has none."""
-    return "" if source.name == STANDARD_INPUT else f" {shlex.quote(source.name)}"
+    if source.name == STANDARD_INPUT:
+        return ""
+    return f" {shlex.quote(f'./{source.name}' if source.name.startswith('-') else source.name)}"  # not an option
 
 
 def _row(source: Source, row: int) -> str:

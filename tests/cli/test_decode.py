@@ -47,7 +47,7 @@ def test_ids_behind_a_byte_order_mark_are_read(encoding: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
 def test_the_command_that_the_error_names_makes_utf8_of_it(encoding: str) -> None:
     data = "Café, naïve\n".encode(encoding)
     message = one_line(run("encode", stdin=data).stderr)

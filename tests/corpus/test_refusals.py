@@ -197,6 +197,11 @@ def test_an_archive_is_not_taken_for_a_text(name: str, tmp_path: Path) -> None:
         count(tmp_path / name)
 
 
+def test_a_text_with_the_word_of_a_tar_archive_is_a_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a " * 128 + " ustar is a word")
+    assert count(tmp_path / "a.txt").tokens > 130
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
     make, what, command = OTHERS[name]
@@ -244,15 +249,18 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_offset_in_any_document(
         count(tmp_path / name, separator="<|endoftext|>")
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a b.txt", "a.txt.gz"])
-@pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be"])
-def test_the_advice_on_an_encoding_works_as_given(encoding: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["a.txt", "a b.txt", "a.txt.gz", "-l.txt", "a\nb.txt"])
+@pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_the_advice_on_an_encoding_works_as_given(
+    encoding: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     text = "été à la plage\u00ff\n"
     data = text.encode(encoding)
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     with pytest.raises(ValueError, match=r"is not UTF-8: byte 0x.. at byte offset \d+; if it is ") as raised:
-        count(tmp_path / name)
-    (command,) = re.findall("`(.*)` converts it", str(raised.value))
+        count(name)
+    (command,) = re.findall("`(.*)` converts it", str(raised.value), re.DOTALL)
     assert subprocess.run(command, shell=True, capture_output=True, check=True).stdout == text.encode()
 
 
