@@ -310,6 +310,9 @@ def _steps(
     padding = next((i for i in (config.pad_token_id, *eos, *config.eos_token_ids) if i is not None), 0)
     ended, cache = np.zeros(len(ids), bool), None
     for _ in range(count):
+        if ended.any() and not 0 <= padding < model.options.vocab_size:
+            key = "eos_token_id" if config.pad_token_id is None else "pad_token_id"
+            raise config.file.refusal(key, padding, "it is outside the vocabulary, and a batch needs padding")
         output = model(ids, mask, cache, use_cache=True, logits_to_keep=1)
         cache, mask = output.past_key_values, None  # the cache knows the mask
         new = np.where(ended, padding, choose(output.logits[:, -1]))
@@ -319,10 +322,6 @@ def _steps(
             ended |= stop.completed(new)
         if ended.all():
             return
-        if ended.any() and not 0 <= padding < model.options.vocab_size:
-            raise config.file.refusal(
-                "pad_token_id", padding, "it is outside the vocabulary, and a batch needs padding"
-            )
         ids = new[:, None]  # (texts, 1)
 
 

@@ -280,6 +280,7 @@ def test_padding_that_is_not_a_token_is_refused_where_a_batch_needs_it(tmp_path:
     first = model.generate(np.arange(50)[:, None], 1)[:, 1]
     ids, eos = [[0], [int(np.argmax(first != first[0]))]], int(first[0])
     assert model.generate(ids[:1], 3, eos_token_id=eos).shape == (1, 2)
+    assert model.generate(ids, 1, eos_token_id=eos).shape == (2, 2)
     with pytest.raises(CheckpointError, match=rf"config\.json: 'pad_token_id' is {padding}, but it is outside the voc"):
         model.generate(ids, 3, eos_token_id=eos)
 

@@ -97,7 +97,7 @@ def _rows_shown(tokenizer: "Tokenizer", weights: "Checkpoint", prompt: str) -> N
 
 
 def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: argparse.Namespace) -> Facts:
-    from minigpt2 import GPT2, CheckpointError
+    from minigpt2 import GPT2, CheckpointError, HubError
     from minigpt2.explain import explain
     from minigpt2.vocabulary import gpt2
 
@@ -110,7 +110,7 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
             raise CheckpointError("of a model on the hub only rows are read for a tour")
         whole = GPT2(weights, tokenizer)
         whole.generation_config.refuse_unsupported(do_sample=False)
-    except CheckpointError as error:
+    except (CheckpointError, HubError) as error:
         layers_model, whole, fault = f" --model {NAME}", GPT2.bundled(), str(error)
     sizes = whole.options
     return Facts(

@@ -179,7 +179,8 @@ def _has_stopped(executor: Executor) -> bool:
     if not isinstance(executor, ProcessPoolExecutor):
         return False
     processes, thread = list((executor._processes or {}).values()), executor._executor_manager_thread
-    return any(process.exitcode is not None for process in processes) or not thread.is_alive()  # type: ignore[attr-defined]
+    has_ended = thread is not None and not thread.is_alive()  # type: ignore[attr-defined]
+    return has_ended or any(process.exitcode is not None for process in processes)
 
 
 def _loss(error: BaseException) -> str:

@@ -77,7 +77,7 @@ class Paths:
         Raises:
             OSError: it is a directory, or is to be in one that does not exist or takes no files.
             ValueError: it is a device or a pipe, or what is at the name of another file that is written is not a file,
-                or at that of the summary another file.
+                or at that of the summary another file, or a file of an earlier corpus would stay beside this one.
         """
         require_writable(self.shown)
         for path in [Path(self.shown), *self.all()]:
@@ -88,6 +88,9 @@ class Paths:
             raise ValueError(
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
             )
+        for path in map(self.output.with_name, self._files_before()):
+            if path not in self.all() and path.exists() and not summary_path(path).exists():
+                raise ValueError(f"{path} is of the corpus that was at {self.output} before, and would stay: delete it")
 
 
 def summary_path(path: Path) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.generation import likeliest
+from minigpt2.hub.answers import HubError
 from minigpt2.model import GPT2
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.weights.checkpoint import Checkpoint
@@ -67,7 +68,7 @@ class LayerReader:
         if not weights.is_remote and any(name.startswith("h.") for name in weights.bare_names):
             try:
                 self._model = GPT2(weights, tokenizer)
-            except CheckpointError as error:
+            except (CheckpointError, HubError) as error:
                 self.fault = str(error)
 
     def read(self, ids: Sequence[int]) -> Layers | None:

@@ -26,6 +26,7 @@ from minigpt2.hub.cache import cache_root
 from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
+    ADAPTER_CONFIG,
     INDEX,
     WEIGHTS,
     Files,
@@ -124,14 +125,14 @@ class Checkpoint(Mapping[str, Array]):
 
         name, cache = os.fspath(model), cache_root(cache_dir)
         with bundled.named_as_a_way_out(name):
-            was_cached = any(hub.cached(name, each, revision=revision, cache_dir=cache) for each in (WEIGHTS, INDEX))
-            path = download_files(name, revision, cache, local_files_only)
+            path, is_new = _downloaded(name, revision, cache, local_files_only)
         commit = path.parent.name  # a snapshot's directory is named by its commit
         fetch = partial(hub.fetch, name, revision=commit, cache_dir=cache, local_files_only=local_files_only)
         weights = cls(*open_files(path), partial(fetch, "config.json"))
-        if not was_cached:  # what was downloaded can be a model when there is no network
-            with suppress(HubError):
-                fetch("config.json")
+        if is_new:  # what was downloaded can be a model when there is no network
+            for each in ("config.json", ADAPTER_CONFIG):
+                with suppress(HubError):
+                    fetch(each)
         weights.commit = commit
         weights.find_tokenizer = partial(tokenizer_on_hub, name, commit, cache)
         weights.find_generation_config = partial(generation_config_on_hub, name, commit, cache, local_files_only)
@@ -435,3 +436,13 @@ class Checkpoint(Mapping[str, Array]):
             hint = f"; close to it: {', '.join(close)}" if close else f"; list(weights) gives its {len(self)} names"
             raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
         return own_name
+
+
+def _downloaded(model: str, revision: str | None, cache: Path, local_files_only: bool) -> tuple[Path, bool]:
+    """The path of a model's weights or index in the hub's cache, and whether anything had to be downloaded."""
+    try:
+        return download_files(model, revision, cache, local_files_only=True), False
+    except (HubError, CheckpointError):
+        if local_files_only:
+            raise
+    return download_files(model, revision, cache, local_files_only=False), True

@@ -24,9 +24,10 @@ PICKLE_REASON: Final = (
     "a pickle such as pytorch_model.bin can run code when it is loaded, so it is not read here; load it with "
     "transformers where you trust it, and save_pretrained() writes a model.safetensors"
 )
+ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_REASON: Final = (
-    "it is an adapter, or has one unmerged (LoRA or another of PEFT's): load it with PEFT on its base model; "
-    "merge_and_unload() and save_pretrained() then give a model"
+    "it is an adapter, or has one unmerged (LoRA or another of PEFT's) or beside it (adapter_config.json): "
+    "load it with PEFT on its base model; merge_and_unload() and save_pretrained() then give a model"
 )
 
 Files = dict[str, SafetensorsFile]  # the file of each tensor
@@ -133,7 +134,7 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
     from minigpt2 import hub
 
     with suppress(HubError):
-        fetch("adapter_config.json", revision=revision)
+        fetch(ADAPTER_CONFIG, revision=revision)
         return ADAPTER_REASON
     conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
     return "; ".join([PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from minigpt2.weights.files import ADAPTER_REASON
+from minigpt2.weights.files import ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
 
 if TYPE_CHECKING:
@@ -263,7 +263,12 @@ def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
 
 def _is_adapter(weights: "Checkpoint") -> bool:
     named = weights.path.name.startswith("adapter_model.")
-    return named or any(map(_ADAPTER.search, weights))
+    return named or any(map(_ADAPTER.search, weights)) or _has_adapter_beside(weights)
+
+
+def _has_adapter_beside(weights: "Checkpoint") -> bool:
+    """Whether an adapter is in the weights' directory: transformers adds it to the model where PEFT is installed."""
+    return not weights.is_remote and weights.path.with_name(ADAPTER_CONFIG).is_file()
 
 
 def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:

@@ -351,3 +351,19 @@ def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path:
     with ThreadPoolExecutor(3) as pool:
         assert len(list(pool.map(lambda _: count(tmp_path / "a.txt", jobs=2), range(3)))) == 3
     assert threading.excepthook is before
+
+
+class _ShutDownMeanwhile(ProcessPoolExecutor):
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        future = super().submit(function, *arguments)
+        if function is executors._work:
+            self.shutdown(wait=False)
+        return future
+
+
+def test_a_pool_that_is_shut_down_meanwhile_ends_what_it_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "PATIENCE", 0.001)
+    (tmp_path / "a.txt").write_text("a")
+    assert count(tmp_path / "a.txt", executor=_ShutDownMeanwhile(1)).tokens == 1

@@ -143,9 +143,10 @@ def test_every_format_has_its_share_for_validation(lines: Path, blocks_of_some_i
     tokenize(lines, out, output_format="megatron", val_fraction=0.25)
     assert [*read_megatron(out)] == [ids_of(text) for text in train]
     assert [*read_megatron(out.with_name("val.bin"))] == [ids_of(text) for text in val]
+    out = lines.with_name("llm_train.bin")
     tokenize(lines, out, output_format="llm.c", val_fraction=0.25)
     assert sorted(read_llm_c(out)) == sorted(ids_of(*train))
-    assert sorted(read_llm_c(out.with_name("val.bin"))) == sorted(ids_of(*val))
+    assert sorted(read_llm_c(out.with_name("llm_val.bin"))) == sorted(ids_of(*val))
 
 
 @given(st.integers(1, 30), st.floats(0.001, 0.999), st.integers(0, 9))

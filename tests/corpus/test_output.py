@@ -71,6 +71,27 @@ def test_a_summary_does_not_stay_beside_a_file_of_another_corpus(tmp_path: Path)
     assert sorted(path.name for path in tmp_path.glob("*.bin*")) == ["train.bin", "train.bin.json", "val.bin"]
 
 
+@pytest.mark.parametrize(
+    ("before", "stays"),
+    [
+        ({"output_format": "megatron"}, "out.idx"),
+        ({"output_format": "llm.c", "val_fraction": 0.5}, "out_val.bin"),
+        ({"val_fraction": 0.5}, "out_val.bin"),
+    ],
+)
+@pytest.mark.parametrize("output_format", ["bin", "llm.c"])
+def test_a_file_of_an_earlier_corpus_does_not_stay_beside_another(
+    before: dict[str, Any], stays: str, output_format: str, tmp_path: Path
+) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", **before)
+    with pytest.raises(ValueError, match=rf"{stays} is of the corpus that was at .*out\.bin before, .*: delete it"):
+        tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", output_format=output_format)
+    (tmp_path / stays).unlink()
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", output_format=output_format)
+
+
 @pytest.mark.parametrize("output_format", ["bin", "llm.c", "megatron"])
 def test_the_mode_of_a_file_that_is_replaced_stays(output_format: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")

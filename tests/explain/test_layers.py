@@ -88,6 +88,20 @@ def test_without_layers_there_are_rows_alone(weights: Checkpoint, tokenizer: Tok
     assert " ".join(render(trace, width=80)).endswith(NO_LAYERS)
 
 
+def test_weights_whose_config_the_hub_does_not_give_show_their_rows(
+    weights: Checkpoint, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    snapshot = tmp_path / "models--owner--name" / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(snapshot.name)
+    weights.save(snapshot / "model.safetensors")
+    cached = Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
+    trace = explain(tokenizer, TEXT, cached)
+    assert trace.rows is not None and trace.layers is None
+    assert "config.json" in trace.fault
+
+
 def test_layers_that_cannot_be_used_say_why(weights: Checkpoint, tokenizer: Tokenizer, tmp_path: Path) -> None:
     weights.save(tmp_path / "model.safetensors")
     trace = explain(tokenizer, TEXT, Checkpoint.open(tmp_path))

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigpt2 import Checkpoint, CheckpointError, Embeddings
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
+from tests.command import files_in
+from tests.hub_server import Hub
 from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
 from tests.weights.test_gpt2_layout import TIED, needs_of_a_gpt2
 
@@ -37,6 +39,23 @@ def test_an_adapter_is_refused_as_one_with_the_way_out(tmp_path: Path, name: str
     for need in needs_of_a_gpt2(weights):
         with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
             need()
+
+
+def test_a_whole_model_with_an_adapter_in_its_directory_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), config=TIED)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    weights = Checkpoint.open(tmp_path)
+    for need in needs_of_a_gpt2(weights):
+        with pytest.raises(CheckpointError, match=r"beside it \(adapter_config\.json\).*merge_and_unload\(\)"):
+            need()
+
+
+def test_one_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), config=TIED)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    hub.publish("owner/name", files_in(tmp_path))
+    with pytest.raises(CheckpointError, match=r"beside it \(adapter_config\.json\)"):
+        GPT2.from_pretrained("owner/name")
 
 
 # What PEFT and `adapters` put beside the output matrix, another part, or the model, in names of the whole model.

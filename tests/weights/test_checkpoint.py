@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, hub
+from minigpt2.hub import download
 from tests.command import files_in
 from tests.hub_server import Hub
 from tests.small_gpt2 import random_tensors
@@ -322,6 +323,15 @@ def test_what_from_pretrained_downloaded_is_a_model_without_a_network(hub: Hub, 
     assert Checkpoint.from_pretrained("owner/name", local_files_only=True).config["n_head"] == 2
 
 
+def test_so_is_a_sharded_one_whose_index_was_cached_before(hub: Hub, tmp_path: Path) -> None:
+    save_sharded(tmp_path, gpt2_tensors())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_head": 2}))
+    hub.publish("owner/name", files_in(tmp_path))
+    download("owner/name", "model.safetensors.index.json")
+    Checkpoint.from_pretrained("owner/name")
+    assert Checkpoint.from_pretrained("owner/name", local_files_only=True).config["n_head"] == 2
+
+
 def test_from_pretrained_says_what_is_not_cached(tmp_path: Path) -> None:
     with pytest.raises(hub.HubError, match=r"owner/name.*model\.safetensors"):
         Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
@@ -345,7 +355,11 @@ def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
     save_sharded(directory, gpt2_tensors())
     asked: dict[str, str | None] = {}
 
-    def fetch(model: str, filename: str, *, revision: str | None = None, **_: object) -> Path:
+    def fetch(
+        model: str, filename: str, *, revision: str | None = None, local_files_only: bool = False, **_: object
+    ) -> Path:
+        if local_files_only:
+            raise hub.HubError(filename)
         asked[filename] = revision
         if not (directory / filename).exists():
             raise hub.MissingFileError(filename)
@@ -359,6 +373,7 @@ def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
         "model-00001-of-00002.safetensors": COMMIT,
         "model-00002-of-00002.safetensors": COMMIT,
         "config.json": COMMIT,
+        "adapter_config.json": COMMIT,
     }
 
 
