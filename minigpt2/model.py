@@ -268,16 +268,16 @@ class GPT2:
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
         self._layers = _layers(parameters, self.options.n_layer)
-        self._find_tokenizer = partial(weights.find_tokenizer, False)  # called when text first asks for it
+        self._find_tokenizer = weights.other_files.tokenizer  # called when text first asks for it
         if tokenizer is not None:
             self.tokenizer = tokenizer
         config = Config(dict(self.config), weights.config_path)
-        self._read_generation_config = partial(read_generation_config, weights.find_generation_config, config)
+        self._read_generation_config = partial(read_generation_config, weights.other_files.generation_config, config)
         if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed
             try:
                 self.generation_config = self._read_generation_config()
             except (CheckpointError, OSError):
-                if weights.find_generation_config() is None:  # it is the config.json that is wrong
+                if weights.other_files.generation_config() is None:  # it is the config.json that is wrong
                     raise
 
     @classmethod
@@ -293,12 +293,9 @@ class GPT2:
 
         Raises as `Checkpoint.from_pretrained`.
         """
-        weights = Checkpoint.from_pretrained(
-            model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        return cls(
+            Checkpoint.from_pretrained(model, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
         )
-        found = cls(weights)
-        found._find_tokenizer = partial(weights.find_tokenizer, local_files_only)
-        return found
 
     @classmethod
     def bundled(cls) -> Self:

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside
     with suppress(hub.MissingFileError):
         hub.fetch(options.model, "config.json", revision=commit)
-    weights.find_generation_config()
+    weights.other_files.generation_config()
     nbytes = sum(weights.info(name).nbytes for name in weights)
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
     if line := _tokenizer(options.model, commit):

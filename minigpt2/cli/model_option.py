@@ -104,7 +104,7 @@ def open_both(
     if options.model == bundled.NAME:
         return Tokenizer(), weights
     try:
-        return weights.find_tokenizer(local_files_only), weights
+        return weights.other_files.tokenizer(), weights
     except FileNotFoundError:
         streams.note(f"{options.model} has no vocabulary beside its weights: using GPT-2's")
         return Tokenizer(), weights

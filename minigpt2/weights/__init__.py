@@ -4,6 +4,6 @@
 - `files`: one file, or shards and their index, on this machine or on the hub;
 - `safetensors_file`, `safetensors_writer`: reading and writing one file; `damage`: why a file was refused;
 - `remote/`: a file on the hub, read by byte ranges; `file_io`: reads and writes at an offset;
-- `own_tokenizer`, `own_generation_config`, `kept_path`: finding the files that belong to weights;
+- `other_files`, `kept_path`: finding the files that belong to weights;
 - `stats`, `diff`, `html_tables`: looking at tensors.
 """

@@ -8,10 +8,9 @@ name `lm_head.weight`, gives it as `wte.weight` too, if a `config.json` or the f
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.atomic_write import require_writable
-from minigpt2.hub.answers import ANSWER_SECONDS, HubError, MissingFileError
+from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
 from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
 from minigpt2.vocabulary import ComputedOnce
@@ -49,12 +48,11 @@ from minigpt2.weights.gpt2_layout import (
     unwrapped,
 )
 from minigpt2.weights.kept_path import KeptPath
-from minigpt2.weights.own_generation_config import generation_config_beside, generation_config_on_hub
-from minigpt2.weights.own_tokenizer import tokenizer_beside, tokenizer_on_hub
+from minigpt2.weights.other_files import CONFIG, Beside, OnHub
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 if TYPE_CHECKING:
-    from minigpt2.tokenizer import Tokenizer
+    pass
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
@@ -78,16 +76,12 @@ class Checkpoint(Mapping[str, Array]):
     True
     """
 
-    def __init__(self, path: Path, files: Files, find_config: Callable[[], Path] | None = None) -> None:
+    def __init__(self, path: Path, files: Files, on_hub: OnHub | None = None, *, is_remote: bool = False) -> None:
         """Use `Checkpoint.open`, `.from_pretrained` or `.remote`; here `files` gives the file of each tensor."""
         self._path = KeptPath(path)
-        self.commit: str | None = None  # the hub's, if the checkpoint came from there by its name
-        self.is_remote = False  # read on the hub: what is not needed stays there
         self._files = files
-        self._find_config = find_config
-        # Opens the own tokenizer, with `local_files_only` or without; raises as `Tokenizer.from_pretrained` does.
-        self.find_tokenizer: Callable[[bool], Tokenizer] = partial(tokenizer_beside, self._path)
-        self.find_generation_config: Callable[[], Path | None] = partial(generation_config_beside, self._path)
+        self.is_remote = is_remote  # read on the hub: what is not needed stays there
+        self.other_files = on_hub or Beside(self._path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -127,15 +121,11 @@ class Checkpoint(Mapping[str, Array]):
         with bundled.named_as_a_way_out(name):
             path, is_new = _downloaded(name, revision, cache, local_files_only)
         commit = path.parent.name  # a snapshot's directory is named by its commit
-        fetch = partial(hub.fetch, name, revision=commit, cache_dir=cache, local_files_only=local_files_only)
-        weights = cls(*open_files(path), partial(fetch, "config.json"))
+        weights = cls(*open_files(path), OnHub(name, commit, cache, local_files_only))
         if is_new:  # what was downloaded can be a model when there is no network
-            for each in ("config.json", ADAPTER_CONFIG):
+            for each in (CONFIG, ADAPTER_CONFIG):
                 with suppress(HubError):
-                    fetch(each)
-        weights.commit = commit
-        weights.find_tokenizer = partial(tokenizer_on_hub, name, commit, cache)
-        weights.find_generation_config = partial(generation_config_on_hub, name, commit, cache, local_files_only)
+                    hub.fetch(name, each, revision=commit, cache_dir=cache)
         return weights
 
     @classmethod
@@ -172,18 +162,13 @@ class Checkpoint(Mapping[str, Array]):
         """
         if is_local(model):
             raise ValueError(f"{model!r} is a path on this machine: Checkpoint.open reads it")
-        from minigpt2 import hub
         from minigpt2.weights import bundled
         from minigpt2.weights.files import remote_files
 
         cache = cache_root(cache_dir)
         with bundled.named_as_a_way_out(model):
             path, files, commit = remote_files(model, revision, cache, timeout)
-        weights = cls(path, files, partial(hub.fetch, model, "config.json", revision=commit, cache_dir=cache))
-        weights.commit, weights.is_remote = commit, True
-        weights.find_tokenizer = partial(tokenizer_on_hub, model, commit, cache)
-        weights.find_generation_config = partial(generation_config_on_hub, model, commit, cache, False)
-        return weights
+        return cls(path, files, OnHub(model, commit, cache), is_remote=True)
 
     def __getstate__(self) -> dict[str, Any]:
         config = {"config": dict(self.config)} if "config" in self.__dict__ else {}  # a mappingproxy cannot be pickled
@@ -226,6 +211,11 @@ class Checkpoint(Mapping[str, Array]):
     def path(self) -> Path:
         """Where the weights or their index are, from whatever directory is the current one."""
         return self._path.now
+
+    @property
+    def commit(self) -> str | None:
+        """The hub's commit, if the checkpoint came from there by its name."""
+        return self.other_files.commit
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -380,7 +370,7 @@ class Checkpoint(Mapping[str, Array]):
     @property
     def config_path(self) -> Path:
         """Where the `config.json` is, or should be; that of a model on the hub is downloaded. Raises as `config`."""
-        return self._found_config or self.path.with_name("config.json")
+        return self.other_files.config or self.path.with_name(CONFIG)
 
     @ComputedOnce
     def has_config(self) -> bool:
@@ -391,13 +381,6 @@ class Checkpoint(Mapping[str, Array]):
             if self.is_remote:  # it answered before, so this is worth an error
                 raise
             return False
-
-    @ComputedOnce
-    def _found_config(self) -> Path | None:
-        """The `config.json` of a model on the hub."""
-        with suppress(MissingFileError):
-            return self._find_config() if self._find_config else None
-        return None
 
     @ComputedOnce
     def bare_names(self) -> Mapping[str, str]:

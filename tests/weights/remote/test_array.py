@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices
-from safetensors.torch import save as save_torch
 
 from minigpt2 import Checkpoint, Embeddings
 from tests.command import files_in
@@ -17,6 +15,7 @@ from tests.hub_server import Hub
 from tests.weights.remote.published import MODEL, Array, Open, assert_same, ranges_asked_for
 from tests.weights.test_checkpoint import gpt2_tensors, save, save_sharded
 from tests.weights.test_copies import WAYS, Again
+from tests.weights.test_damage import content
 
 
 def test_names_shapes_dtypes_and_config_are_those_of_the_file(remote: Open, published: Path) -> None:
@@ -39,9 +38,10 @@ def test_every_number_is_that_of_the_file(remote: Open, published: Path) -> None
         assert whole.dtype == here[name].dtype and whole.tobytes() == here[name].tobytes()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_tensor_without_dimensions_is_read(hub: Hub, remote: Open, dtype: torch.dtype) -> None:
-    hub.publish("owner/scale", {"model.safetensors": save_torch({"scale": torch.tensor(-3.5, dtype=dtype)})})
+@pytest.mark.parametrize(("dtype", "data"), [("F32", np.float32(-3.5).tobytes()), ("BF16", b"\x60\xc0")])
+def test_a_tensor_without_dimensions_is_read(hub: Hub, remote: Open, dtype: str, data: bytes) -> None:
+    header = {"scale": {"dtype": dtype, "shape": [], "data_offsets": [0, len(data)]}}
+    hub.publish("owner/scale", {"model.safetensors": content(header, data)})
     scale = remote("owner/scale")["scale"]
     assert scale.dtype == np.float32 and scale.shape == ()
     assert scale[()] == scale[...] == np.asarray(scale) == -3.5

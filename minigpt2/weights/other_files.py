@@ -1,0 +1,113 @@
+"""The files that belong to weights: those in their directory, or those of their commit on the hub."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from minigpt2.hub.answers import HubError, MissingFileError
+from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.vocabulary import ComputedOnce
+from minigpt2.weights.kept_path import KeptPath
+from minigpt2.weights.safetensors_file import CheckpointError
+
+if TYPE_CHECKING:
+    from minigpt2.tokenizer import Tokenizer
+
+CONFIG: Final = "config.json"
+GENERATION_CONFIG: Final = "generation_config.json"
+
+
+class Beside:
+    """The files in the directory of weights."""
+
+    commit = None
+
+    def __init__(self, weights: KeptPath) -> None:
+        self._weights = weights
+
+    @property
+    def config(self) -> Path | None:
+        """The `config.json`, or None."""
+        return self._find(CONFIG)
+
+    def generation_config(self) -> Path | None:
+        """The `generation_config.json`, or None."""
+        return self._find(GENERATION_CONFIG)
+
+    def tokenizer(self) -> "Tokenizer":
+        """The tokenizer.
+
+        Raises:
+            FileNotFoundError: the directory has none.
+            CheckpointError: the directory is gone.
+            ValueError: a file is malformed, or of another kind of tokenizer.
+        """
+        from minigpt2.tokenizer import Tokenizer
+        from minigpt2.tokenizer_files.opening import open_directory
+
+        directory = self._weights.now.parent
+        if not directory.is_dir():
+            gone = f"{directory} has been removed since its weights were opened, and its tokenizer with it"
+            raise CheckpointError(gone)
+        return Tokenizer(*open_directory(directory))
+
+    def _find(self, name: str) -> Path | None:
+        path = self._weights.now.with_name(name)
+        return path if path.is_file() else None
+
+
+class OnHub:
+    """The files of a model at a commit, downloaded when they are needed, whatever directory has the model's name."""
+
+    def __init__(self, model: str, commit: str, cache_dir: Path, local_files_only: bool = False) -> None:
+        self.commit = commit
+        self._model, self._cache_dir, self._local_files_only = model, cache_dir, local_files_only
+
+    @ComputedOnce
+    def config(self) -> Path | None:
+        """The `config.json`, or None.
+
+        Raises:
+            HubError: the cache has none, and the hub does not answer.
+        """
+        try:
+            return self._fetch(CONFIG, self._local_files_only)
+        except MissingFileError:
+            return None
+
+    def generation_config(self) -> Path | None:
+        """The `generation_config.json`, or None.
+
+        A file that the cache lacks counts as missing: without a word if we are offline, as in transformers, and with a
+        warning if the hub does not answer. The published models' files say what their `config.json` says, so they are
+        not asked for.
+        """
+        asks = not self._local_files_only and self._model not in GPT2_MODELS
+        try:
+            return self._fetch(GENERATION_CONFIG, local_files_only=not asks)
+        except MissingFileError:
+            return None
+        except HubError as error:
+            from huggingface_hub import constants
+
+            if asks and not constants.HF_HUB_OFFLINE:
+                warnings.warn(f"the text may end elsewhere than in transformers: {error}", stacklevel=2)
+            return None
+
+    def tokenizer(self) -> "Tokenizer":
+        """The tokenizer.
+
+        Raises:
+            HubError: the hub does not answer, or the model has no vocabulary there.
+            ValueError: a file is malformed, or says something that this package does not do.
+        """
+        from minigpt2.tokenizer import Tokenizer
+        from minigpt2.tokenizer_files.opening import open_from_hub
+
+        return Tokenizer(*open_from_hub(self._model, self.commit, self._cache_dir, self._local_files_only))
+
+    def _fetch(self, name: str, local_files_only: bool) -> Path:
+        from minigpt2 import hub
+
+        commit, cache_dir = self.commit, self._cache_dir
+        return hub.fetch(self._model, name, revision=commit, cache_dir=cache_dir, local_files_only=local_files_only)
