@@ -51,12 +51,14 @@ def find(name: str) -> list[tuple[str, int]]:
         found: dict[str, Any] = {}
         with suppress(FileNotFoundError):  # raised before huggingface_hub 2.0
             found = (files.glob if is_glob else files.find)(pinned, detail=True)
+            # Before huggingface_hub 2.0 nothing is known of a single file.
+            found = {each: detail or files.info(each) for each, detail in found.items()}
     spelled_out = re.split(r"/[^/]*[*?[]", pinned, maxsplit=1)[0] if is_glob else pinned
-    sizes = {}
-    for each, detail in found.items():
-        known = detail or files.info(each)  # before huggingface_hub 2.0 nothing is known of a single file
-        if known["type"] == "file" and "/." not in each.removeprefix(spelled_out):
-            sizes[_PROTOCOL + each] = known["size"]
+    sizes = {
+        _PROTOCOL + each: detail["size"]
+        for each, detail in found.items()
+        if detail["type"] == "file" and "/." not in each.removeprefix(spelled_out)
+    }
     if not sizes:
         raise FileNotFoundError(errno.ENOENT, "this data set has no such file", name)
     return sorted(sizes.items(), key=lambda item: PurePosixPath(item[0]).parts)
