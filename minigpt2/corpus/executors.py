@@ -17,7 +17,7 @@ from functools import cache, lru_cache, partial
 from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.corpus.chunks import Chunk, Span, grouped
@@ -206,13 +206,21 @@ def processes(jobs: int) -> Iterator[Executor | None]:
         yield pool
 
 
+class _Pool(ProcessPoolExecutor):
+    """Starts its processes, some of them with later tasks, where Ctrl-C has to wait."""
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **options: Any) -> "Future[T]":
+        with _held_interrupts():
+            return super().submit(function, *arguments, **options)
+
+
 @contextmanager
 def _pool(jobs: int) -> Iterator[Executor]:
     context = _context()
     with ExitStack() as ends:
         try:
             theirs, ours = map(ends.enter_context, context.Pipe(duplex=False))
-            pool = ProcessPoolExecutor(jobs, context, _start, (theirs, ours))
+            pool = _Pool(jobs, context, _start, (theirs, ours))
             ends.enter_context(_shut_down(pool, ours))
             _work_once(pool)
         except (OSError, RuntimeError) as error:  # without shared memory, or with too few files, processes or threads
@@ -242,7 +250,7 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
     Raises:
         OSError, RuntimeError: one cannot be started.
     """
-    with _STARTING, _held_interrupts(), _silent_manager(), warnings.catch_warnings():
+    with _STARTING, _silent_manager(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of numpy's threads, which are idle
         task = pool.submit(os.getpid)
         while not wait([task], PATIENCE).done:
@@ -254,15 +262,26 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait: a new worker would print a traceback before `_start`, and a fork could lose the interrupt."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let Ctrl-C wait until the end, and in new workers until `_start`, which ignores it.
+
+    It would print tracebacks there, and be lost during a fork. What is blocked stays so in a process that is spawned,
+    and the handler stays in one that is forked. Without the handler another thread could take what is blocked here.
+    """
+    before, held = signal.getsignal(signal.SIGINT), list[Any]()
+    takes_it = callable(before) and threading.current_thread() is threading.main_thread()
+    if takes_it:
+        signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    can_block = hasattr(signal, "pthread_sigmask")
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else None
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if takes_it:
+            signal.signal(signal.SIGINT, before)
+        if held and callable(before):
+            before(*held[0])
 
 
 @contextmanager

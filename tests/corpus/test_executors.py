@@ -319,25 +319,45 @@ def test_where_a_thread_cannot_be_started_fewer_jobs_are_advised(name: str, tmp_
 
 INTERRUPTED = """
 import os, signal, sys, time
+from threading import Event, Thread
 from minigpt2.cli import main
 from minigpt2.corpus import executors
 
+def interrupt():
+    os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
+    time.sleep(0.1)
+{how}
+sys.exit(main(["tokenize", {path!r}, "-o", {path!r} + ".bin", "--jobs", "3"]))
+"""
+FORKED = """
 start = executors._start
 
 def interrupted_start(*arguments):
-    os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
-    time.sleep(0.1)
+    interrupt()
     start(*arguments)
 
 executors._start = interrupted_start
-sys.exit(main(["tokenize", {path!r}, "-o", {path!r} + ".bin", "--jobs", "3"]))
+"""
+SPAWNED = """
+from multiprocessing.popen_spawn_posix import Popen
+
+Thread(target=Event().wait, daemon=True).start()  # with which forking is not safe
+launch = Popen._launch
+
+def interrupted_launch(*arguments):
+    launch(*arguments)
+    time.sleep(0.1)  # so that Python starts there
+    interrupt()
+
+Popen._launch = interrupted_launch
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are not forked here")
-def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here")
+@pytest.mark.parametrize("how", [FORKED, SPAWNED], ids=["forked", "spawned"])
+def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
-    code = INTERRUPTED.format(path=str(tmp_path / "a.txt"))
+    code = INTERRUPTED.format(how=how, path=str(tmp_path / "a.txt"))
     finished = subprocess.run(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False
     )
