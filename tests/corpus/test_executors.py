@@ -323,6 +323,8 @@ from threading import Event, Thread
 from minigpt2.cli import main
 from minigpt2.corpus import executors
 
+executors.TASK = 64
+
 def interrupt():
     os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
     time.sleep(0.1)
@@ -342,12 +344,14 @@ SPAWNED = """
 from multiprocessing.popen_spawn_posix import Popen
 
 Thread(target=Event().wait, daemon=True).start()  # with which forking is not safe
-launch = Popen._launch
+launch, launched = Popen._launch, []
 
 def interrupted_launch(*arguments):
     launch(*arguments)
-    time.sleep(0.1)  # so that Python starts there
-    interrupt()
+    launched.append(arguments)
+    if len(launched) == 2:  # the first is started before there is work
+        time.sleep(0.1)  # so that Python starts there
+        interrupt()
 
 Popen._launch = interrupted_launch
 """
@@ -356,7 +360,7 @@ Popen._launch = interrupted_launch
 @pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here")
 @pytest.mark.parametrize("how", [FORKED, SPAWNED], ids=["forked", "spawned"])
 def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "a.txt").write_text("a" * 1000)
     code = INTERRUPTED.format(how=how, path=str(tmp_path / "a.txt"))
     finished = subprocess.run(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False
