@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
 from itertools import islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigpt2.atomic_write import resolved
+from minigpt2.atomic_write import naming, resolved
 from minigpt2.corpus.counts import Counts, SourceCounts, added
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.output import Output, Paths, summary_path
@@ -81,10 +81,9 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     with Output(paths, [], dict, dtype, end, can_continue=False, resume=False) as out:
         for each in written:
             left = each.summary["tokens"] * np.dtype(dtype).itemsize
-            with each.path.open("rb") as file:
-                while data := file.read(_BLOCK):
-                    out.write(data)
-                    left -= len(data)
+            for data in _blocks(each.path):
+                out.write(data)
+                left -= len(data)
             if left:
                 raise ValueError(f"{each.path} changed while it was read: try again when nothing writes to it")
         if not counts.documents:
@@ -94,10 +93,21 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     return counts
 
 
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while True:
+            with naming(path):
+                data = file.read(_BLOCK)
+            if not data:
+                return
+            yield data
+
+
 def _read(name: Name) -> _Written:
     """A shard with its summary.
 
     Raises:
+        OSError: one of the two cannot be read.
         ValueError: the file is not what its summary says, or that not of a shard.
     """
     path = Path(name)
@@ -106,7 +116,8 @@ def _read(name: Name) -> _Written:
         raise ValueError(f"{path} is not a file, and a shard is one")
     described = summary_path(path)
     try:
-        summary = json.loads(described.read_bytes())
+        with naming(described):
+            summary = json.loads(described.read_bytes())
         _require_form(summary, _SUMMARY)
         shard = Shard(summary["shard"]["number"], summary["shard"]["count"])
         counts = asdict(added([SourceCounts(**each) for each in summary["sources"]]))

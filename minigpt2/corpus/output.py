@@ -215,8 +215,9 @@ class Output:
     def write(self, ids: bytes) -> None:
         """Write ids alone."""
         rest = memoryview(ids)
-        while rest:
-            rest = rest[self._file.write(rest) :]  # a disk that is nearly full takes a part
+        with _naming_output(self._paths.shown):
+            while rest:
+                rest = rest[self._file.write(rest) :]  # a disk that is nearly full takes a part
 
     def _enter(self) -> None:
         if not self._can_continue:

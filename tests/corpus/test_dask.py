@@ -169,10 +169,11 @@ def test_an_error_of_a_worker_is_named_as_locally(cluster: Cluster, tmp_path: Pa
 def test_a_worker_keeps_its_encoder(corpus: Path, cluster: Cluster, tmp_path: Path) -> None:
     encoder = "__import__('minigpt2.corpus.executors').corpus.executors._encoder"
     code = f"[*client.run(lambda: {encoder}.cache_info().misses).values()]"
-    assert run("count", str(corpus), "--dask", cluster.address).returncode == 0
-    before = cluster.evaluate(code)
-    assert run("count", str(corpus), "--dask", cluster.address).returncode == 0
-    assert cluster.evaluate(code) == before
+    made = []
+    for _ in range(4):  # on a busy machine one worker may have nothing to do at first
+        assert run("count", str(corpus), "--dask", cluster.address).returncode == 0
+        made.append(cluster.evaluate(code))
+    assert made[-1] == made[-2]
 
 
 def test_a_cluster_without_workers_is_waited_for_and_says_so(corpus: Path, whole: bytes, tmp_path: Path) -> None:

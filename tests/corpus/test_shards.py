@@ -1,11 +1,13 @@
 """Shards: parts of a corpus that any number of machines tokenize in any order, and merge to the bytes of the whole."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,7 @@ from minigpt2.corpus.documents import Reader
 from minigpt2.corpus.output import Output
 from minigpt2.corpus.shards import Shard, shares
 from minigpt2.corpus.sources import Source, find
-from tests.command import files_in
+from tests.command import files_in, limit_files, one_line, run
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read
 
 OPTIONS: list[dict[str, Any]] = [
@@ -209,6 +211,23 @@ def test_of_many_missing_shards_the_first_are_named(tmp_path: Path, tokenizer: T
     tokenize(tmp_path / "a.jsonl", tmp_path / "1", tokenizer=tokenizer, shard=(1, 10**6))
     with pytest.raises(ValueError, match=r"shards are missing: 2/10{6}, 3/10{6}, 4/10{6}, 5/10{6} and 999,995 more$"):
         merge(tmp_path / "1", tmp_path / "out")
+
+
+def test_a_merge_names_the_file_that_cannot_be_written_or_read(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a" * 10_000)
+    tokenize(tmp_path / "a.txt", tmp_path / "1", tokenizer=tokenizer, shard=(1, 1))
+    full = run("merge", str(tmp_path / "1"), "-o", str(tmp_path / "all"), preexec_fn=limit_files(1000))
+    assert (full.returncode, one_line(full.stderr)) == (1, f"minigpt2: {tmp_path / 'all'}: File too large\n")
+
+    def fail(path: Path) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        merge(tmp_path / "1", tmp_path / "all")
+    assert raised.value.filename == str(tmp_path / "1.json")
 
 
 def test_a_merge_does_not_write_over_a_shard(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.command import wait_until
-from tests.hub_server import Fault, Hub
+from tests.hub_server import BEFORE_1, Fault, Hub
 from tests.hub_settings import online
 from tests.weights.remote.published import MODEL, WEIGHTS
 
@@ -148,6 +148,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or get_session() is 
 """
 
 
+@pytest.mark.skipif(BEFORE_1, reason="another session, of each thread of each process")
 def test_a_child_asks_by_a_session_of_its_own_and_leaves_its_parents_open() -> None:
     # An inherited session has the locks of its connections, which a thread may have held.
     assert subprocess.run([sys.executable, "-c", OWN_SESSION], check=False).returncode == 0
