@@ -38,7 +38,7 @@ RETURNED = 4 << 20
 #: Seconds between two looks at whether an executor is still there.
 PATIENCE = 1.0
 
-#: Held while a pool starts, which changes hooks of the whole process.
+#: Held while a pool starts or is broken off, which changes a hook of the whole process.
 _STARTING = RenewedLock()
 
 T = TypeVar("T")
@@ -235,13 +235,14 @@ def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        ours.close()
-        # Without a writer the pool does not wait for the rest of a result that is half written.
-        pool._result_queue._writer.close()  # type: ignore[attr-defined]
-        raise
-    finally:
-        with suppress(RuntimeError):  # its thread never started
+        # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
+        with _STARTING, _silent_manager(), suppress(RuntimeError):  # or it never started
+            ours.close()
+            # Without a writer the pool does not wait for the rest of a result that is half written.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
             pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown(cancel_futures=True)
 
 
 def _work_once(pool: ProcessPoolExecutor) -> None:
@@ -286,7 +287,7 @@ def _held_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _silent_manager() -> Iterator[None]:
-    """Print no traceback of a pool's thread that could start no other thread: the one who waits for it says so."""
+    """Print no traceback of a pool's thread: what it cannot do is noticed by the one who waits for it."""
     before = threading.excepthook
 
     def hook(arguments: threading.ExceptHookArgs) -> None:

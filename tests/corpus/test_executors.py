@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -367,6 +368,19 @@ def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, 
     )
     assert (finished.returncode, finished.stderr) == (130, b"")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = list[threading.ExceptHookArgs]()
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt), executors.processes(2) as pool:
+            assert pool
+            waiting = [pool.submit(time.sleep, 0.1) for _ in range(20)]
+            for each in waiting:
+                each.cancel()
+            raise KeyboardInterrupt
+    assert failed == []
 
 
 def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path: Path) -> None:
