@@ -373,13 +373,18 @@ def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, 
 def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = list[threading.ExceptHookArgs]()
     monkeypatch.setattr(threading, "excepthook", failed.append)
-    for _ in range(5):
-        with pytest.raises(KeyboardInterrupt), executors.processes(2) as pool:
-            assert pool
-            waiting = [pool.submit(time.sleep, 0.1) for _ in range(20)]
-            for each in waiting:
-                each.cancel()
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), executors.processes(2) as pool:
+        assert pool
+        for each in [pool.submit(time.sleep, 0.1) for _ in range(20)]:
+            each.cancel()
+        shutdown = pool.shutdown
+
+        def late(**options: bool) -> None:
+            time.sleep(0.5)  # the pool's thread has noticed that its processes are gone
+            shutdown(**options)
+
+        monkeypatch.setattr(pool, "shutdown", late)
+        raise KeyboardInterrupt
     assert failed == []
 
 
