@@ -375,7 +375,9 @@ def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypat
     monkeypatch.setattr(threading, "excepthook", failed.append)
     with pytest.raises(KeyboardInterrupt), executors.processes(2) as pool:
         assert pool
-        for each in [pool.submit(time.sleep, 0.1) for _ in range(20)]:
+        tasks = [pool.submit(time.sleep, 60) for _ in range(20)]
+        time.sleep(0.5)  # the queue to the processes is full
+        for each in tasks:
             each.cancel()
         shutdown = pool.shutdown
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
+from minigpt2.cli import main
 from tests.command import files_in
 from tests.hub_server import Hub
 from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
@@ -50,10 +51,13 @@ def test_a_whole_model_with_an_adapter_in_its_directory_is_refused(tmp_path: Pat
             need()
 
 
-def test_one_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_downloaded", [False, True])
+def test_one_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path, is_downloaded: bool) -> None:
     save(tmp_path, gpt2_tensors(), config=TIED)
     (tmp_path / "adapter_config.json").write_text("{}")
     hub.publish("owner/name", files_in(tmp_path))
+    if is_downloaded:
+        assert main(["download", "owner/name"]) == 0
     with pytest.raises(CheckpointError, match=r"beside it \(adapter_config\.json\)"):
         GPT2.from_pretrained("owner/name")
 
