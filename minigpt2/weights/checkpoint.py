@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
+from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
@@ -123,7 +124,7 @@ class Checkpoint(Mapping[str, Array]):
         commit = path.parent.name  # a snapshot's directory is named by its commit
         weights = cls(*open_files(path), OnHub(name, commit, cache, local_files_only))
         if is_new:  # what was downloaded can be a model when there is no network
-            for each in (CONFIG, ADAPTER_CONFIG):
+            for each in [CONFIG] if name in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG]:
                 with suppress(HubError):
                     hub.fetch(name, each, revision=commit, cache_dir=cache)
         return weights
