@@ -8,8 +8,8 @@ The steps, in the order in which the data flows:
 - `sources` and `hub_files` find the inputs, `opening` and `parquet` open them;
 - `chunks` reads them in parts of bounded size, which `cutting` cuts where it makes no difference to the tokens;
 - `documents` makes texts of chunks, `encoding` ids of texts;
-- `executors` has that done by other processes, here or elsewhere, `shards` by other machines that know nothing of each
-  other, and `merging` joins what those wrote;
+- `executors` has that done by other processes, here (`pools`) or elsewhere, `shards` by other machines that know
+  nothing of each other, and `merging` joins what those wrote;
 - `output` with its `journal` writes the ids so that nothing is ever lost or half-written, in one of the `formats`.
 """
 
@@ -31,11 +31,12 @@ from minigpt2.corpus.chunks import Chunk, Span
 from minigpt2.corpus.counts import Counts, SourceCounts, counted
 from minigpt2.corpus.documents import Reader
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded, Tally
-from minigpt2.corpus.executors import AHEAD, AHEAD_HERE, MOST_JOBS, encoded, later, processes
+from minigpt2.corpus.executors import AHEAD, AHEAD_HERE, MOST_JOBS, encoded, later
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Progress
 from minigpt2.corpus.merging import merge
 from minigpt2.corpus.output import Output, Paths
+from minigpt2.corpus.pools import processes
 from minigpt2.corpus.shards import WHOLE, Shard, Share, shard_summary, shares
 from minigpt2.corpus.sources import KINDS, Kind, find
 from minigpt2.tokenizer import Tokenizer

@@ -4,12 +4,6 @@ import asyncio
 import errno
 import multiprocessing
 import os
-import re
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.corpus import count, executors, tokenize
+from minigpt2.corpus import count, executors, pools, tokenize
 from minigpt2.corpus.output import Output
 from tests.corpus.samples import DOCUMENTS, STORED
 
@@ -29,7 +23,7 @@ def test_any_number_of_processes_writes_the_same(
     method: str, jobs: int, small: None, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = multiprocessing.get_context(method)
-    monkeypatch.setattr(executors, "_context", lambda: context)
+    monkeypatch.setattr(pools, "_context", lambda: context)
     for name, write in STORED.items():
         write(tmp_path / name)
     (tmp_path / "long.txt").write_text("\n".join(DOCUMENTS * 4))
@@ -80,16 +74,6 @@ def test_workers_that_are_lost_as_the_journal_begins_are_named(
 ) -> None:
     with _CannotAnswer(1) as pool, pytest.raises(ChildProcessError, match=r"^a worker process ended unasked;"):
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=pool)
-
-
-def test_the_ends_of_processes_that_were_ignored_are_noticed_as_long_as_there_are_workers() -> None:
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some supervisors start what they start
-    try:
-        with executors.processes(2):
-            assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
-        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGCHLD, before)
 
 
 class LosesEachTaskOnce(Executor):
@@ -253,149 +237,6 @@ def test_an_executor_that_is_gone_is_an_error(
     monkeypatch.setattr(executors, "PATIENCE", 0.01)
     with _Closed(1) as executor, pytest.raises(ChildProcessError, match="the connection to the scheduler is closed"):
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
-
-
-DYING = """
-import os, signal, sys, time
-from minigpt2.corpus.executors import _result, _submitted, processes
-
-def write_half_a_result_and(end):
-    queue = sys._getframe(1).f_locals["result_queue"]
-    queue._wlock.acquire()
-    os.write(queue._writer.fileno(), (1000).to_bytes(4, "big"))  # the length of what is to come
-    end()
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-with processes(2) as pool:
-    {work}
-"""
-
-
-@pytest.mark.parametrize(
-    ("work", "error"),
-    [
-        (
-            "_result(pool, _submitted(pool, write_half_a_result_and, die))",
-            "ChildProcessError: a worker process ended unasked",
-        ),
-        ("pool.submit(write_half_a_result_and, signal.pause); time.sleep(0.5); 1 / 0", "ZeroDivisionError"),
-    ],
-    ids=["the worker is killed", "the run fails"],
-)
-def test_a_result_that_a_worker_wrote_by_half_holds_nothing_up(work: str, error: str) -> None:
-    code = [sys.executable, "-c", DYING.format(work=work)]
-    ended = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
-    assert error in ended.stderr
-
-
-WITHOUT_A_THREAD = """
-import sys
-from threading import Thread
-from minigpt2.cli import main
-
-start = Thread.start
-
-def refuse(thread):
-    if {name!r} in f"{{type(thread).__name__}} {{thread.name}}":
-        raise RuntimeError("can't start new thread")
-    start(thread)
-
-Thread.start = refuse
-sys.exit(main(["count", {path!r}, "--jobs", "2"]))
-"""
-
-
-@pytest.mark.parametrize("name", ["_ExecutorManagerThread", "QueueFeederThread", "_end_with"])
-def test_where_a_thread_cannot_be_started_fewer_jobs_are_advised(name: str, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
-    code = WITHOUT_A_THREAD.format(name=name, path=str(tmp_path / "a.txt"))
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
-    assert finished.returncode == 1
-    assert re.fullmatch(
-        "minigpt2: no 2 processes can be started here .*: fewer --jobs may do.*\n", finished.stderr.decode()
-    )
-
-
-INTERRUPTED = """
-import os, signal, sys, time
-from threading import Event, Thread
-from minigpt2.cli import main
-from minigpt2.corpus import executors
-
-executors.TASK = 64
-
-def interrupt():
-    os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
-    time.sleep(0.1)
-{how}
-sys.exit(main(["tokenize", {path!r}, "-o", {path!r} + ".bin", "--jobs", "3"]))
-"""
-FORKED = """
-start = executors._start
-
-def interrupted_start(*arguments):
-    interrupt()
-    start(*arguments)
-
-executors._start = interrupted_start
-"""
-SPAWNED = """
-from multiprocessing.popen_spawn_posix import Popen
-
-Thread(target=Event().wait, daemon=True).start()  # with which forking is not safe
-launch, launched = Popen._launch, []
-
-def interrupted_launch(*arguments):
-    launch(*arguments)
-    launched.append(arguments)
-    if len(launched) == 2:  # the first is started before there is work
-        time.sleep(0.1)  # so that Python starts there
-        interrupt()
-
-Popen._launch = interrupted_launch
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here")
-@pytest.mark.parametrize("how", [FORKED, SPAWNED], ids=["forked", "spawned"])
-def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a" * 1000)
-    code = INTERRUPTED.format(how=how, path=str(tmp_path / "a.txt"))
-    finished = subprocess.run(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False
-    )
-    assert (finished.returncode, finished.stderr) == (130, b"")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = list[threading.ExceptHookArgs]()
-    monkeypatch.setattr(threading, "excepthook", failed.append)
-    with pytest.raises(KeyboardInterrupt), executors.processes(2) as pool:
-        assert pool
-        tasks = [pool.submit(time.sleep, 60) for _ in range(20)]
-        time.sleep(0.5)  # the queue to the processes is full
-        for each in tasks:
-            each.cancel()
-        shutdown = pool.shutdown
-
-        def late(**options: bool) -> None:
-            time.sleep(0.5)  # the pool's thread has noticed that its processes are gone
-            shutdown(**options)
-
-        monkeypatch.setattr(pool, "shutdown", late)
-        raise KeyboardInterrupt
-    assert failed == []
-
-
-def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
-    before = threading.excepthook
-    with ThreadPoolExecutor(3) as pool:
-        assert len(list(pool.map(lambda _: count(tmp_path / "a.txt", jobs=2), range(3)))) == 3
-    assert threading.excepthook is before
 
 
 class _ShutDownMeanwhile(ProcessPoolExecutor):

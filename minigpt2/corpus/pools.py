@@ -1,0 +1,180 @@
+"""Processes of this machine as an executor: they start at once, end at once, and say so where they cannot."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from minigpt2.forking import RenewedLock
+
+_LOOKS = 1.0  # seconds between two looks at whether a pool has stopped as it starts
+
+#: Held while a pool starts or is broken off, which changes a hook of the whole process.
+_STARTING = RenewedLock()
+
+T = TypeVar("T")
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator[Executor | None]:
+    """An executor of so many processes of this machine; None for one, which is this.
+
+    They start at once, before files are opened that they would inherit, and end at once where the context does not.
+    """
+    if jobs == 1:
+        yield None
+        return
+    with _noticed_ends(), _pool(jobs) as pool:
+        yield pool
+
+
+class _Pool(ProcessPoolExecutor):
+    """Starts its processes, some of them with later tasks, where Ctrl-C has to wait."""
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **options: Any) -> "Future[T]":
+        with _held_interrupts():
+            return super().submit(function, *arguments, **options)
+
+
+@contextmanager
+def _pool(jobs: int) -> Iterator[Executor]:
+    context = _context()
+    with ExitStack() as ends:
+        try:
+            theirs, ours = map(ends.enter_context, context.Pipe(duplex=False))
+            pool = _Pool(jobs, context, _start, (theirs, ours))
+            ends.enter_context(_shut_down(pool, ours))
+            _work_once(pool)
+        except (OSError, RuntimeError) as error:  # without shared memory, or with too few files, processes or threads
+            reason = getattr(error, "strerror", None) or str(error)
+            way_out = "fewer --jobs may do, and one always does"
+            raise OSError(errno.EAGAIN, f"no {jobs} processes can be started here ({reason}): {way_out}") from None
+        yield pool
+
+
+@contextmanager
+def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
+        with _STARTING, _silent_manager(), suppress(RuntimeError):  # or it never started
+            ours.close()
+            # Without a writer the pool does not wait for the rest of a result that is half written.
+            pool._result_queue._writer.close()  # type: ignore[attr-defined]
+            pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown(cancel_futures=True)
+
+
+def _work_once(pool: ProcessPoolExecutor) -> None:
+    """Have a pool start its threads and processes, which it does when it is given something to do.
+
+    Raises:
+        OSError, RuntimeError: one cannot be started.
+    """
+    with _STARTING, _silent_manager(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of numpy's threads, which are idle
+        task = pool.submit(os.getpid)
+        while not wait([task], _LOOKS).done:
+            if has_stopped(pool):
+                raise RuntimeError("one of them, or a thread, does not start")
+        if task.exception():
+            raise RuntimeError("one of them ended at once")
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait until the end, and in new workers until `_start`, which ignores it.
+
+    It would print tracebacks there, and be lost during a fork. What is blocked stays so in a process that is spawned,
+    and the handler stays in one that is forked. Without the handler another thread could take what is blocked here.
+    """
+    before, held = signal.getsignal(signal.SIGINT), list[Any]()
+    takes_it = callable(before) and threading.current_thread() is threading.main_thread()
+    if takes_it:
+        signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+    can_block = hasattr(signal, "pthread_sigmask")
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else None
+    try:
+        yield
+    finally:
+        if blocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if takes_it:
+            signal.signal(signal.SIGINT, before)
+        if held and callable(before):
+            before(*held[0])
+
+
+@contextmanager
+def _silent_manager() -> Iterator[None]:
+    """Print no traceback of a pool's thread: what it cannot do is noticed by the one who waits for it."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if type(arguments.thread).__module__ != "concurrent.futures.process":
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+@contextmanager
+def _noticed_ends() -> Iterator[None]:
+    """Notice when a worker ends, also where this process ignores SIGCHLD, perhaps since it was started."""
+    was_ignored = False
+    with suppress(AttributeError, ValueError):  # Windows lacks the signal, and another thread cannot set it
+        was_ignored = signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+        if was_ignored:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            if was_ignored:
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How processes are made: fork is fastest, but only safe on Linux with no other threads."""
+    is_safe = sys.platform == "linux" and threading.active_count() == 1
+    return multiprocessing.get_context("fork" if is_safe else "spawn")
+
+
+def _start(alive: Connection, parents: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    parents.close()
+    try:
+        threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    except RuntimeError:  # too many threads; the parent says so
+        os._exit(1)
+
+
+def _end_with(alive: Connection) -> None:
+    """End this process as soon as its parent closes the other end of the pipe, or is killed."""
+    alive.poll(None)
+    os._exit(1)
+
+
+def has_stopped(executor: Executor) -> bool:
+    """Whether a pool has lost a process, or the thread that hands out the tasks, and perhaps does not know it.
+
+    It does not see the end of a process that was writing a result. Its thread ends where it can start no other thread.
+    """
+    if not isinstance(executor, ProcessPoolExecutor):
+        return False
+    processes, thread = list((executor._processes or {}).values()), executor._executor_manager_thread
+    has_ended = thread is not None and not thread.is_alive()  # type: ignore[attr-defined]
+    return has_ended or any(process.exitcode is not None for process in processes)
