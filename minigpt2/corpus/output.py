@@ -88,9 +88,20 @@ class Paths:
             raise ValueError(
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
             )
-        for path in map(self.output.with_name, self._files_before()):
-            if path not in self.all() and path.exists() and not summary_path(path).exists():
-                raise ValueError(f"{path} is of the corpus that was at {self.output} before, and would stay: delete it")
+        for path in self._left_by_the_corpus_before():
+            raise ValueError(f"{path} is of the corpus that was at {self.output} before, and would stay: delete it")
+
+    def _left_by_the_corpus_before(self) -> Iterator[Path]:
+        """The files of an earlier corpus at the output that this one does not replace, unless they are of yet another.
+
+        A summary that was copied or renamed with its file speaks of other files.
+        """
+        names = self._files_before()
+        for path in map(self.output.with_name, names if self.output.name in names else []):
+            ids = path.with_suffix(self.output.suffix) if path.suffix == ".idx" else path
+            is_of_another = ids != self.output and summary_path(ids).exists()
+            if path not in self.all() and path.exists() and not is_of_another:
+                yield path
 
 
 def summary_path(path: Path) -> Path:

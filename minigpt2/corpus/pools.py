@@ -100,17 +100,21 @@ def _held_interrupts() -> Iterator[None]:
     """
     before, held = signal.getsignal(signal.SIGINT), list[Any]()
     takes_it = callable(before) and threading.current_thread() is threading.main_thread()
-    if takes_it:
-        signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
     can_block = hasattr(signal, "pthread_sigmask")
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else None
-    try:
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, []) if can_block else None
+    try:  # from here on another signal's handler may raise an exception at any moment
+        if takes_it:
+            signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
+        if can_block:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         yield
     finally:
-        if blocked is not None:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if takes_it:
-            signal.signal(signal.SIGINT, before)
+        try:
+            if blocked is not None:
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        finally:
+            if takes_it:
+                signal.signal(signal.SIGINT, before)
         if held and callable(before):
             before(*held[0])
 

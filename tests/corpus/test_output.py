@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,19 @@ def test_a_file_of_an_earlier_corpus_does_not_stay_beside_another(
         tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", output_format=output_format)
     (tmp_path / stays).unlink()
     tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", output_format=output_format)
+
+
+def test_nor_is_a_file_of_a_third_corpus_taken_for_one_of_it(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    names, megatron = f"{tmp_path}/*.txt", dict[str, Any](output_format="megatron")
+    tokenize(names, tmp_path / "train.bin", val_fraction=0.5, **megatron)
+    tokenize(names, tmp_path / "val.bin", **megatron)
+    tokenize(names, tmp_path / "train.bin", **megatron)
+    for suffix in (".bin", ".idx", ".bin.json"):
+        shutil.copy(tmp_path / f"train{suffix}", tmp_path / f"copy{suffix}")
+    (tmp_path / "train.bin.json").unlink()
+    tokenize(names, tmp_path / "copy.bin", **megatron)
 
 
 @pytest.mark.parametrize("output_format", ["bin", "llm.c", "megatron"])
