@@ -33,7 +33,9 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.model!r} is a path on this machine: there is nothing to download")
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside
-    for name in ("config.json", ADAPTER_CONFIG):  # the first look inside may have been at weights cached before
+    for name in (
+        ["config.json"] if options.model in GPT2_MODELS else ["config.json", ADAPTER_CONFIG]
+    ):  # the first look inside may have been at weights cached before
         with suppress(hub.MissingFileError):
             hub.fetch(options.model, name, revision=commit)
     weights.other_files.generation_config()

@@ -217,6 +217,8 @@ def check_config(weights: "Checkpoint", config: Mapping[str, Any], path: "Path")
     Raises:
         CheckpointError: it is not, or the tensors are not a GPT-2's.
     """
+    if weights.is_remote and weights.other_files.adapter_config:  # asked for where the whole model is wanted
+        raise _not_a_gpt2(weights, ADAPTER_REASON)
     shapes = parameter_shapes(weights)
     vocab_size, n_positions, n_embd = embedding_sizes(weights)
     n_layer = sum(name.endswith(".ln_1.weight") for name in shapes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from minigpt2.hub.answers import HubError, MissingFileError
 from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.vocabulary import ComputedOnce
+from minigpt2.weights.files import ADAPTER_CONFIG
 from minigpt2.weights.kept_path import KeptPath
 from minigpt2.weights.safetensors_file import CheckpointError
 
@@ -29,6 +30,11 @@ class Beside:
     def config(self) -> Path | None:
         """The `config.json`, or None."""
         return self._find(CONFIG)
+
+    @property
+    def adapter_config(self) -> Path | None:
+        """The `adapter_config.json` of an adapter, or None."""
+        return self._find(ADAPTER_CONFIG)
 
     def generation_config(self) -> Path | None:
         """The `generation_config.json`, or None."""
@@ -73,6 +79,17 @@ class OnHub:
         try:
             return self._fetch(CONFIG, self._local_files_only)
         except MissingFileError:
+            return None
+
+    @ComputedOnce
+    def adapter_config(self) -> Path | None:
+        """The `adapter_config.json` of an adapter, or None, also where the hub does not answer.
+
+        The published models have none, so they are not asked.
+        """
+        try:
+            return None if self._model in GPT2_MODELS else self._fetch(ADAPTER_CONFIG, self._local_files_only)
+        except HubError:
             return None
 
     def generation_config(self) -> Path | None:

@@ -8,7 +8,7 @@ import pytest
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
 from minigpt2.cli import main
 from tests.command import files_in
-from tests.hub_server import Hub
+from tests.hub_server import BEFORE_1, Hub
 from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
 from tests.weights.test_gpt2_layout import TIED, needs_of_a_gpt2
 
@@ -60,6 +60,15 @@ def test_one_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path, is_downloaded: 
         assert main(["download", "owner/name"]) == 0
     with pytest.raises(CheckpointError, match=r"beside it \(adapter_config\.json\)"):
         GPT2.from_pretrained("owner/name")
+
+
+@pytest.mark.skipif(BEFORE_1, reason="which cannot be read by ranges")
+def test_one_that_is_read_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), config=TIED)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    hub.publish("owner/name", files_in(tmp_path))
+    with pytest.raises(CheckpointError, match=r"beside it \(adapter_config\.json\)"):
+        GPT2(Checkpoint.remote("owner/name"))
 
 
 # What PEFT and `adapters` put beside the output matrix, another part, or the model, in names of the whole model.
