@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -51,9 +51,6 @@ from minigpt2.weights.gpt2_layout import (
 from minigpt2.weights.kept_path import KeptPath
 from minigpt2.weights.other_files import CONFIG, Beside, OnHub
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
