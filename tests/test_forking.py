@@ -1,4 +1,4 @@
-"""A renewed lock holds off other threads, and a forked child may take it whoever held it."""
+"""A renewed lock keeps other threads out, and a forked child can take it even if its parent holds it."""
 
 import os
 from threading import Thread

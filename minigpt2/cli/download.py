@@ -24,20 +24,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Download a model, and say where it is."""
-    from minigpt2 import Checkpoint, hub
+    from minigpt2 import Checkpoint
     from minigpt2.hub.names import GPT2_MODELS
-    from minigpt2.weights.files import ADAPTER_CONFIG
+    from minigpt2.weights.other_files import fetch_configs
 
     # A folder of a published model's name is a common sight, and does not stand for the model.
     if options.model not in GPT2_MODELS and Path(options.model).exists():
         raise ValueError(f"{options.model!r} is a path on this machine: there is nothing to download")
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside
-    for name in (
-        ["config.json"] if options.model in GPT2_MODELS else ["config.json", ADAPTER_CONFIG]
-    ):  # the first look inside may have been at weights cached before
-        with suppress(hub.MissingFileError):
-            hub.fetch(options.model, name, revision=commit)
+    fetch_configs(options.model, commit)  # weights that were cached before can be without them
     weights.other_files.generation_config()
     nbytes = sum(weights.info(name).nbytes for name in weights)
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")

@@ -29,8 +29,8 @@ def prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
         if isinstance(raw := getattr(sys.stdout.buffer, "raw", sys.stdout.buffer), io.FileIO):
-            # With PYTHONUNBUFFERED there is no buffer, and a write may write only a part. A BufferedWriter, even of one
-            # byte, writes the rest.
+            # With PYTHONUNBUFFERED there is no buffer, and a single write can take only some of the bytes. A
+            # BufferedWriter writes the others, even if its buffer holds one byte.
             size = 1 if raw is sys.stdout.buffer else io.DEFAULT_BUFFER_SIZE
             sys.stdout = io.TextIOWrapper(
                 io.BufferedWriter(_StandardOutput(raw.fileno(), "w", closefd=False), size),

@@ -136,8 +136,8 @@ def _combine(
 ) -> Opened:
     """The model with its added tokens, and everything else that the files say.
 
-    New ids begin where transformers begins, at the number of tokens, even where ids leave holes. It does
-    not open files that name no class; here their new ids begin after the largest.
+    New ids begin where transformers begins, at the number of tokens, even where ids leave holes. It does not open files
+    that name no class; here their new ids begin after the largest.
     """
     model_class = chosen or "GPT2Tokenizer"
     in_json = parsed.added if parsed else []

@@ -22,11 +22,9 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
-from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
-    ADAPTER_CONFIG,
     INDEX,
     WEIGHTS,
     Files,
@@ -49,7 +47,7 @@ from minigpt2.weights.gpt2_layout import (
     unwrapped,
 )
 from minigpt2.weights.kept_path import KeptPath
-from minigpt2.weights.other_files import CONFIG, Beside, OnHub
+from minigpt2.weights.other_files import CONFIG, Beside, OnHub, fetch_configs
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
@@ -112,7 +110,6 @@ class Checkpoint(Mapping[str, Array]):
         """
         if is_local(model):
             return cls.open(model)
-        from minigpt2 import hub
         from minigpt2.weights import bundled
 
         name, cache = os.fspath(model), cache_root(cache_dir)
@@ -120,10 +117,9 @@ class Checkpoint(Mapping[str, Array]):
             path, is_new = _downloaded(name, revision, cache, local_files_only)
         commit = path.parent.name  # a snapshot's directory is named by its commit
         weights = cls(*open_files(path), OnHub(name, commit, cache, local_files_only))
-        if is_new:  # what was downloaded can be a model when there is no network
-            for each in [CONFIG] if name in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG]:
-                with suppress(HubError):
-                    hub.fetch(name, each, revision=commit, cache_dir=cache)
+        if is_new:  # so that the model also opens later, without a network
+            with suppress(HubError):
+                fetch_configs(name, commit, cache)
         return weights
 
     @classmethod

@@ -1,6 +1,7 @@
 """The files that belong to weights: those in their directory, or those of their commit on the hub."""
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -128,3 +129,18 @@ class OnHub:
 
         commit, cache_dir = self.commit, self._cache_dir
         return hub.fetch(self._model, name, revision=commit, cache_dir=cache_dir, local_files_only=local_files_only)
+
+
+def fetch_configs(model: str, commit: str | None, cache_dir: Path | None = None) -> None:
+    """Bring into the hub's cache what a model needs besides its weights: `config.json`, and that of an adapter.
+
+    The published models have no adapter, so they are not asked.
+
+    Raises:
+        HubError: the hub does not answer.
+    """
+    from minigpt2 import hub
+
+    for name in [CONFIG] if model in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG]:
+        with suppress(MissingFileError):
+            hub.fetch(model, name, revision=commit, cache_dir=cache_dir)
