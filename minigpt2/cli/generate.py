@@ -99,7 +99,7 @@ def _collected(new: Iterator[int], tokenizer: "Tokenizer", show: Callable[[str],
         interrupted = True
     pieces.append(characters.end())
     show(pieces[-1])
-    if sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr.isatty():
         seconds = time.perf_counter() - start
         print(file=sys.stderr)
         streams.note(f"{len(ids)} tokens in {seconds:.1f} s, {len(ids) / seconds:.1f} tokens a second")

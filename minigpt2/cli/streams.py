@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 # Characters of a message; one that repeats a longer input is shortened.
@@ -18,9 +19,13 @@ MOST_OF_A_NOTE = 2000
 def prepare() -> None:
     """Make standard streams blocking, and escape characters that the encoding of standard output lacks.
 
+    A closed standard error is replaced by one that shows nothing: progress bars write to it unasked.
+
     Raises:
         OSError: standard output is closed.
     """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - it is open until the process ends
     if sys.stdout is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
     for stream in (sys.stdin, sys.stdout, sys.stderr):
@@ -77,15 +82,14 @@ def note(message: str) -> None:
 
     A long message loses its middle, where it repeats an input. Its end, which says what to do, stays.
     """
-    if sys.stderr is not None:
-        line = escaped(message.strip())
-        if len(line) > MOST_OF_A_NOTE:
-            half = MOST_OF_A_NOTE // 2
-            line = f"{line[:half]} [...] {line[-half:]}"
-        try:
-            print("minigpt2:", line, file=sys.stderr, flush=True)
-        except OSError:  # it is closed, or its disk is full: the exit code has to do
-            discard(sys.stderr)
+    line = escaped(message.strip())
+    if len(line) > MOST_OF_A_NOTE:
+        half = MOST_OF_A_NOTE // 2
+        line = f"{line[:half]} [...] {line[-half:]}"
+    try:
+        print("minigpt2:", line, file=sys.stderr, flush=True)
+    except OSError:  # it is closed, or its disk is full: the exit code has to do
+        discard(sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -1,5 +1,7 @@
 """`minigpt2 download`: what it brings and refuses; transformers works from its cache without a network."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def test_a_model_is_fetched_once_and_the_commands_find_it(
     with imported_with(environment(HF_HOME=str(home))):
         answer(capsys, "tokens", "life", "--model", "someone/tiny")
         answer(capsys, "embed", "life", "--model", "someone/tiny")
+
+
+def test_standard_error_can_be_closed(hub: Hub, home: Path, published: dict[str, bytes]) -> None:
+    hub.publish("someone/tiny", published)
+    for arguments in (["stats", "wte.weight", "--model", "someone/tiny"], ["download", "someone/tiny"]):
+        finished = run(*arguments, env=online(hub.url, home), preexec_fn=partial(os.close, 2))
+        assert finished.returncode == 0 and finished.stdout
 
 
 def test_what_was_published_since_is_brought(hub: Hub, published: dict[str, bytes], capsys: Capture) -> None:

@@ -85,6 +85,21 @@ def test_the_exit_code_says_it_where_standard_error_cannot(arguments: list[str],
     assert (finished.returncode, finished.stderr) == (status or int(">/dev/full 2" in where), b"")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["tokens", "a b"], ["loss", "{}", "--model", "bundled"], ["next", "a"], ["count", "--jobs", "2", "{}"], ["tour"]],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_closed_standard_error_changes_no_output(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The meaning of life is")
+    line = shlex.join(map(str, command(*(each.format(tmp_path / "a.txt") for each in arguments))))
+    usual, closed = (
+        subprocess.run(f"{line} 2>{where}", shell=True, capture_output=True, env=environment(), check=True).stdout
+        for where in ("/dev/null", "&-")
+    )
+    assert closed == usual != b""
+
+
 @pytest.mark.parametrize("arguments", [["encode"], ["tokens"], ["decode"], ["embed"]])
 def test_input_that_is_no_utf8_is_named_with_its_offset(arguments: list[str]) -> None:
     finished = run(*arguments, stdin=b"caf\xc3\xa9 \xff\n")
