@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> None:
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside
     fetch_configs(options.model, commit)  # weights that were cached before can be without them
-    weights.other_files.generation_config()
     nbytes = sum(weights.info(name).nbytes for name in weights)
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
     if line := _tokenizer(options.model, commit):

@@ -213,7 +213,7 @@ def _pause(options: argparse.Namespace) -> None:
     """Wait for Enter, where there is someone to press it."""
     if not options.no_pause and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         print("\n(Enter) ", end="", flush=True)
-        options.no_pause = not sys.stdin.readline()  # Ctrl-D: go on to the end
+        options.no_pause = not sys.stdin.buffer.readline()  # Ctrl-D: go on to the end
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMATS = ("bin", "llm.c", "megatron")
+MEGATRON_INDEX = b"MMIDIDX\0\0"  # how its `.idx` begins
 
 _BLOCK = 8 << 20  # bytes of ids that are copied at a time
 _LLM_C_MOST = (1 << 31) - 1  # tokens of one file: their number is an int32
@@ -240,7 +241,7 @@ def _write_megatron(path: Path, blocks: Blocks, end: int, create: Create) -> lis
     index = create(path.with_suffix(".idx"))
     dtype = next(blocks()).dtype
     counts = np.array([written.documents, written.documents + 1], "<u8")
-    index.write(b"MMIDIDX\0\0" + np.array(1, "<u8").tobytes() + bytes([_MEGATRON_DTYPES[dtype.str]]) + counts.tobytes())
+    index.write(MEGATRON_INDEX + np.array(1, "<u8").tobytes() + bytes([_MEGATRON_DTYPES[dtype.str]]) + counts.tobytes())
     for lengths in _lengths(blocks(), end):
         if (lengths >= 1 << 31).any():
             raise ValueError("a document has 2**31 tokens or more, and Megatron's index has no room for that")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigpt2.atomic_write import naming, resolved
+from minigpt2.atomic_write import naming
 from minigpt2.corpus.counts import Counts, SourceCounts, added
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.output import Output, Paths, summary_path
@@ -74,7 +74,7 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     file_format.check(output, _DTYPES[first["dtype"]])
     paths = Paths(output, file_format)
     for each in written:
-        if {resolved(each.path), resolved(summary_path(each.path))} & {*paths.all()}:
+        if any(map(paths.written_over, [each.path, summary_path(each.path)])):
             raise ValueError(f"{each.path} is a shard, and the corpus would be written over it: name another output")
     counts = _counts(written)
     dtype, end = _DTYPES[first["dtype"]], first["eos_token_id"]

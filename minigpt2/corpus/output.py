@@ -24,7 +24,7 @@ import numpy as np
 
 from minigpt2.atomic_write import atomic_write, require_writable, resolved, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
-from minigpt2.corpus.formats import FileFormat
+from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
 from minigpt2.corpus.sources import Source
 
@@ -50,6 +50,15 @@ class Paths:
     def all(self) -> list[Path]:
         """Every file that is written."""
         return [self.output, *self.companions, self.summary, self.partial, self.journal]
+
+    def written_over(self, path: str | os.PathLike[str]) -> Path | None:
+        """The one of these files that takes the name of the file at a path, which may lead there by another mount."""
+        path = resolved(path)
+        own = next((each for each in self.all() if each.name == path.name), None)
+        with suppress(FileNotFoundError):  # there is no such directory
+            if own and path.parent.samefile(own.parent):
+                return own
+        return None
 
     def is_ours(self, path: Path) -> bool:
         """Whether a file at one of the names is of an earlier run: a summary or a journal beside it says so.
@@ -89,18 +98,22 @@ class Paths:
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
             )
         for path in self._left_by_the_corpus_before():
-            raise ValueError(f"{path} is of the corpus that was at {self.output} before, and would stay: delete it")
+            raise ValueError(f"{path} is of a corpus that was here before, and would stay beside this one: delete it")
 
     def _left_by_the_corpus_before(self) -> Iterator[Path]:
         """The files of an earlier corpus at the output that this one does not replace, unless they are of yet another.
 
-        A summary that was copied or renamed with its file speaks of other files.
+        A summary that was copied or renamed with its file speaks of other files. An index for Megatron belongs to the
+        ids beside it, whatever summary there is.
         """
         names = self._files_before()
         for path in map(self.output.with_name, names if self.output.name in names else []):
             ids = path.with_suffix(self.output.suffix) if path.suffix == ".idx" else path
             is_of_another = ids != self.output and summary_path(ids).exists()
             if path not in self.all() and path.exists() and not is_of_another:
+                yield path
+        for path in [each.with_suffix(".idx") for each in [self.output, *self.companions]]:
+            if path not in self.all() and _is_megatron_index(path):
                 yield path
 
 
@@ -118,6 +131,12 @@ def _begins_as_ours(path: Path, if_missing: bool = False) -> bool:
         return if_missing
     except OSError:
         return False
+
+
+def _is_megatron_index(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(MEGATRON_INDEX)) == MEGATRON_INDEX
+    return False
 
 
 class Output:

@@ -11,7 +11,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from minigpt2.atomic_write import resolved
 from minigpt2.corpus import hub_files
 from minigpt2.vocabulary import ComputedOnce
 
@@ -137,7 +136,7 @@ def _paths(name: str, output: "Paths | None") -> list[str]:
         start = [*takewhile(lambda part: not has_magic(part), path.parts)]
         paths = _matches(str(Path(*start)) if start else "", path.parts[len(start) :])
         missing = "this glob matches no file"
-    elif output and resolved(path) in output.all():
+    elif output and output.written_over(path):
         raise ValueError(f"{name} is where the corpus is written to: it cannot be read as well")
     else:
         return [name]
@@ -155,14 +154,13 @@ def _earlier_files(found: Collection[str], output: "Paths") -> set[str]:
     Raises:
         ValueError: a document is where a file of the corpus is written to.
     """
-    outputs = output.all()
-    written = {each for each in found if resolved(each) in outputs}
-    for each in written:
-        if not output.is_ours(resolved(each)):
+    written = {each: own for each in found if (own := output.written_over(each))}
+    for each, own in written.items():
+        if not output.is_ours(own):
             raise ValueError(
                 f"{each} is one of the documents, and the corpus would be written over it: name another output"
             )
-    return written
+    return {*written}
 
 
 def _matches(directory: str, pattern: Sequence[str]) -> Iterator[str]:

@@ -21,13 +21,19 @@ Find = Callable[[str], Path | None]
 
 
 def in_directory(directory: PathLike) -> Find:
-    """Find files in a directory."""
+    """Find files in a directory. A name raises as `file_at` does."""
+    return lambda name: file_at(Path(directory) / name)
 
-    def find(name: str) -> Path | None:
-        path = Path(directory) / name
-        return path if path.is_file() else None
 
-    return find
+def file_at(path: Path) -> Path | None:
+    """The path of a file, or None where there is none.
+
+    Raises:
+        ValueError: it is of a symbolic link that leads nowhere. Without its file, others would be taken.
+    """
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path}: this symbolic link leads nowhere: put the file there, or delete the link")
+    return path if path.is_file() else None
 
 
 def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:

@@ -26,8 +26,12 @@ PICKLE_REASON: Final = (
 )
 ADAPTER_CONFIG: Final = "adapter_config.json"
 ADAPTER_REASON: Final = (
-    "it is an adapter, or has one unmerged (LoRA or another of PEFT's) or beside it (adapter_config.json): "
-    "load it with PEFT on its base model; merge_and_unload() and save_pretrained() then give a model"
+    "it is an adapter, or has one unmerged (LoRA or another of PEFT's): load it with PEFT on its base model; "
+    "merge_and_unload() and save_pretrained() then give a model"
+)
+ADAPTER_BESIDE_REASON: Final = (
+    f"{ADAPTER_CONFIG} is beside it, and transformers with PEFT adds that adapter: if the weights have it already, "
+    "use a copy of them without that file; if not, merge_and_unload() and save_pretrained() into another directory"
 )
 
 Files = dict[str, SafetensorsFile]  # the file of each tensor

@@ -1,5 +1,6 @@
 """GPT-2's parameters: their names, their shapes, and what makes a checkpoint a GPT-2."""
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from itertools import islice
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from minigpt2.weights.files import ADAPTER_CONFIG, ADAPTER_REASON
+from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         CheckpointError: it is not a GPT-2.
     """
     vocab_size, n_positions, n_embd = embedding_sizes(weights)
-    if _is_adapter(weights):
-        raise _not_a_gpt2(weights, ADAPTER_REASON)
+    if reason := _adapter_reason(weights):
+        raise _not_a_gpt2(weights, reason)
     bare = weights.bare_names
     n_layer = len({match[1] for name in bare if (match := _LAYER.match(name))})
     n_inner = _matrix_shape(weights, "h.0.mlp.c_fc.weight")[1] if n_layer else None
@@ -218,7 +219,7 @@ def check_config(weights: "Checkpoint", config: Mapping[str, Any], path: "Path")
         CheckpointError: it is not, or the tensors are not a GPT-2's.
     """
     if weights.is_remote and weights.other_files.adapter_config:  # asked for where the whole model is wanted
-        raise _not_a_gpt2(weights, ADAPTER_REASON)
+        raise _not_a_gpt2(weights, ADAPTER_BESIDE_REASON)
     shapes = parameter_shapes(weights)
     vocab_size, n_positions, n_embd = embedding_sizes(weights)
     n_layer = sum(name.endswith(".ln_1.weight") for name in shapes)
@@ -257,20 +258,17 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
 
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
-    if _is_adapter(weights):
-        reason = ADAPTER_REASON
+    reason = _adapter_reason(weights) or reason
     found = ", ".join([*map(repr, islice(weights, 3)), *(["…"] if len(weights) > 3 else [])]) or "nothing"
     return CheckpointError(f"{weights.path} is not a GPT-2: {reason}; it holds {len(weights)} tensors: {found}")
 
 
-def _is_adapter(weights: "Checkpoint") -> bool:
-    named = weights.path.name.startswith("adapter_model.")
-    return named or any(map(_ADAPTER.search, weights)) or _has_adapter_beside(weights)
-
-
-def _has_adapter_beside(weights: "Checkpoint") -> bool:
-    """Whether an adapter is in the weights' directory: transformers adds it to the model where PEFT is installed."""
-    return not weights.is_remote and weights.path.with_name(ADAPTER_CONFIG).is_file()
+def _adapter_reason(weights: "Checkpoint") -> str | None:
+    """Why weights are not the model that is meant, where an adapter is: among them, or in their directory."""
+    if weights.path.name.startswith("adapter_model.") or any(map(_ADAPTER.search, weights)):
+        return ADAPTER_REASON
+    is_beside = not weights.is_remote and os.path.lexists(weights.path.with_name(ADAPTER_CONFIG))
+    return ADAPTER_BESIDE_REASON if is_beside else None
 
 
 def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:

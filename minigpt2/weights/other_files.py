@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from minigpt2.hub.answers import HubError, MissingFileError
 from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.tokenizer_files.files import file_at
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import ADAPTER_CONFIG
 from minigpt2.weights.kept_path import KeptPath
@@ -20,7 +21,10 @@ GENERATION_CONFIG: Final = "generation_config.json"
 
 
 class Beside:
-    """The files in the directory of weights."""
+    """The files in the directory of weights.
+
+    Each raises CheckpointError where a symbolic link has the name and leads nowhere.
+    """
 
     commit = None
 
@@ -59,8 +63,10 @@ class Beside:
         return Tokenizer(*open_directory(directory))
 
     def _find(self, name: str) -> Path | None:
-        path = self._weights.now.with_name(name)
-        return path if path.is_file() else None
+        try:
+            return file_at(self._weights.now.with_name(name))
+        except ValueError as error:
+            raise CheckpointError(str(error)) from None
 
 
 class OnHub:
@@ -132,15 +138,15 @@ class OnHub:
 
 
 def fetch_configs(model: str, commit: str | None, cache_dir: Path | None = None) -> None:
-    """Bring into the hub's cache what a model needs besides its weights: `config.json`, and that of an adapter.
+    """Bring into the hub's cache what a model needs besides its weights and its tokenizer.
 
-    The published models have no adapter, so they are not asked.
+    The published models have no adapter, and their `generation_config.json` says what their `config.json` says.
 
     Raises:
         HubError: the hub does not answer.
     """
     from minigpt2 import hub
 
-    for name in [CONFIG] if model in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG]:
+    for name in [CONFIG] if model in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG, GENERATION_CONFIG]:
         with suppress(MissingFileError):
             hub.fetch(model, name, revision=commit, cache_dir=cache_dir)

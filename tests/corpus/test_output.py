@@ -87,10 +87,20 @@ def test_a_file_of_an_earlier_corpus_does_not_stay_beside_another(
     for name in "abcd":
         (tmp_path / f"{name}.txt").write_text(name)
     tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", **before)
-    with pytest.raises(ValueError, match=rf"{stays} is of the corpus that was at .*out\.bin before, .*: delete it"):
+    with pytest.raises(ValueError, match=rf"{stays} is of a corpus that was here before, .*: delete it"):
         tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", output_format=output_format)
     (tmp_path / stays).unlink()
     tokenize(f"{tmp_path}/*.txt", tmp_path / "out.bin", output_format=output_format)
+
+
+@pytest.mark.parametrize("output_format", ["bin", "llm.c"])
+def test_nor_does_the_index_of_the_second_half_of_one(output_format: str, tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "train.bin", output_format="megatron", val_fraction=0.5)
+    for output, fraction in [("val.bin", 0), ("train.bin", 0.5)]:
+        with pytest.raises(ValueError, match=r"\.idx is of a corpus that was here before, .*: delete it"):
+            tokenize(f"{tmp_path}/*.txt", tmp_path / output, output_format=output_format, val_fraction=fraction)
 
 
 def test_nor_is_a_file_of_a_third_corpus_taken_for_one_of_it(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Which files are read, and in which order."""
 
 import glob
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
+from tests.command import command, environment
 from tests.corpus.samples import ids_of, read
 
 
@@ -88,6 +91,23 @@ def test_an_empty_name_is_not_the_current_directory(tmp_path: Path, monkeypatch:
     with pytest.raises(FileNotFoundError, match="the name of the directory is empty"):
         Tokenizer().save_pretrained("")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "output"), [(["d"], "mount/a.txt"), (["d/a.txt"], "mount/a.txt"), (["mount/a.txt"], "d/a.txt")]
+)
+def test_nor_is_one_whose_directory_is_mounted_twice(sources: list[str], output: str, tmp_path: Path) -> None:
+    for name in ("d", "mount"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "d" / "a.txt").write_text("mine")
+    arguments = map(str, command("tokenize", *sources, "-o", output))
+    mounted = ["unshare", "-rm", "sh", "-c", f"mount --bind d mount || exit 9; {shlex.join(arguments)}"]
+    finished = subprocess.run(mounted, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
+    if finished.returncode == 9 or finished.stderr.startswith("unshare:"):
+        pytest.skip("directories cannot be mounted here")
+    assert finished.returncode == 1 and "written" in finished.stderr
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["a.txt"]
+    assert (tmp_path / "d" / "a.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

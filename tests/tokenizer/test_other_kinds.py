@@ -65,6 +65,19 @@ def test_a_model_beside_it_takes_ids_and_refuses_text(
         assert refusal in complaint(capsys, "encode", TEXT, "--model", path)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "vocab.txt"])
+def test_a_link_that_leads_nowhere_is_not_taken_for_a_missing_file(name: str, tmp_path: Path, capsys: Capture) -> None:
+    write_model(tmp_path, {})
+    (tmp_path / name).symlink_to("../blobs/gone")
+    with pytest.raises(ValueError, match=rf"{name}: this symbolic link leads nowhere"):
+        GPT2.from_pretrained(tmp_path).next_tokens(TEXT)
+    assert f"{name}: this symbolic link leads nowhere" in complaint(capsys, "next", TEXT, "--model", tmp_path)
+    Tokenizer().save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "added_tokens.json").symlink_to("../blobs/gone")
+    with pytest.raises(ValueError, match=r"added_tokens\.json: this symbolic link leads nowhere"):
+        Tokenizer.from_pretrained(tmp_path / "saved")
+
+
 def test_weights_without_any_file_of_a_tokenizer_are_read_with_gpt2s(tmp_path: Path) -> None:
     write_model(tmp_path, {"config.json": {"tokenizer_class": None}})
     assert GPT2.from_pretrained(tmp_path).next_tokens(TEXT, k=1)

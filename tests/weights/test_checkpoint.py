@@ -374,6 +374,7 @@ def test_from_pretrained_takes_every_file_from_the_commit_of_the_first(
         "model-00002-of-00002.safetensors": COMMIT,
         "config.json": COMMIT,
         "adapter_config.json": COMMIT,
+        "generation_config.json": COMMIT,
     }
 
 

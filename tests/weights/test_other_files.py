@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt2 import GPT2, Checkpoint, Tokenizer
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Tokenizer
 from minigpt2.cli import main
 from tests.command import Capture, answer, files_in, one_line
 from tests.hub_server import BEFORE_1, Hub
@@ -54,6 +54,15 @@ def test_it_is_read_beside_the_weights(directory: Path) -> None:
         assert length(GPT2.from_pretrained(path)) == length(GPT2(Checkpoint.open(path))) == 1
 
 
+@pytest.mark.parametrize("name", ["config.json", NAME])
+def test_a_link_that_leads_nowhere_is_not_taken_for_a_missing_file(name: str, directory: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(directory, tmp_path / "copy"))
+    (copy / name).unlink()
+    (copy / name).symlink_to("../../blobs/gone")
+    with pytest.raises(CheckpointError, match=rf"{name}: this symbolic link leads nowhere"):
+        length(GPT2.from_pretrained(copy))
+
+
 def test_it_is_kept_with_a_model_whose_directory_is_removed(directory: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(directory, tmp_path / "copy"))
     model = GPT2(Checkpoint.open(copy), Tokenizer())
@@ -83,13 +92,13 @@ def test_on_the_hub_it_is_of_the_commit_of_the_weights(
 
 @every_way
 @pytest.mark.parametrize("has_it", [True, False])
-def test_on_the_hub_it_is_asked_for_once_and_only_to_generate(
+def test_on_the_hub_it_is_asked_for_once(
     hub: Hub, files: dict[str, bytes], open_model: Callable[[], GPT2], has_it: bool
 ) -> None:
     hub.publish(MODEL, files if has_it else without(files))
     model = open_model()
     model.next_tokens(TEXT)
-    assert not asked(hub)
+    assert asked(hub) == (open_model is not OPEN.get("remote"))  # what is read there is asked for when it is needed
     assert length(model) == (1 if has_it else 5)
     assert asked(hub)
     hub.requests.clear()
@@ -101,12 +110,21 @@ def test_offline_the_config_counts_where_the_cache_lacks_it(
     hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.publish(MODEL, files)
+    hub.faults[NAME] = 500
     GPT2.from_pretrained(MODEL)
     hub.requests.clear()
     assert length(GPT2(Checkpoint.from_pretrained(MODEL, local_files_only=True), Tokenizer())) == 5
     if not BEFORE_1:  # which reads the variable when it is imported
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
         assert length(GPT2(Checkpoint.from_pretrained(MODEL), Tokenizer())) == 5
+    assert hub.requests == []
+
+
+def test_offline_it_counts_where_the_weights_were_fetched_ahead(hub: Hub, files: dict[str, bytes]) -> None:
+    hub.publish(MODEL, files)
+    Checkpoint.from_pretrained(MODEL)
+    hub.requests.clear()
+    assert length(GPT2(Checkpoint.from_pretrained(MODEL, local_files_only=True), Tokenizer())) == 1
     assert hub.requests == []
 
 
@@ -136,7 +154,7 @@ def test_the_command_generates_with_it(
 ) -> None:
     hub.publish(MODEL, files)
     if first == "from_pretrained":
-        Checkpoint.from_pretrained(MODEL)  # without it
+        Checkpoint.from_pretrained(MODEL)
     if first == "download":
         answer(capsys, "download", MODEL)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
