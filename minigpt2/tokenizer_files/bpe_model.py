@@ -121,8 +121,6 @@ def build(model: BpeModel) -> Vocabulary:
 def _check_token_ids(content: dict[str, Any]) -> None:
     token_of: dict[int, str] = {}
     for token, token_id in content.items():
-        if not token:
-            raise ValueError(f"the token of id {token_id!r} is empty")
         if type(token_id) is not int or not 0 <= token_id < 2**31:
             raise ValueError(f"token {token!r} has the id {token_id!r}, expected 0 to 2**31 - 1")
         if token_id in token_of:

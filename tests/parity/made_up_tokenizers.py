@@ -82,6 +82,7 @@ def vocabularies(draw: st.DrawFn) -> dict[str, int]:
     missing_bytes = {character for each in missing for character in to_characters(each.encode())}
     tokens = [token for token in TOKENS if token not in missing_bytes]
     tokens += [each for each in draw(st.lists(contents(), max_size=4, unique=True)) if each not in tokens]
+    tokens += draw(st.sampled_from([[], [], [""]]))
     holes = draw(st.lists(st.integers(len(tokens) - 12, len(tokens)), max_size=2))
     ids = {token: index for index, token in enumerate(tokens)}
     return {token: index + 40 * sum(hole <= index for hole in holes) for token, index in ids.items()}
@@ -140,7 +141,7 @@ def pre_tokenizers() -> st.SearchStrategy[Any]:
 @st.composite
 def tokenizer_jsons(draw: st.DrawFn, vocabulary: dict[str, int], added: list[tuple[int, str, dict[str, bool]]]) -> Any:
     unknown = draw(
-        st.sampled_from([None, None, *[token for token in ("<unk>", "a", "the", "<s>") if token in vocabulary]])
+        st.sampled_from([None, None, *[token for token in ("<unk>", "a", "the", "<s>", "") if token in vocabulary]])
     )
     padding: dict[str, Any] = {
         "strategy": "BatchLongest",
