@@ -23,7 +23,7 @@ class Facts(NamedTuple):
 
     `word` is the pretoken with the most merges, `rank` that of the last of them, and `token_id` the id that it makes;
     `neighbour_of` is a whole token. `fault` says why the model's layers cannot be used. The others are options, with a
-    space before them: for steps about the vocabulary, about rows, and about layers.
+    space before them: for steps about the vocabulary, about rows, about layers, and about the file of them all.
     """
 
     text: str
@@ -34,6 +34,7 @@ class Facts(NamedTuple):
     vocabulary: str
     model: str
     layers_model: str
+    file_model: str
     fault: str
     shape: tuple[int, int]
     n_layer: int
@@ -188,6 +189,6 @@ def _to_the_next_word(facts: Facts) -> Iterator[Step]:
         "The file that all numbers come from",
         """The numbers are in one file, model.safetensors: a header that names the matrices, and the numbers one after
         the other. A row is read by seeking to its first byte.""",
-        (f'minigpt2 params "w*"{facts.model}',),
+        (f'minigpt2 params "w*"{facts.file_model}',),
         """Without the star, minigpt2 params lists every matrix of every layer.""",
     )

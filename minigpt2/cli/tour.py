@@ -14,7 +14,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -122,12 +122,23 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
         vocabulary="" if tokenizer.vocabulary is gpt2() else model,
         model=model,
         layers_model=layers_model,
+        file_model=model if _is_listed(weights) else layers_model,
         fault=fault,
         shape=weights.info("wte.weight").shape,  # type: ignore[arg-type]  # two axes: it is a matrix
         n_layer=sizes.n_layer,
         n_head=sizes.n_head,
         new_tokens=max(1, min(20, sizes.n_positions - 2 * MOST_TOKENS)),
     )
+
+
+def _is_listed(weights: "Checkpoint") -> bool:
+    """Whether `minigpt2 params` lists the weights: they are a GPT-2, or nothing but `wte` and `wpe`."""
+    from minigpt2 import CheckpointError
+
+    with suppress(CheckpointError):
+        weights.parameter_names()
+        return True
+    return False
 
 
 def _most_merged(tokenizer: "Tokenizer", trace: "Trace") -> "tuple[Pretoken, Merge]":

@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from minigpt2 import Tokenizer
 from minigpt2.cli.tour import MOST_TOKENS, beginning
 from minigpt2.explain.characters import display_width
 from minigpt2.weights.bundled import LABEL
+from minigpt2.weights.files import WEIGHTS
 from tests.command import (
     Capture,
     answer,
@@ -181,6 +183,20 @@ def test_a_model_without_layers_has_its_rows_shown_and_the_bundled_models_layers
     commands = [line for line, _ in commands_in(finished.stdout.decode())]
     assert sum(f"--model {tmp_path}" in line for line in commands) == 4
     assert sum("--model bundled" in line for line in commands) == 5
+
+
+@pytest.mark.parametrize("fault", ["an adapter beside it", "a transposed matrix"])
+def test_of_a_model_that_is_refused_as_a_whole_only_the_rows_are_shown(fault: str, tmp_path: Path) -> None:
+    tensors = write_small_gpt2(tmp_path)
+    if fault == "an adapter beside it":
+        (tmp_path / "adapter_config.json").write_text("{}")
+    else:
+        save_file(tensors | {"h.0.mlp.c_fc.weight": tensors["h.0.mlp.c_fc.weight"].T.copy()}, tmp_path / WEIGHTS)
+    finished = run("tour", "--no-pause", "--model", str(tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    commands = [line for line, _ in commands_in(finished.stdout.decode())]
+    assert sum(f"--model {tmp_path}" in line for line in commands) == 3
+    assert sum("--model bundled" in line for line in commands) == 6
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for_long() -> None:

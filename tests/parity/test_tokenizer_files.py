@@ -46,7 +46,7 @@ PAIR = {"sep": ["</s>", 268], "cls": ["<s>", 267]}
 
 def two_files(*more: str, missing: str = "") -> dict[str, Any]:
     """`vocab.json` and `merges.txt`, with more tokens at the end, or without some."""
-    tokens = [token for token in [*TOKENS, *more] if token not in missing]
+    tokens = [*(token for token in TOKENS if token not in missing), *more]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     return {"vocab.json": vocabulary, "merges.txt": "\n".join(["#version: 0.2", *merges(vocabulary), ""])}
 
@@ -158,6 +158,17 @@ OPENS: dict[str, dict[str, Any]] = {
     "the split pattern spelled out": one_file(pre_tokenizer=SPELLED_OUT),
     "a Sequence of one": one_file(pre_tokenizer={"type": "Sequence", "pretokenizers": [BYTE_LEVEL]}),
     "ignore_merges": one_file(model={"ignore_merges": True}),
+    "an empty token": {**two_files(""), "tokenizer_config.json": GPT2},
+    "an unknown token that is empty": one_file(model={"vocab": {**VOCABULARY, "": 267}, "unk_token": ""}),
+    **{
+        f"a token of merges with {space!a} under GPT2Tokenizer": {
+            **one_file(
+                model={"vocab": {**VOCABULARY, f"x{space}": 267, f"zx{space}": 268}, "merges": [["z", f"x{space}"]]}
+            ),
+            "tokenizer_config.json": GPT2,
+        }
+        for space in " \n\r\t\x85\u3000"
+    },
     "bytes missing": {**two_files(missing="zxé"), "tokenizer_config.json": GPT2},
     "bytes missing, an unknown token": one_file(
         model={"vocab": {**{t: i for t, i in VOCABULARY.items() if t not in "xz"}, "<unk>": 400}, "unk_token": "<unk>"}
