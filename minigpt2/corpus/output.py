@@ -184,7 +184,7 @@ class Output:
 
     def _open(self, resume: bool) -> None:
         partial = self._paths.partial
-        if self._journal.is_new and partial.exists():
+        if self._journal.is_new and partial.exists() and partial.stat().st_size:  # an interrupt can leave an empty one
             raise ValueError(
                 f"{partial} is there without a journal and would be replaced: delete it, or name another output"
             )

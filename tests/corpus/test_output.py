@@ -193,6 +193,13 @@ def test_a_merge_that_is_interrupted_as_it_takes_its_names_keeps_the_ids(
         merge(tmp_path / "shard", tmp_path / "out")
 
 
+def test_an_empty_file_that_an_early_interrupt_left_does_not_stop_the_next_run(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "out.partial").touch()
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert files_in(tmp_path).keys() == {"a.txt", "out", "out.json"}
+
+
 def test_a_summary_that_is_a_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "elsewhere").mkdir()
