@@ -103,8 +103,8 @@ class Paths:
     def _left_by_the_corpus_before(self) -> Iterator[Path]:
         """The files of an earlier corpus at the output that this one does not replace, unless they are of yet another.
 
-        A summary that was copied or renamed with its file speaks of other files. An index for Megatron belongs to the
-        ids beside it, whatever summary there is.
+        A summary that was copied or renamed with its file speaks of other files. Megatron's index NAME.idx belongs to
+        NAME.bin, whatever summary there is.
         """
         names = self._files_before()
         for path in map(self.output.with_name, names if self.output.name in names else []):
@@ -112,8 +112,9 @@ class Paths:
             is_of_another = ids != self.output and summary_path(ids).exists()
             if path not in self.all() and path.exists() and not is_of_another:
                 yield path
-        for path in [each.with_suffix(".idx") for each in [self.output, *self.companions]]:
-            if path not in self.all() and _is_megatron_index(path):
+        for ids in [self.output, *self.companions]:
+            path = ids.with_suffix(".idx")
+            if ids.suffix == ".bin" and path not in self.all() and _is_megatron_index(path):
                 yield path
 
 

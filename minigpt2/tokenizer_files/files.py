@@ -21,19 +21,18 @@ Find = Callable[[str], Path | None]
 
 
 def in_directory(directory: PathLike) -> Find:
-    """Find files in a directory. A name raises as `file_at` does."""
-    return lambda name: file_at(Path(directory) / name)
+    """Find files in a directory.
 
-
-def file_at(path: Path) -> Path | None:
-    """The path of a file, or None where there is none.
-
-    Raises:
-        ValueError: it is of a symbolic link that leads nowhere. Without its file, others would be taken.
+    It raises ValueError where a symbolic link has the name and leads nowhere: without its file, others would be taken.
     """
-    if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path}: this symbolic link leads nowhere: put the file there, or delete the link")
-    return path if path.is_file() else None
+
+    def find(name: str) -> Path | None:
+        path = Path(directory) / name
+        if path.is_symlink() and not path.exists():
+            raise ValueError(f"{path}: this symbolic link leads nowhere: put the file there, or delete the link")
+        return path if path.is_file() else None
+
+    return find
 
 
 def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:

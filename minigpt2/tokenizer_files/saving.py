@@ -14,7 +14,7 @@ from minigpt2.atomic_write import atomic_write, locked, resolved
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
-from minigpt2.tokenizer_files.files import NAMES, PathLike, in_directory
+from minigpt2.tokenizer_files.files import NAMES, PathLike
 from minigpt2.vocabulary import Vocabulary
 
 # Every opener reads this file, so it decides whether the files around it are a tokenizer.
@@ -44,7 +44,7 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     if settings.model_class == "TokenizersBackend" or settings.post_processing or not is_sayable:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
     with locked(target):
-        before = {path: path.read_bytes() for path in filter(None, map(in_directory(target), NAMES))}
+        before = {path: path.read_bytes() for path in map(target.joinpath, NAMES) if path.is_file()}
         try:
             _replace(target, texts)
         except BaseException:
@@ -64,9 +64,9 @@ def _replace(target: Path, texts: Mapping[str, str]) -> None:
             os.fsync(file.fileno())  # a disk that is full says so now
         with atomic_write(target / _CONFIG) as file:
             file.write(_MARK)
-        for path in filter(None, map(in_directory(target), _STALE)):
+        for path in (target / name for name in _STALE if not (target / name).is_dir()):
             # A symbolic link stays where a new file comes: that takes the name of what the link leads to.
-            (resolved(path) if path.name in texts else path).unlink()
+            (resolved(path) if path.name in texts else path).unlink(missing_ok=True)
 
 
 def _restore(target: Path, before: Mapping[Path, bytes]) -> None:

@@ -103,6 +103,17 @@ def test_nor_does_the_index_of_the_second_half_of_one(output_format: str, tmp_pa
             tokenize(f"{tmp_path}/*.txt", tmp_path / output, output_format=output_format, val_fraction=fraction)
 
 
+def test_the_index_of_a_corpus_that_stays_does_not_stop_one_beside_it(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    names = f"{tmp_path}/*.txt"
+    tokenize(names, tmp_path / "train.bin", output_format="megatron", val_fraction=0.5)
+    before = files_in(tmp_path)
+    for other in ("train", "train.u16", "train.npy"):
+        tokenize(names, tmp_path / other, val_fraction=0.5)
+    assert before.items() <= files_in(tmp_path).items()
+
+
 def test_nor_is_a_file_of_a_third_corpus_taken_for_one_of_it(tmp_path: Path) -> None:
     for name in "abcd":
         (tmp_path / f"{name}.txt").write_text(name)

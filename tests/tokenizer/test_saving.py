@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from minigpt2 import Tokenizer
+from minigpt2.tokenizer_files.files import NAMES
 from tests.command import disk_is_full, files_in
 from tests.parity.made_up_tokenizers import MERGES, TOKENS, MadeUp
 from tests.parity.references import auto_tokenizer
@@ -113,6 +114,17 @@ def test_symbolic_links_to_files_that_are_written_again_stay_and_lead_to_the_new
     tokenizer.save_pretrained(directory)
     assert files_in(directory) == files_in(tmp_path / "plain")
     assert all(path.is_symlink() for path in links if path.exists())
+
+
+def test_so_do_those_that_lead_nowhere_yet(old: dict[str, Any], new: dict[str, Any], tmp_path: Path) -> None:
+    tokenizer, directory = prepared(old, new, tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for name in NAMES:
+        (directory / name).unlink(missing_ok=True)
+        (directory / name).symlink_to(f"../elsewhere/{name}")
+    written = tokenizer.save_pretrained(directory)
+    assert {path for path in directory.iterdir() if path.is_symlink()} == {*map(Path, written)}
+    assert Tokenizer.from_pretrained(directory).encode_batch(TEXTS) == tokenizer.encode_batch(TEXTS)
 
 
 @pytest.mark.parametrize("written", range(4))
