@@ -176,6 +176,7 @@ class Output:
             paths.require_writable()
             self._journal = Journal(paths.journal)
             try:
+                paths.require_writable()  # again: another run may have ended in between
                 self._open(resume)
             except BaseException:
                 if self._journal.is_new:

@@ -75,6 +75,23 @@ def test_a_journal_that_was_removed_before_it_was_locked_is_not_the_lock(
     assert read(out) == ids_of("some text " * 200)
 
 
+def test_a_run_that_ends_as_another_begins_leaves_no_file_beside_that_ones(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, output = f"{out.parent}/*.txt", out.with_suffix(".bin")
+    lock = Journal._lock
+
+    def lock_late(self: Journal) -> None:
+        monkeypatch.setattr(Journal, "_lock", lock)
+        tokenize(names, output, output_format="megatron")
+        lock(self)
+
+    monkeypatch.setattr(Journal, "_lock", lock_late)
+    with pytest.raises(ValueError, match=r"out\.idx is of a corpus that was here before"):
+        tokenize(names, output)
+    assert {path.name for path in out.parent.iterdir()} == {"a.txt", "b.txt", "out.bin", "out.idx", "out.bin.json"}
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_named(number: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: object) -> None:
