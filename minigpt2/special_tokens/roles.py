@@ -85,6 +85,8 @@ class SpecialTokens(ABC):
         """Give a role to a token of the vocabulary, or to none."""
         if token is not None and not isinstance(token, str):
             raise TypeError(f"{role} is a str or None, not {type(token).__name__}: {token!r}")
+        if token == "":
+            raise ValueError(f"{role} cannot be an empty token")
         with _CHANGING:
             if token is not None and self.vocabulary.id_of(token) is None:
                 way = f"tokenizer.add_special_tokens({{{role!r}: {token!r}}})"
@@ -129,7 +131,7 @@ class SpecialTokens(ABC):
 
         Raises:
             TypeError: a token is neither a string nor an `AddedToken`, or the tokens are not in a mapping.
-            ValueError: a key is something else.
+            ValueError: a key is something else, or a token is empty.
 
         >>> from minigpt2 import Tokenizer
         >>> tokenizer = Tokenizer()
@@ -154,6 +156,8 @@ class SpecialTokens(ABC):
                     tokens += new
                 else:
                     raise ValueError(f"{key!r} is not a special token's role: these are {', '.join(ROLES)}")
+                if "" in (*roles.values(), *extra):
+                    raise ValueError(f"{key} cannot be an empty token")
             added = self._add(tokens)
             roles = {**self.settings.roles, **roles}
             ordered = {name: roles[name] for name in ROLES if name in roles}

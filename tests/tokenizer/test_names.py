@@ -60,6 +60,16 @@ def test_a_role_is_not_given_to_what_the_vocabulary_lacks() -> None:
             Tokenizer().pad_token_id = wrong  # type: ignore[assignment]
 
 
+@pytest.mark.parametrize("role", ["pad_token", "extra_special_tokens"])
+def test_an_empty_token_has_no_role(role: str) -> None:
+    tokenizer = Tokenizer()
+    with pytest.raises(ValueError, match=f"{role} cannot be an empty token"):
+        tokenizer.add_special_tokens({role: "" if role == "pad_token" else [""]})
+    with pytest.raises(ValueError, match="pad_token cannot be an empty token"):
+        tokenizer.pad_token = ""
+    assert (tokenizer.pad_token, len(tokenizer)) == (None, 50257)
+
+
 # ---- adding tokens
 
 
