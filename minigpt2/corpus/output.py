@@ -112,7 +112,7 @@ class Paths:
             is_of_another = ids != self.output and summary_path(ids).exists()
             if path not in self.all() and path.exists() and not is_of_another:
                 yield path
-        for ids in [self.output, *self.companions]:
+        for ids in self.file_format.outputs(self.output):
             path = ids.with_suffix(".idx")
             if ids.suffix == ".bin" and path not in self.all() and _is_megatron_index(path):
                 yield path

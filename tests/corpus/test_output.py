@@ -103,14 +103,20 @@ def test_nor_does_the_index_of_the_second_half_of_one(output_format: str, tmp_pa
             tokenize(f"{tmp_path}/*.txt", tmp_path / output, output_format=output_format, val_fraction=fraction)
 
 
-def test_the_index_of_a_corpus_that_stays_does_not_stop_one_beside_it(tmp_path: Path) -> None:
-    for name in "abcd":
-        (tmp_path / f"{name}.txt").write_text(name)
+@pytest.mark.parametrize(
+    ("name", "others", "output_format"),
+    [("train.bin", ["train", "train.u16", "train.npy"], "bin"), ("ids_000005.bin", ["ids.bin"], "llm.c")],
+)
+def test_the_index_of_a_corpus_that_stays_does_not_stop_one_beside_it(
+    name: str, others: list[str], output_format: str, tmp_path: Path
+) -> None:
+    for document in "abcd":
+        (tmp_path / f"{document}.txt").write_text(document)
     names = f"{tmp_path}/*.txt"
-    tokenize(names, tmp_path / "train.bin", output_format="megatron", val_fraction=0.5)
+    tokenize(names, tmp_path / name, output_format="megatron", val_fraction=0.5)
     before = files_in(tmp_path)
-    for other in ("train", "train.u16", "train.npy"):
-        tokenize(names, tmp_path / other, val_fraction=0.5)
+    for other in others:
+        tokenize(names, tmp_path / other, output_format=output_format, val_fraction=0.5)
     assert before.items() <= files_in(tmp_path).items()
 
 
