@@ -111,6 +111,13 @@ def resolved(path: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(errno.ENOENT, reason, os.fspath(path)) from None
 
 
+def is_one_name(path: Path, other: Path) -> bool:
+    """Whether two resolved paths are one name in one directory, which can be mounted twice."""
+    with suppress(FileNotFoundError):  # there is no such directory
+        return path.name == other.name and path.parent.samefile(other.parent)
+    return False
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold a directory's lock, so that one thread of one process at a time writes files that belong together.

@@ -43,11 +43,14 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
     Raises:
         ValueError: a pattern matches nothing.
     """
-    selected = {
-        pattern: {own for bare, own in weights.bare_names.items() if matches(own, pattern) or matches(bare, pattern)}
-        for pattern in patterns
-    }
+    selected = {pattern: _selected(weights, pattern) for pattern in patterns}
     for pattern, names in selected.items():
         if not names:
             raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` matches anything")
     return [name for name in weights if not patterns or any(name in names for names in selected.values())]
+
+
+def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
+    """The tensor of this name, or else those whose names match."""
+    named = {own for bare, own in weights.bare_names.items() if pattern in (own, bare)}
+    return named or {own for bare, own in weights.bare_names.items() if matches(own, pattern) or matches(bare, pattern)}

@@ -14,7 +14,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from minigpt2.atomic_write import require_writable, resolved
+from minigpt2.atomic_write import is_one_name, require_writable, resolved
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.numbers import positive
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     if options.output:
         for path in (options.output / name for name in NAMES):
             require_writable(path, makes_directories=True)
-            if resolved(path) in map(resolved, set(options.files) - {"-"}):
+            if any(is_one_name(resolved(each), resolved(path)) for each in set(options.files) - {"-"}):
                 raise ValueError(f"{path} is read, and would be replaced: name another directory")
     learned = [*islice(bpe.train(pretoken_counts(options.files)), min(options.merges, sys.maxsize))]
     if not learned:

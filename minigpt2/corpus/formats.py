@@ -87,15 +87,16 @@ class FileFormat:
         return [output, output.with_name(name)] if self.val_fraction else [output]
 
     def companions(self, output: Path) -> list[Path]:
-        """Every file that is or may be written besides OUT."""
+        """Every file that is written besides OUT, but for those that llm.c numbers."""
         outputs = self.outputs(output)
-        further: list[Path] = []
-        for path in outputs:
-            if self.name == "megatron":
-                further.append(path.with_suffix(".idx"))
-            if self.name == "llm.c":
-                further += output.parent.glob(f"{escape(path.stem)}_{'[0-9]' * 6}{escape(path.suffix)}")
-        return outputs[1:] + further
+        return outputs[1:] + [path.with_suffix(".idx") for path in outputs if self.name == "megatron"]
+
+    def numbered(self, output: Path) -> list[Path]:
+        """The files whose names are those of llm.c's further files, which may be written."""
+        pattern = f"_{'[0-9]' * 6}"
+        outputs = self.outputs(output) if self.name == "llm.c" else []
+        globs = (f"{escape(path.stem)}{pattern}{escape(path.suffix)}" for path in outputs)
+        return [path for each in globs for path in output.parent.glob(each)]
 
     def check(self, output: str | os.PathLike[str], dtype: str) -> None:
         """Refuse an output or a vocabulary that the format has no room for.

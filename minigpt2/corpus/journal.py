@@ -170,6 +170,13 @@ class Journal:
         with suppress(OSError):  # a full disk was reported when it was written to
             self._file.close()
 
+    def leave(self) -> None:
+        """Remove it if it says nothing and was made here, or has no ids to speak of; let another process have it."""
+        says_nothing = not self._file.closed and not os.fstat(self._file.fileno()).st_size
+        if says_nothing and (self.is_new or not self._path.with_suffix(".partial").exists()):
+            self.remove()
+        self.close()
+
     def remove(self) -> None:
         """Remove the file, and only then let another process have it."""
         is_ours = self.is_ours()

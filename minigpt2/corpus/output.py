@@ -1,9 +1,10 @@
 """The files of token ids, which appear whole or not at all.
 
 While `OUT` is made, `OUT.partial` holds the ids so far, and `OUT.journal` says how far they go; `.OUT.parts.*` is a
-directory for what workers leave. In the end `formats` makes of `OUT.partial` what was asked for, the files take their
-names, and the others are gone. `OUT` never stands beside the summary of another corpus, `OUT.json`: where it is flat,
-it takes its name after the old summary has gone and before the new one comes; in the other formats it is the last.
+directory for what workers leave. A validation set has an empty journal, so that no other run writes it meanwhile. In
+the end `formats` makes of `OUT.partial` what was asked for, the files take their names, and the others are gone. `OUT`
+never stands beside the summary of another corpus, `OUT.json`: where it is flat, it takes its name after the old summary
+has gone and before the new one comes; in the other formats it is the last.
 """
 
 import json
@@ -22,7 +23,7 @@ from zlib import crc32
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, require_writable, resolved, sync_directory
+from minigpt2.atomic_write import atomic_write, is_one_name, require_writable, resolved, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
@@ -39,37 +40,38 @@ class Paths:
         self.shown, self.file_format = os.fspath(output), file_format
         self.output = resolved(output)
         self.companions = file_format.companions(self.output)
+        self._numbered = file_format.numbered(self.output)
         self.summary = summary_path(self.output)
-        self.partial, self.journal = (
-            self.output.with_name(self.output.name + suffix) for suffix in (".partial", ".journal")
+        self.partial = self.output.with_name(self.output.name + ".partial")
+        self.journal, *self.further_journals = (
+            each.with_name(each.name + ".journal") for each in file_format.outputs(self.output)
         )
         # Hidden, so that it is not taken for an input, and another in each run, so that no worker mistakes it.
         self.tag = f"{crc32(os.fsencode(self.output.name)):08x}."  # of files whose names are still to come
         self.parts = self.output.with_name(f".{self.output.name}.parts.{os.urandom(4).hex()}")
 
     def all(self) -> list[Path]:
-        """Every file that is written."""
-        return [self.output, *self.companions, self.summary, self.partial, self.journal]
+        """Every file that is or may be written."""
+        journals = [self.journal, *self.further_journals]
+        return [self.output, *self.companions, *self._numbered, self.summary, self.partial, *journals]
 
     def written_over(self, path: str | os.PathLike[str]) -> Path | None:
-        """The one of these files that takes the name of the file at a path, which may lead there by another mount."""
-        path = resolved(path)
-        own = next((each for each in self.all() if each.name == path.name), None)
-        with suppress(FileNotFoundError):  # there is no such directory
-            if own and path.parent.samefile(own.parent):
-                return own
-        return None
+        """The one of these files that takes the name of the file at a path."""
+        return next((each for each in self.all() if is_one_name(resolved(path), each)), None)
 
     def is_ours(self, path: Path) -> bool:
         """Whether a file at one of the names is of an earlier run: a summary or a journal beside it says so.
 
         A journal is empty at first.
         """
+        if path in self.further_journals:
+            return _begins_as_ours(path) or not path.stat().st_size
         if _begins_as_ours(self.journal):
             return True
         if path in (self.partial, self.journal):
             return self.journal.is_file() and not self.journal.stat().st_size
-        return _begins_as_ours(self.summary) and (path not in self.companions or path.name in self._files_before())
+        is_beside = path in (*self.companions, *self._numbered)
+        return _begins_as_ours(self.summary) and (not is_beside or path.name in self._files_before())
 
     def _files_before(self) -> list[str]:
         """The names of an earlier run's files, by its summary; none of a flat corpus, which is OUT alone."""
@@ -86,13 +88,16 @@ class Paths:
         Raises:
             OSError: it is a directory, or is to be in one that does not exist or takes no files.
             ValueError: it is a device or a pipe, or what is at the name of another file that is written is not a file,
-                or at that of the summary another file, or a file of an earlier corpus would stay beside this one.
+                or a symbolic link, or at that of the summary another file, or a file of an earlier corpus would stay
+                beside this one.
         """
         require_writable(self.shown)
         for path in [Path(self.shown), *self.all()]:
             with suppress(FileNotFoundError):  # another run may remove it at any moment
                 if not S_ISREG(path.stat().st_mode):
                     raise ValueError(f"{path} is not a file, and a corpus appears whole or not at all: it needs one")
+        for path in filter(Path.is_symlink, self.companions):
+            raise ValueError(f"{path} is a symbolic link, and what it leads to would be replaced: delete it first")
         if not _begins_as_ours(self.summary, if_missing=True):  # another run may move it at any moment
             raise ValueError(
                 f"{self.summary} is not the summary of a corpus and would be replaced by one: name another output"
@@ -174,15 +179,14 @@ class Output:
         self._last_entry = time.monotonic()
         with _naming_output(paths.shown):
             paths.require_writable()
-            self._journal = Journal(paths.journal)
-            try:
+            with ExitStack() as locks:
+                self._journal = Journal(paths.journal)
+                locks.callback(self._journal.leave)
+                for path in paths.further_journals:
+                    locks.callback(Journal(path).leave)
                 paths.require_writable()  # again: another run may have ended in between
                 self._open(resume)
-            except BaseException:
-                if self._journal.is_new:
-                    self._journal.remove()
-                self._journal.close()
-                raise
+                self._locks = locks.pop_all()
 
     def _open(self, resume: bool) -> None:
         partial = self._paths.partial
@@ -341,7 +345,7 @@ class Output:
                 if not self._keeps_partial:
                     self._paths.partial.unlink(missing_ok=True)
                 self._journal.remove()
-        self._journal.close()
+        self._locks.close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
@@ -140,12 +141,19 @@ def _paths(name: str, output: "Paths | None") -> list[str]:
         raise ValueError(f"{name} is where the corpus is written to: it cannot be read as well")
     else:
         return [name]
-    files = {each for each in paths if Path(each).is_file()}
+    files = {each for each in paths if _is_file(each)}
     if output:
         files -= _earlier_files(files, output)
     if not files:
         raise FileNotFoundError(errno.ENOENT, f"{missing} (symbolic links are passed over: name them one by one)", name)
     return sorted(files, key=lambda each: Path(each).parts)
+
+
+def _is_file(path: str) -> bool:
+    """As `Path.is_file`, which in newer Pythons hides that a directory may not be entered."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return stat.S_ISREG(Path(path).stat().st_mode)
+    return False
 
 
 def _earlier_files(found: Collection[str], output: "Paths") -> set[str]:

@@ -34,6 +34,9 @@ ADAPTER_BESIDE_REASON: Final = (
     "use a copy of them without that file; if not, merge_and_unload() and save_pretrained() into another directory"
 )
 
+# Pickles of Trainer and Accelerate that hold no model.
+_STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler|rng_state|random_states")
+
 Files = dict[str, SafetensorsFile]  # the file of each tensor
 
 
@@ -155,7 +158,8 @@ def _weights_in(directory: Path) -> Path:
     if singles:
         names = ", ".join(path.name for path in singles[:4])
         raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
-    pickles = sorted(path.name for path in directory.iterdir() if path.suffix in PICKLES)
+    others = [path.name for path in directory.iterdir() if path.suffix in PICKLES]
+    pickles = sorted(name for name in others if not _STATE_OF_TRAINING.match(name))
     reason = f", only {', '.join(pickles)}: {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
     raise CheckpointError(f"{directory} holds no safetensors weights{reason}")
 

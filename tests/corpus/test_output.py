@@ -12,6 +12,7 @@ import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, merge, tokenize
+from minigpt2.corpus.journal import line_of
 from tests.command import files_in
 from tests.corpus.samples import END, ids_of, large_tokenizer, read
 from tests.test_vocabulary import PUBLISHED, sha256
@@ -208,6 +209,47 @@ def test_a_merge_that_is_interrupted_as_it_takes_its_names_keeps_the_ids(
     assert read(tmp_path / "out.partial") == ids_of("a b c")
     with pytest.raises(ValueError, match=r"out\.partial is there without a journal and would be replaced: delete it"):
         merge(tmp_path / "shard", tmp_path / "out")
+
+
+def test_an_empty_journal_of_a_validation_set_that_a_killed_run_left_is_no_document(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    (tmp_path / "val.bin.journal").touch()
+    assert tokenize(tmp_path, tmp_path / "train.bin", val_fraction=0.5).documents == 4
+    assert not (tmp_path / "val.bin.journal").exists()
+
+
+@pytest.mark.parametrize("journal", [b"", line_of({"dtype": "uint16"})])
+def test_what_an_interrupted_run_left_at_the_name_of_the_validation_set_stays(journal: bytes, tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    (tmp_path / "val.bin.partial").write_bytes(b"ids")
+    (tmp_path / "val.bin.journal").write_bytes(journal)
+    before = files_in(tmp_path)
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "train.bin", val_fraction=0.5)
+    assert before.items() <= files_in(tmp_path).items()
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "options"),
+    [
+        ("val.bin", "train.bin", {"val_fraction": 0.5}),
+        ("val.bin", "a.txt", {"val_fraction": 0.5}),
+        ("train.idx", "a.txt", {"output_format": "megatron"}),
+        ("val.idx", "nothing", {"output_format": "megatron", "val_fraction": 0.5}),
+    ],
+)
+def test_a_link_beside_the_output_is_not_followed(
+    link: str, target: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text(name)
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "train.bin")
+    (tmp_path / link).symlink_to(target)
+    before = files_in(tmp_path)
+    with pytest.raises(ValueError, match=rf"{link} is a symbolic link, and what it leads to would be replaced: delete"):
+        tokenize(f"{tmp_path}/*.txt", tmp_path / "train.bin", **options)
+    assert files_in(tmp_path) == before
 
 
 def test_an_empty_file_that_an_early_interrupt_left_does_not_stop_the_next_run(tmp_path: Path) -> None:

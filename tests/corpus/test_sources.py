@@ -1,6 +1,8 @@
 """Which files are read, and in which order."""
 
+import errno
 import glob
+import os
 import shlex
 import subprocess
 import sys
@@ -44,6 +46,22 @@ def test_a_directory_is_read_however_deep_it_is(tmp_path: Path) -> None:
             deep.rmdir()
             deep = deep.parent
     assert [Path(source.path).name for source in sources] == ["a.txt", "a.txt"]
+
+
+def test_a_document_that_cannot_be_looked_at_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Path.stat
+
+    def stat(path: Path, **options: bool) -> os.stat_result:
+        if path.name == "b.txt":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return usual(path, **options)
+
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("a")
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(Path, "is_file", lambda path: path.name != "b.txt")  # so it answers from Python 3.14 on
+    with pytest.raises(PermissionError, match=r"b\.txt"):
+        count(tmp_path)
 
 
 def test_what_is_written_is_not_read(tmp_path: Path) -> None:

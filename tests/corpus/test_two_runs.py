@@ -53,6 +53,25 @@ def test_a_second_run_is_refused(moment: str, out: Path, small: None, monkeypatc
     assert read(out) == ids_of("some text " * 200)
 
 
+@pytest.mark.parametrize("moment", ["add", "finish"])
+@pytest.mark.parametrize(("first", "second"), [("train.bin", "val.bin"), ("val.bin", "train.bin")])
+def test_so_is_a_run_whose_validation_set_is_the_others_output(
+    moment: str, first: str, second: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(name: str) -> None:
+        tokenize(f"{out.parent}/*.txt", out.with_name(name), val_fraction=0.5 if name == "train.bin" else 0)
+
+    def another_comes() -> None:
+        with pytest.raises(ValueError, match=r"val\.bin\.journal is in use: another process writes this corpus"):
+            run(second)
+
+    during(moment, another_comes, monkeypatch)
+    run(first)
+    left = {path.name for path in out.parent.iterdir()} - {"a.txt", "b.txt"}
+    assert left == ({"train.bin", "train.bin.json", "val.bin"} if first == "train.bin" else {"val.bin", "val.bin.json"})
+    run(second)
+
+
 def test_a_journal_that_was_removed_before_it_was_locked_is_not_the_lock(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

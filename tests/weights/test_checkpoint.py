@@ -118,6 +118,13 @@ def test_a_directory_of_pickles_is_refused_with_the_reason(tmp_path: Path) -> No
         Checkpoint.open(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["training_args.bin", "rng_state_0.pth", "scheduler.pt", "optimizer.bin"])
+def test_the_state_of_a_training_run_is_not_taken_for_weights(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(CheckpointError, match=r"holds no safetensors weights: it needs model\.safetensors or"):
+        Checkpoint.open(tmp_path)
+
+
 def test_a_directory_of_several_files_is_refused_naming_them(tmp_path: Path) -> None:
     for name in ("one.safetensors", "two.safetensors"):
         save(tmp_path, gpt2_tensors(), name)

@@ -238,6 +238,13 @@ def test_extract_writes_what_the_patterns_select(weights: Checkpoint, tmp_path: 
     assert all(np.array_equal(array, weights[name].astype(np.float16)) for name, array in read.items())
 
 
+def test_extract_takes_a_name_that_exists_for_no_pattern(tmp_path: Path, capsys: Capture) -> None:
+    save_file({name: np.zeros(1) for name in ("a[1]", "a1", "b")}, tmp_path / "all.safetensors")
+    for pattern, written in {"a[1]": {"a[1]"}, "a?": {"a1"}, "a*": {"a[1]", "a1"}}.items():
+        answer(capsys, "extract", tmp_path / "some", pattern, "--model", tmp_path / "all.safetensors")
+        assert set(load_file(tmp_path / "some")) == written
+
+
 def test_extract_says_which_pattern_matches_nothing(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
     error = complaint(capsys, "extract", tmp_path / "a", "wte.weight", "nothing", "--model", weights.path)
     assert "is called 'nothing'" in error and not (tmp_path / "a").exists()
