@@ -61,8 +61,15 @@ def naming(name: str | os.PathLike[str], *others: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno and (error.filename is None or str(error.filename) in map(str, others)):
-            error.filename, error.filename2 = os.fspath(name), None
+            rename(error, os.fspath(name))
         raise
+
+
+def rename(error: OSError, name: str) -> None:
+    """Let an error speak of one file, by this name."""
+    error.filename = name
+    if error.filename2 is not None:
+        del error.filename2  # None would be shown
 
 
 def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = False) -> None:

@@ -167,6 +167,7 @@ def test_a_full_disk_names_the_file_that_was_written(tmp_path: Path) -> None:
     with pytest.raises(OSError) as raised, atomic_write(tmp_path / "a"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert raised.value.filename == str(tmp_path / "a")
+    assert str(raised.value) == f"[Errno 28] No space left on device: '{tmp_path / 'a'}'"
 
 
 def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         streams.note(_message(error))
     except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # where one comes, a wait can fail to unlock its lock
+            streams.discard(sys.stdout)
+            return _INTERRUPTED
         if "start new thread" not in str(error):
             raise
         streams.note("this machine lets this user start no more threads, and the command needs some")

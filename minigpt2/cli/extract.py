@@ -8,11 +8,11 @@ written. The file appears whole or not at all.
 """
 
 import argparse
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_weights
-from minigpt2.cli.params import matches
 from minigpt2.cli.text import file_name
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
 
 
 def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
-    """The tensor of this name, or else those whose names match."""
-    named = {own for bare, own in weights.bare_names.items() if pattern in (own, bare)}
-    return named or {own for bare, own in weights.bare_names.items() if matches(own, pattern) or matches(bare, pattern)}
+    """The tensor of this name, or else those whose names match: the file's own, or GPT-2's."""
+    from minigpt2.weights.gpt2_layout import PREFIX
+
+    names = {own: (own, bare, PREFIX + bare) for bare, own in weights.bare_names.items()}
+    named = {own for own, each in names.items() if pattern in each}
+    return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

@@ -113,7 +113,7 @@ def _print_summary(tokenizer: "Tokenizer", in_json: bool) -> None:
     counts = {
         "tokens": len(ids),
         "single bytes": sum(len(each) == 1 for each in data),
-        "made by merges": sum(len(each) > 1 for each in data) - len(tokenizer.all_special_tokens),
+        "made by merges": len({*tokenizer.vocabulary.products.tolist()}),
         "special tokens": len(tokenizer.all_special_tokens),
         "begin with a space": sum(each.startswith(b" ") for each in data),
         "part of a character": sum(text_of(each) is None for each in data),

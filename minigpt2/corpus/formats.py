@@ -83,8 +83,7 @@ class FileFormat:
         >>> [path.name for path in FileFormat(val_fraction=0.1).outputs(Path("ids.bin"))]
         ['ids.bin', 'ids_val.bin']
         """
-        name = output.name.replace("train", "val") if "train" in output.name else f"{output.stem}_val{output.suffix}"
-        return [output, output.with_name(name)] if self.val_fraction else [output]
+        return [output, validation_path(output)] if self.val_fraction else [output]
 
     def companions(self, output: Path) -> list[Path]:
         """Every file that is written besides OUT, but for those that llm.c numbers."""
@@ -163,6 +162,12 @@ def validation(fraction: float, seed: int, first: int, count: int) -> NDArray[np
         if first <= drawn < first + count:
             is_val[drawn - first] = True
     return is_val
+
+
+def validation_path(output: Path) -> Path:
+    """The name of the second set's file."""
+    name = output.name.replace("train", "val") if "train" in output.name else f"{output.stem}_val{output.suffix}"
+    return output.with_name(name)
 
 
 def _blocks(flat: Path, dtype: str) -> Iterator[Ids]:

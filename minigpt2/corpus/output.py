@@ -23,9 +23,9 @@ from zlib import crc32
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, is_one_name, require_writable, resolved, sync_directory
+from minigpt2.atomic_write import atomic_write, is_one_name, rename, require_writable, resolved, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
-from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat
+from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
 from minigpt2.corpus.sources import Source
 
@@ -43,28 +43,32 @@ class Paths:
         self._numbered = file_format.numbered(self.output)
         self.summary = summary_path(self.output)
         self.partial = self.output.with_name(self.output.name + ".partial")
-        self.journal, *self.further_journals = (
-            each.with_name(each.name + ".journal") for each in file_format.outputs(self.output)
+        self.journal, self.validation_journal = (
+            each.with_name(each.name + ".journal") for each in (self.output, validation_path(self.output))
         )
         # Hidden, so that it is not taken for an input, and another in each run, so that no worker mistakes it.
         self.tag = f"{crc32(os.fsencode(self.output.name)):08x}."  # of files whose names are still to come
         self.parts = self.output.with_name(f".{self.output.name}.parts.{os.urandom(4).hex()}")
+        # Also what a run with a validation set can leave.
+        self._by_name = {each.name: each for each in [*self.all(), self.validation_journal]}
 
     def all(self) -> list[Path]:
         """Every file that is or may be written."""
-        journals = [self.journal, *self.further_journals]
+        journals = [self.journal, self.validation_journal][: len(self.file_format.outputs(self.output))]
         return [self.output, *self.companions, *self._numbered, self.summary, self.partial, *journals]
 
     def written_over(self, path: str | os.PathLike[str]) -> Path | None:
         """The one of these files that takes the name of the file at a path."""
-        return next((each for each in self.all() if is_one_name(resolved(path), each)), None)
+        path = resolved(path)
+        own = self._by_name.get(path.name)
+        return own if own and is_one_name(path, own) else None
 
     def is_ours(self, path: Path) -> bool:
         """Whether a file at one of the names is of an earlier run: a summary or a journal beside it says so.
 
         A journal is empty at first.
         """
-        if path in self.further_journals:
+        if path == self.validation_journal:
             return _begins_as_ours(path) or not path.stat().st_size
         if _begins_as_ours(self.journal):
             return True
@@ -182,8 +186,8 @@ class Output:
             with ExitStack() as locks:
                 self._journal = Journal(paths.journal)
                 locks.callback(self._journal.leave)
-                for path in paths.further_journals:
-                    locks.callback(Journal(path).leave)
+                if paths.file_format.val_fraction:
+                    locks.callback(Journal(paths.validation_journal).leave)
                 paths.require_writable()  # again: another run may have ended in between
                 self._open(resume)
                 self._locks = locks.pop_all()
@@ -337,7 +341,7 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError) and Path(str(error.filename)).parent == self._paths.parts:
-            error.filename, error.filename2 = self._paths.shown, None  # what a worker could not leave
+            rename(error, self._paths.shown)  # what a worker could not leave
         self._file.close()
         if self._journal.is_ours():  # still: neither finished nor removed
             self._remove_parts()
@@ -355,5 +359,5 @@ def _naming_output(output: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno:  # otherwise it has a message, which says all
-            error.filename, error.filename2 = output, None
+            rename(error, output)
         raise

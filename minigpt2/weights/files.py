@@ -144,7 +144,8 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
         fetch(ADAPTER_CONFIG, revision=revision)
         return ADAPTER_REASON
     conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
-    return "; ".join([PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])])
+    ways = [PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])]
+    return "; ".join([*ways, f"if {WEIGHTS} was added recently, `minigpt2 download {model}` gets the newest"])
 
 
 def _weights_in(directory: Path) -> Path:

@@ -77,6 +77,20 @@ def test_without_a_further_thread_the_error_is_one_line(capsys: Capture, monkeyp
     assert "no more threads" in complaint(capsys, "diff", "bundled", "bundled")
 
 
+def test_an_interrupt_in_the_middle_of_pythons_own_locking_is_one(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: threading.Thread) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()  # RuntimeError: release unlocked lock
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    assert main(["diff", "bundled", "bundled"]) == 130
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(("arguments", "status"), [(["encode", "a"], 0), (["decode", "x"], 1), (["unknown"], 2)])
 @pytest.mark.parametrize("where", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
 def test_the_exit_code_says_it_where_standard_error_cannot(arguments: list[str], status: int, where: str) -> None:

@@ -55,6 +55,15 @@ def test_the_summary_counts_the_vocabulary(vocabulary: dict[int, bytes], capsys:
     assert shown == {name: f"{count:,}" for name, count in counts.items()}
 
 
+def test_added_tokens_and_roles_change_no_count_of_merges(tmp_path: Path, capsys: Capture) -> None:
+    tokenizer = Tokenizer()
+    tokenizer.add_tokens(["<user>", "x y z"])
+    tokenizer.pad_token = "the"
+    tokenizer.save_pretrained(tmp_path)
+    counts = json.loads(answer(capsys, "vocab", "--json", "--model", tmp_path))
+    assert (counts["tokens"], counts["made by merges"], counts["special tokens"]) == (50_259, 50_000, 2)
+
+
 # ---- the longest
 
 

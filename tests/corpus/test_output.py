@@ -211,12 +211,15 @@ def test_a_merge_that_is_interrupted_as_it_takes_its_names_keeps_the_ids(
         merge(tmp_path / "shard", tmp_path / "out")
 
 
-def test_an_empty_journal_of_a_validation_set_that_a_killed_run_left_is_no_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fraction", [0, 0.5])
+def test_an_empty_journal_of_a_validation_set_that_a_killed_run_left_is_no_document(
+    fraction: float, tmp_path: Path
+) -> None:
     for name in "abcd":
         (tmp_path / f"{name}.txt").write_text(name)
     (tmp_path / "val.bin.journal").touch()
-    assert tokenize(tmp_path, tmp_path / "train.bin", val_fraction=0.5).documents == 4
-    assert not (tmp_path / "val.bin.journal").exists()
+    assert tokenize(tmp_path, tmp_path / "train.bin", val_fraction=fraction).documents == 4
+    assert (tmp_path / "val.bin.journal").exists() == (fraction == 0)
 
 
 @pytest.mark.parametrize("journal", [b"", line_of({"dtype": "uint16"})])

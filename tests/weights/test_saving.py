@@ -245,6 +245,15 @@ def test_extract_takes_a_name_that_exists_for_no_pattern(tmp_path: Path, capsys:
         assert set(load_file(tmp_path / "some")) == written
 
 
+@pytest.mark.parametrize("prefix", ["", "transformer.", "module.transformer."])
+@pytest.mark.parametrize("pattern", ["wpe.weight", "transformer.wpe.weight", "wpe*", "transformer.wpe*"])
+def test_extract_takes_the_usual_names(prefix: str, pattern: str, tmp_path: Path, capsys: Capture) -> None:
+    tensors = {prefix + name: array for name, array in gpt2_tensors().items()}
+    save_file(tensors, tmp_path / "all.safetensors")
+    answer(capsys, "extract", tmp_path / "some", pattern, "--model", tmp_path / "all.safetensors")
+    assert set(load_file(tmp_path / "some")) == {f"{prefix}wpe.weight"}
+
+
 def test_extract_says_which_pattern_matches_nothing(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
     error = complaint(capsys, "extract", tmp_path / "a", "wte.weight", "nothing", "--model", weights.path)
     assert "is called 'nothing'" in error and not (tmp_path / "a").exists()
