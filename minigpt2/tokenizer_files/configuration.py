@@ -32,6 +32,7 @@ _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "init_inputs": (None, []),
     "model_input_names": (None, ["input_ids", "attention_mask"]),
     "split_special_tokens": (None, False),
+    "use_auth_token": (None, False, True),  # a string would be a special token, by the end of the key
 }
 
 #: Keys that change no result, whatever their value.
@@ -46,6 +47,10 @@ PASSED_OVER += ("do_lower_case", "errors", "is_local", "legacy", "local_files_on
 PASSED_OVER += ("pad_to_multiple_of", "pad_token_type_id", "processor_class", "response_schema", "response_template")
 PASSED_OVER += ("slow_tokenizer_class", "special_tokens_map_file", "stride", "tokenizer_file", "transformers_version")
 PASSED_OVER += ("trim_offsets", "truncation_strategy", "use_fast", "verbose", "vocab_size")
+#: What transformers was given when it opened a tokenizer, and wrote down when it saved that; it does not read them.
+WRITTEN_ALONG: tuple[str, ...] = ("cache_dir", "do_basic_tokenize", "from_slow", "full_tokenizer_file", "padding")
+WRITTEN_ALONG += ("is_split_into_words", "resume_download", "return_attention_mask", "return_tensors")
+WRITTEN_ALONG += ("return_token_type_ids", "truncation", "trust_remote_code")
 
 # Models whose tokenizer is GPT2Tokenizer unless they say otherwise, and those whose tokenizer never is.
 _GPT2_TYPES: tuple[str, ...] = ("codegen", "dbrx", "gpt2", "gpt_neo", "gptj", "jais2", "opt", "phi", "starcoder2")
@@ -78,7 +83,7 @@ def read(find: Find) -> dict[str, Any]:
         return {}
     content = read_object(path)
     with named(path):
-        refuse_other_keys(content, (*UNDERSTOOD, *_HARMLESS, *PASSED_OVER))
+        refuse_other_keys(content, (*UNDERSTOOD, *_HARMLESS, *PASSED_OVER, *WRITTEN_ALONG))
         expect(content, _HARMLESS)
         expect(content, dict.fromkeys(("add_bos_token", "add_eos_token"), (None, True, False)))
         expect({"add_prefix_space": False} | content, {"add_prefix_space": (True, False)})

@@ -12,7 +12,7 @@ import pytest
 from minigpt2 import Tokenizer
 from minigpt2.explain.trace import explain
 from minigpt2.pretokenize import SPLIT_PATTERN
-from minigpt2.tokenizer_files.configuration import _BACKEND_TYPES, _GPT2_TYPES
+from minigpt2.tokenizer_files.configuration import _BACKEND_TYPES, _GPT2_TYPES, WRITTEN_ALONG
 from minigpt2.tokenizer_files.saving import tokenizer_json
 from minigpt2.vocabulary import gpt2
 from tests.command import files_in
@@ -219,6 +219,17 @@ def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any
     assert reopened.chat_template == theirs.chat_template
     for text in TEXTS:
         assert [token.id for token in explain(ours, text).tokens] == ours.encode(text)
+
+
+@pytest.mark.parametrize("key", [*WRITTEN_ALONG, "use_auth_token"])
+@pytest.mark.parametrize("files", [{**two_files(), "config.json": {"model_type": "gpt2"}}, one_file()], ids=len)
+def test_what_transformers_was_given_and_wrote_down_changes_nothing(
+    files: dict[str, Any], key: str, tmp_path: Path
+) -> None:
+    for value in (None, True, False) if key == "use_auth_token" else (None, True, False, 1, "x"):
+        MadeUp({**files, "tokenizer_config.json": {"pad_token": "the", key: value}}).write(tmp_path)
+        ours, theirs = Tokenizer.from_pretrained(tmp_path), auto_tokenizer(tmp_path)
+        agree(ours, theirs, TEXTS, 3)
 
 
 NOT_A_CLASS: list[Any] = ["", False, 0, [], {}]
