@@ -76,11 +76,14 @@ def _note_what_is_refused(model: str, commit: str | None) -> None:
 
 
 def _newest_commit(model: str, revision: str | None) -> str | None:
-    """The newest commit of the revision; if that has no safetensors weights, the revision as it was given."""
+    """The newest commit of the revision, as far as the hub tells."""
     from minigpt2 import hub
     from minigpt2.weights.checkpoint import INDEX, WEIGHTS
 
+    commit = revision
     for name in (WEIGHTS, INDEX):
-        with suppress(hub.MissingFileError):
+        try:
             return hub.download(model, name, revision=revision).parent.name
-    return revision
+        except hub.MissingFileError as error:
+            commit = error.commit or commit
+    return commit

@@ -54,6 +54,8 @@ def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     """The tensor of this name, or else those whose names match: the file's own, or GPT-2's."""
     from minigpt2.weights.gpt2_layout import PREFIX
 
+    if pattern in list(weights):
+        return {pattern}
     names = {own: (own, bare, PREFIX + bare) for bare, own in weights.bare_names.items()}
     named = {own for own, each in names.items() if pattern in each}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

@@ -140,12 +140,13 @@ def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *
 def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str | None, asks: bool) -> str:
     from minigpt2 import hub
 
+    later = f"if {WEIGHTS} has been added since, `minigpt2 download {model}` gets it"
     with suppress(HubError):
         fetch(ADAPTER_CONFIG, revision=revision)
-        return ADAPTER_REASON
+        return f"{ADAPTER_REASON}; {later}"
     conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
     ways = [PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])]
-    return "; ".join([*ways, f"if {WEIGHTS} was added recently, `minigpt2 download {model}` gets the newest"])
+    return "; ".join([*ways, later])
 
 
 def _weights_in(directory: Path) -> Path:

@@ -133,6 +133,31 @@ def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_saf
     answer(capsys, *arguments, "someone/old", "--revision", "refs/pr/2")
 
 
+def test_a_newest_commit_without_weights_is_an_error_and_not_an_older_one(
+    hub: Hub, published: dict[str, bytes], capsys: Capture
+) -> None:
+    hub.publish("someone/tiny", published)
+    answer(capsys, "download", "someone/tiny")
+    hub.publish("someone/tiny", {"config.json": published["config.json"], "pytorch_model.bin": b"x"})
+    assert "someone/tiny has neither model.safetensors" in complaint(capsys, "download", "someone/tiny")
+
+
+@pytest.mark.parametrize("files", [{"pytorch_model.bin": b"x"}, {"adapter_config.json": b"{}"}], ids=str)
+def test_weights_that_were_added_since_are_there_after_a_download(
+    files: dict[str, bytes], hub: Hub, published: dict[str, bytes], capsys: Capture
+) -> None:
+    rest = {name: data for name, data in published.items() if name != "model.safetensors"}
+    hub.publish("someone/tiny", rest | files)
+    answer(capsys, "encode", "hi", "--model", "someone/tiny")  # from now on the cache knows the branch's commit
+    arguments = ("params", "--model", "someone/tiny")
+    complaint(capsys, *arguments)
+    hub.publish("someone/tiny", published)
+    told = complaint(capsys, *arguments)
+    assert "if model.safetensors has been added since, `minigpt2 download someone/tiny` gets it" in told
+    answer(capsys, "download", "someone/tiny")
+    answer(capsys, *arguments)
+
+
 @pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
 def test_of_an_adapter_the_error_says_how_it_becomes_a_model(arguments: list[str], hub: Hub, capsys: Capture) -> None:
     hub.publish("someone/lora", {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})

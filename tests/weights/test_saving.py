@@ -254,6 +254,14 @@ def test_extract_takes_the_usual_names(prefix: str, pattern: str, tmp_path: Path
     assert set(load_file(tmp_path / "some")) == {f"{prefix}wpe.weight"}
 
 
+def test_extract_takes_a_name_as_the_file_has_it_before_the_usual_one(tmp_path: Path, capsys: Capture) -> None:
+    names = {"wte.weight", "transformer.wte.weight"}
+    save_file({name: np.zeros((2, 2)) for name in names}, tmp_path / "all.safetensors")
+    for name in names:
+        answer(capsys, "extract", tmp_path / "some", name, "--model", tmp_path / "all.safetensors")
+        assert set(load_file(tmp_path / "some")) == {name}
+
+
 def test_extract_says_which_pattern_matches_nothing(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
     error = complaint(capsys, "extract", tmp_path / "a", "wte.weight", "nothing", "--model", weights.path)
     assert "is called 'nothing'" in error and not (tmp_path / "a").exists()

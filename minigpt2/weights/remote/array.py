@@ -50,7 +50,28 @@ class RemoteArray(NDArrayOperatorsMixin):
         whole: Array = self[...]
         return whole.astype(dtype or self.dtype, copy=bool(copy))
 
+    # What Python asks of an object's class, not of the object.
+    def __bool__(self) -> bool:
+        return bool(np.asarray(self))
+
+    def __int__(self) -> int:
+        return int(np.asarray(self))
+
+    def __index__(self) -> int:
+        return np.asarray(self).__index__()
+
+    def __float__(self) -> float:
+        return float(np.asarray(self))
+
+    def __contains__(self, value: object) -> bool:
+        return value in np.asarray(self)
+
+    def __format__(self, spec: str) -> str:
+        return format(np.asarray(self), spec) if spec else str(self)
+
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(each, RemoteArray) for each in options.get("out", ())):
+            raise ValueError("output array is read-only")
         inputs = tuple(np.asarray(each) if isinstance(each, RemoteArray) else each for each in inputs)
         return getattr(ufunc, method)(*inputs, **options)
 

@@ -1,5 +1,8 @@
 """A tensor on the hub: an array that reads what numpy reads, and its checkpoint one as if it were here."""
 
+import operator
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import basic_indices
+from safetensors.numpy import save_file
 
 from minigpt2 import Checkpoint, Embeddings
 from tests.command import files_in
@@ -124,6 +128,41 @@ def test_a_remote_array_computes_as_an_array(remote: Open, wte: Array) -> None:
         assert_same(ours, numpys)
     assert not array[:2].flags.writeable
     assert "(400, 64)" in repr(array) and not hasattr(array, "no_such_attribute")
+
+
+AS_PYTHON: list[Callable[[Any], Any]] = [
+    bool,
+    int,
+    float,
+    complex,
+    operator.index,
+    "{:.2f}".format,
+    lambda array: 3 in array,
+    lambda array: array.__iadd__(1),
+    lambda array: np.add(1, 2, out=array),
+]
+
+
+@pytest.mark.parametrize(
+    "tensor", [np.array(3, np.int64), np.array(0.0), np.zeros((0, 2)), np.arange(6.0).reshape(2, 3)], ids=str
+)
+def test_python_takes_it_for_a_number_or_a_truth_value_where_it_takes_an_array(
+    hub: Hub, remote: Open, tmp_path: Path, tensor: Array
+) -> None:
+    save_file({"x": tensor}, tmp_path / "model.safetensors")
+    hub.publish("owner/odd", {"model.safetensors": (tmp_path / "model.safetensors").read_bytes()})
+    here, there = Checkpoint.open(tmp_path / "model.safetensors")["x"], remote("owner/odd")["x"]
+    for ask in AS_PYTHON:
+        assert outcome(ask, there) == outcome(ask, here)
+
+
+def outcome(ask: Callable[[Any], Any], array: Any) -> object:
+    """What Python gets, or the kind of the error."""
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return ask(array)
+        except (TypeError, ValueError) as error:
+            return type(error)
 
 
 def test_a_name_that_arrays_lack_costs_no_reading(hub: Hub, remote: Open) -> None:
