@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import re
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +14,8 @@ from safetensors.numpy import save
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.cli.model_option import open_both
-from minigpt2.hub import HubError, MissingFileError, cached, download, fetch
-from tests.hub_server import BEFORE_1, Hub
+from minigpt2.hub import HubError, MissingFileError, UnreachableError, cached, download, fetch
+from tests.hub_server import BEFORE_1, Fault, Hub
 from tests.parity.test_tokenizer_files import FLAGS, VOCABULARY, one_file, two_files
 from tests.small_gpt2 import random_tensors
 
@@ -149,7 +151,7 @@ def test_a_revision_that_moved_on_is_not_set_back_by_a_file_of_an_older_commit(h
 
 
 @pytest.mark.parametrize("files", [FIRST, SECOND], ids=["two files", "tokenizer.json"])
-def test_what_transformers_cached_opens_while_the_hub_does_not_answer(
+def test_what_transformers_cached_opens_with_a_warning_while_the_hub_is_out_of_reach(
     hub: Hub, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.publish(MODEL, files)
@@ -168,12 +170,31 @@ def test_what_transformers_cached_opens_while_the_hub_does_not_answer(
     def fetch_from_the_cache(model: str, filename: str, **options: Any) -> Path:
         if not options["local_files_only"] and cached(model, filename, revision=options["commit"]) is None:
             asked.append(filename)
-            raise HubError("the hub does not answer")
+            raise UnreachableError("there is no network")
         return fetch(model, filename, **options)
 
     monkeypatch.setattr("minigpt2.hub.fetch", fetch_from_the_cache)
-    assert Tokenizer.from_pretrained(MODEL).encode("the thing") == tokenizer_in(files, tmp_path).encode("the thing")
-    assert len(asked) <= 1  # a hub that does not answer is waited for once
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert Tokenizer.from_pretrained(MODEL).encode("the thing") == tokenizer_in(files, tmp_path).encode("the thing")
+    assert len(asked) == len(warned) <= 1  # a hub that is out of reach is waited for once
+    assert all("may lack what only the hub has: there is no network" in str(each.message) for each in warned)
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "added_tokens.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("fault", [401, 403, 500, Fault.TRUNCATE, Fault.DROP, Fault.CORRUPT])
+def test_a_file_that_the_hub_fails_to_give_is_not_taken_for_a_missing_one(
+    hub: Hub, fault: Fault | int, name: str, is_cached: bool
+) -> None:
+    names = ("vocab.json", "merges.txt", "config.json")
+    hub.publish(MODEL, {each: FIRST[each] for each in names} | {name: b"{}"})
+    if is_cached:
+        for each in ("vocab.json", "merges.txt"):
+            download(MODEL, each)
+    hub.faults[name] = fault
+    with pytest.raises(HubError, match=re.escape(name)):
+        Tokenizer.from_pretrained(MODEL)
 
 
 def test_without_a_vocabulary_in_the_cache_the_hub_must_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

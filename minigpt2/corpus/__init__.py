@@ -258,6 +258,7 @@ def _unusual(tokenizer: Tokenizer) -> dict[str, bool | str]:
         "add_prefix_space": tokenizer.settings.add_prefix_space,
         "ignore_merges": vocabulary.ignores_merges,
         "unk_token": "" if unknown is None else vocabulary.written(unknown),
+        "fuse_unk": unknown is not None and vocabulary.fuses_unknown,
     }
     return {name: way for name, way in ways.items() if way}
 

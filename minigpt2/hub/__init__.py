@@ -5,8 +5,8 @@
 - `names`: GPT-2's published models.
 """
 
-from minigpt2.hub.answers import HubError, MissingFileError, Published
+from minigpt2.hub.answers import HubError, MissingFileError, Published, UnreachableError
 from minigpt2.hub.cache import cached, download, fetch, known_commit, published, pull_requests_with
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
-__all__ += ["pull_requests_with"]
+__all__ += ["UnreachableError", "pull_requests_with"]

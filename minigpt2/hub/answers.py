@@ -24,6 +24,9 @@ _CONNECTION_SECONDS = 3
 ANSWER_SECONDS: Final = 8.0
 LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask us to wait
 _MOST_SECONDS = 1e6  # of a timeout; some of those who wait cannot wait for much longer
+# The errors without an answer, of all HTTP clients that versions of huggingface_hub use.
+_UNREACHABLE = {"ConnectError", "ConnectTimeout", "ConnectTimeoutError", "NameResolutionError", "NewConnectionError"}
+_UNREACHABLE |= {"OfflineModeIsEnabled"}
 _OF_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # those of proxies in small letters too
 
@@ -36,6 +39,10 @@ class MissingFileError(HubError):
     """The repository exists at that revision, which is this `commit`, and has no such file."""
 
     commit = ""
+
+
+class UnreachableError(HubError):
+    """There is no connection to the hub, or no network."""
 
 
 class RefusedError(Exception):
@@ -143,8 +150,17 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         response = getattr(error, "response", None)  # none if it is the cache that lacks the file
         if isinstance(error, EntryNotFoundError) and response is not None:
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
-        reason = _reason(error, model, cache)
-        raise HubError(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+        reason, kind = _reason(error, model, cache), UnreachableError if _is_unreachable(error) else HubError
+        raise kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+
+
+def _is_unreachable(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, says that no connection came about."""
+    is_unreachable = isinstance(error, TimeoutError)  # of `within`
+    while error is not None and not is_unreachable:
+        is_unreachable = type(error).__name__ in _UNREACHABLE
+        error = error.__cause__ or error.__context__
+    return is_unreachable
 
 
 def prepare_client() -> None:

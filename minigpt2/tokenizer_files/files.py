@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -38,18 +39,16 @@ def in_directory(directory: PathLike) -> Find:
 def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Find:
     """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
 
-    A file that the cache lacks counts as missing, as in transformers, if we are offline, or if the hub does not answer
-    and the cache has a vocabulary.
+    A file that the cache lacks counts as missing, as in transformers, if we are offline, and with a warning if the hub
+    cannot be reached and the cache had a vocabulary before. Whatever else the hub answers is an error.
     """
     from minigpt2 import hub
 
     commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
     fetch = partial(hub.fetch, model, revision=revision, cache_dir=cache_dir)
     asks = not local_files_only
-
-    def has_vocabulary() -> bool:
-        names = ("tokenizer.json", "vocab.json")
-        return any(hub.cached(model, name, revision=commit, cache_dir=cache_dir) for name in names if commit)
+    names = ("tokenizer.json", "vocab.json") if commit else ()
+    had_vocabulary = any(hub.cached(model, name, revision=commit, cache_dir=cache_dir) for name in names)
 
     def find(name: str) -> Path | None:
         nonlocal commit, asks
@@ -60,11 +59,13 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
         except hub.MissingFileError as error:
             commit = commit or error.commit or None
             return None
-        except hub.HubError:
+        except hub.HubError as error:
             from huggingface_hub import constants
 
-            if asks and not constants.HF_HUB_OFFLINE and not has_vocabulary():
-                raise
+            if asks and not constants.HF_HUB_OFFLINE:
+                if not (had_vocabulary and isinstance(error, hub.UnreachableError)):
+                    raise
+                warnings.warn(f"the tokenizer may lack what only the hub has: {error}", stacklevel=2)
             asks = False  # once is enough
             return None
 

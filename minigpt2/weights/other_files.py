@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from minigpt2.hub.answers import HubError, MissingFileError
+from minigpt2.hub.answers import HubError, MissingFileError, UnreachableError
 from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import ADAPTER_CONFIG
@@ -84,13 +84,16 @@ class OnHub:
 
     @ComputedOnce
     def adapter_config(self) -> Path | None:
-        """The `adapter_config.json` of an adapter, or None, also where the hub does not answer.
+        """The `adapter_config.json` of an adapter, or None, also where the hub cannot be reached.
 
         The published models have none, so they are not asked.
+
+        Raises:
+            HubError: the hub answers something else.
         """
         try:
             return None if self._model in GPT2_MODELS else self._fetch(ADAPTER_CONFIG, self._local_files_only)
-        except HubError:
+        except (MissingFileError, UnreachableError):
             return None
 
     def generation_config(self) -> Path | None:

@@ -21,6 +21,8 @@ from minigpt2.corpus.shards import Shard, shares
 from minigpt2.corpus.sources import Source, find
 from tests.command import files_in, limit_files, one_line, run
 from tests.corpus.samples import DOCUMENTS, ids_of, lines_of, read
+from tests.parity.made_up_tokenizers import TOKENS, MadeUp
+from tests.parity.test_tokenizer_files import BACKEND, one_file
 
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -150,6 +152,20 @@ def use_a_shard_of_another_number(shards: list[Path], tokenizer: Tokenizer) -> N
 def use_a_shard_of_a_tokenizer_that_puts_a_space_before_each_text(shards: list[Path], tokenizer: Tokenizer) -> None:
     other = Tokenizer(more=replace(tokenizer.settings, add_prefix_space=True))
     tokenize(shards[0].parents[1] / "corpus", shards[0], tokenizer=other, shard=(3, 3))
+
+
+@pytest.mark.parametrize("fuses", [False, True])
+def test_shards_of_tokenizers_that_take_unknown_bytes_differently_are_refused(fuses: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a xx a")
+    for number, fuse_unk in enumerate((fuses, not fuses), start=1):
+        vocabulary = {token: index for index, token in enumerate(TOKENS) if token != "x"}
+        model = {"vocab": vocabulary, "unk_token": "a", "fuse_unk": fuse_unk}
+        config = BACKEND | {"eos_token": "the"}
+        MadeUp({**one_file(model=model), "tokenizer_config.json": config}).write(tmp_path / f"{number}")
+        tokenizer = Tokenizer.from_pretrained(tmp_path / f"{number}")
+        tokenize(tmp_path / "a.txt", tmp_path / f"{number}.bin", tokenizer=tokenizer, shard=(number, 2))
+    with pytest.raises(ValueError, match=r"another corpus than .*: vocabulary is"):
+        merge([tmp_path / "1.bin", tmp_path / "2.bin"], tmp_path / "all.bin")
 
 
 @pytest.mark.parametrize(
