@@ -161,6 +161,7 @@ def test_shards_of_tokenizers_that_take_unknown_bytes_differently_are_refused(fu
         vocabulary = {token: index for index, token in enumerate(TOKENS) if token != "x"}
         model = {"vocab": vocabulary, "unk_token": "a", "fuse_unk": fuse_unk}
         config = BACKEND | {"eos_token": "the"}
+        (tmp_path / f"{number}").mkdir()
         MadeUp({**one_file(model=model), "tokenizer_config.json": config}).write(tmp_path / f"{number}")
         tokenizer = Tokenizer.from_pretrained(tmp_path / f"{number}")
         tokenize(tmp_path / "a.txt", tmp_path / f"{number}.bin", tokenizer=tokenizer, shard=(number, 2))

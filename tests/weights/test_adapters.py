@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings, HubError
 from minigpt2.cli import main
 from tests.command import files_in
 from tests.hub_server import BEFORE_1, Hub
@@ -68,6 +68,15 @@ def test_one_that_is_read_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path) ->
     (tmp_path / "adapter_config.json").write_text("{}")
     hub.publish("owner/name", files_in(tmp_path))
     with pytest.raises(CheckpointError, match=r"adapter_config\.json is beside it"):
+        GPT2(Checkpoint.remote("owner/name"))
+
+
+@pytest.mark.skipif(BEFORE_1, reason="which cannot be read by ranges")
+def test_a_hub_that_fails_to_say_whether_there_is_one_is_an_error(hub: Hub, tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), config=TIED)
+    hub.publish("owner/name", files_in(tmp_path))
+    hub.faults["adapter_config.json"] = 500
+    with pytest.raises(HubError, match=r"adapter_config\.json .* answered 500"):
         GPT2(Checkpoint.remote("owner/name"))
 
 
