@@ -40,20 +40,23 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
     """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
 
     A file that the cache lacks counts as missing, as in transformers, if we are offline, and with a warning if the hub
-    cannot be reached and the cache had a vocabulary before. Whatever else the hub answers is an error.
+    cannot be reached and the cache had a vocabulary before. Whatever else the hub answers is an error, but for files of
+    other kinds of tokenizers: what brought the vocabulary into the cache would have brought those.
     """
     from minigpt2 import hub
 
     commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
     fetch = partial(hub.fetch, model, revision=revision, cache_dir=cache_dir)
-    asks = not local_files_only
+    asks = asks_for_others = not local_files_only
     names = ("tokenizer.json", "vocab.json") if commit else ()
     had_vocabulary = any(hub.cached(model, name, revision=commit, cache_dir=cache_dir) for name in names)
 
     def find(name: str) -> Path | None:
-        nonlocal commit, asks
+        nonlocal commit, asks, asks_for_others
+        is_other = name not in (*NAMES, "config.json")
+        asks_now = asks and (asks_for_others or not is_other)
         try:
-            path = fetch(name, commit=commit, local_files_only=not asks)
+            path = fetch(name, commit=commit, local_files_only=not asks_now)
             commit = path.parent.name  # a snapshot's directory is named by its commit
             return path
         except hub.MissingFileError as error:
@@ -62,11 +65,14 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
         except hub.HubError as error:
             from huggingface_hub import constants
 
-            if asks and not constants.HF_HUB_OFFLINE:
-                if not (had_vocabulary and isinstance(error, hub.UnreachableError)):
+            if asks_now and not constants.HF_HUB_OFFLINE:
+                if not (had_vocabulary and (is_other or isinstance(error, hub.UnreachableError))):
                     raise
-                warnings.warn(f"the tokenizer may lack what only the hub has: {error}", stacklevel=2)
-            asks = False  # once is enough
+                if not is_other:
+                    warnings.warn(f"the tokenizer may lack what only the hub has: {error}", stacklevel=2)
+            # Once is enough.
+            asks_for_others = False
+            asks = asks and is_other
             return None
 
     return find
