@@ -61,12 +61,12 @@ def naming(name: str | os.PathLike[str], *others: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno and (error.filename is None or str(error.filename) in map(str, others)):
-            rename(error, os.fspath(name))
+            set_file(error, os.fspath(name))
         raise
 
 
-def rename(error: OSError, name: str) -> None:
-    """Let an error speak of one file, by this name."""
+def set_file(error: OSError, name: str) -> None:
+    """Let an error name this file, and no second one."""
     error.filename = name
     if error.filename2 is not None:
         del error.filename2  # None would be shown
@@ -120,7 +120,7 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 def is_one_name(path: Path, other: Path) -> bool:
     """Whether two resolved paths are one name in one directory, which can be mounted twice."""
-    with suppress(FileNotFoundError):  # there is no such directory
+    with suppress(FileNotFoundError):  # a directory does not exist
         return path.name == other.name and path.parent.samefile(other.parent)
     return False
 

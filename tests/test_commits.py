@@ -183,11 +183,11 @@ def test_where_the_hub_is_out_of_reach_a_warning_says_what_a_tokenizer_may_lack(
 
     def fetch_from_the_cache(model: str, filename: str, **options: Any) -> Path:
         if not options["local_files_only"] and cached(model, filename, revision=options["commit"]) is None:
-            raise UnreachableError("there is no network")
+            raise UnreachableError("the network is down")
         return fetch(model, filename, **options)
 
     monkeypatch.setattr("minigpt2.hub.fetch", fetch_from_the_cache)
-    with pytest.warns(UserWarning, match="may lack what only the hub has: there is no network") as warned:
+    with pytest.warns(UserWarning, match="may lack what only the hub has: the network is down") as warned:
         assert Tokenizer.from_pretrained(MODEL).encode("the thing")
     assert len(warned) == 1
 

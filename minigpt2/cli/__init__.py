@@ -70,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         streams.note(_message(error))
     except RuntimeError as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # where one comes, a wait can fail to unlock its lock
+        if isinstance(
+            error.__context__, KeyboardInterrupt
+        ):  # it came as Python waited for a lock, and left that untaken
             streams.discard(sys.stdout)
             return _INTERRUPTED
         if "start new thread" not in str(error):

@@ -76,7 +76,7 @@ def _note_what_is_refused(model: str, commit: str | None) -> None:
 
 
 def _newest_commit(model: str, revision: str | None) -> str | None:
-    """The newest commit of the revision, as far as the hub tells."""
+    """The newest commit of the revision, with or without weights; the revision if the hub does not name its commit."""
     from minigpt2 import hub
     from minigpt2.weights.checkpoint import INDEX, WEIGHTS
 

@@ -34,7 +34,7 @@ def prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
         if isinstance(raw := getattr(sys.stdout.buffer, "raw", sys.stdout.buffer), io.FileIO):
-            # With PYTHONUNBUFFERED there is no buffer, and a single write can take only some of the bytes. A
+            # With PYTHONUNBUFFERED nothing is buffered, and a single write can take only some of the bytes. A
             # BufferedWriter writes the others, even if its buffer holds one byte.
             size = 1 if raw is sys.stdout.buffer else io.DEFAULT_BUFFER_SIZE
             sys.stdout = io.TextIOWrapper(

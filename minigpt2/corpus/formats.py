@@ -86,15 +86,14 @@ class FileFormat:
         return [output, validation_path(output)] if self.val_fraction else [output]
 
     def companions(self, output: Path) -> list[Path]:
-        """Every file that is written besides OUT, but for those that llm.c numbers."""
+        """Every file that is written besides OUT, except those that llm.c numbers."""
         outputs = self.outputs(output)
         return outputs[1:] + [path.with_suffix(".idx") for path in outputs if self.name == "megatron"]
 
     def numbered(self, output: Path) -> list[Path]:
         """The files whose names are those of llm.c's further files, which may be written."""
-        pattern = f"_{'[0-9]' * 6}"
         outputs = self.outputs(output) if self.name == "llm.c" else []
-        globs = (f"{escape(path.stem)}{pattern}{escape(path.suffix)}" for path in outputs)
+        globs = (f"{escape(path.stem)}_{'[0-9]' * 6}{escape(path.suffix)}" for path in outputs)
         return [path for each in globs for path in output.parent.glob(each)]
 
     def check(self, output: str | os.PathLike[str], dtype: str) -> None:

@@ -171,9 +171,9 @@ class Journal:
             self._file.close()
 
     def leave(self) -> None:
-        """Remove it if it says nothing and was made here, or has no ids to speak of; let another process have it."""
-        says_nothing = not self._file.closed and not os.fstat(self._file.fileno()).st_size
-        if says_nothing and (self.is_new or not self._path.with_suffix(".partial").exists()):
+        """Let another process have it; remove it if it is empty, unless it was here before with an `OUT.partial`."""
+        is_empty = not self._file.closed and not os.fstat(self._file.fileno()).st_size
+        if is_empty and (self.is_new or not self._path.with_suffix(".partial").exists()):
             self.remove()
         self.close()
 

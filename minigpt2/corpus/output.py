@@ -23,7 +23,7 @@ from zlib import crc32
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, is_one_name, rename, require_writable, resolved, sync_directory
+from minigpt2.atomic_write import atomic_write, is_one_name, require_writable, resolved, set_file, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
@@ -43,9 +43,8 @@ class Paths:
         self._numbered = file_format.numbered(self.output)
         self.summary = summary_path(self.output)
         self.partial = self.output.with_name(self.output.name + ".partial")
-        self.journal, self.validation_journal = (
-            each.with_name(each.name + ".journal") for each in (self.output, validation_path(self.output))
-        )
+        self.journal = journal_path(self.output)
+        self.validation_journal = journal_path(validation_path(self.output))
         # Hidden, so that it is not taken for an input, and another in each run, so that no worker mistakes it.
         self.tag = f"{crc32(os.fsencode(self.output.name)):08x}."  # of files whose names are still to come
         self.parts = self.output.with_name(f".{self.output.name}.parts.{os.urandom(4).hex()}")
@@ -54,11 +53,11 @@ class Paths:
 
     def all(self) -> list[Path]:
         """Every file that is or may be written."""
-        journals = [self.journal, self.validation_journal][: len(self.file_format.outputs(self.output))]
+        journals = map(journal_path, self.file_format.outputs(self.output))
         return [self.output, *self.companions, *self._numbered, self.summary, self.partial, *journals]
 
     def written_over(self, path: str | os.PathLike[str]) -> Path | None:
-        """The one of these files that takes the name of the file at a path."""
+        """The one of these files that would replace the file at a path, or None."""
         path = resolved(path)
         own = self._by_name.get(path.name)
         return own if own and is_one_name(path, own) else None
@@ -130,6 +129,11 @@ class Paths:
 def summary_path(path: Path) -> Path:
     """Where the summary of a file of ids is."""
     return path.with_name(f"{path.name}.json")
+
+
+def journal_path(path: Path) -> Path:
+    """Where the journal of a file of ids is, while that is made."""
+    return path.with_name(f"{path.name}.journal")
 
 
 def _begins_as_ours(path: Path, if_missing: bool = False) -> bool:
@@ -341,7 +345,7 @@ class Output:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError) and Path(str(error.filename)).parent == self._paths.parts:
-            rename(error, self._paths.shown)  # what a worker could not leave
+            set_file(error, self._paths.shown)  # what a worker could not leave
         self._file.close()
         if self._journal.is_ours():  # still: neither finished nor removed
             self._remove_parts()
@@ -359,5 +363,5 @@ def _naming_output(output: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno:  # otherwise it has a message, which says all
-            rename(error, output)
+            set_file(error, output)
         raise

@@ -42,7 +42,7 @@ class MissingFileError(HubError):
 
 
 class UnreachableError(HubError):
-    """There is no connection to the hub, or no network."""
+    """The hub cannot be connected to, or is not asked because HF_HUB_OFFLINE is set."""
 
 
 class RefusedError(Exception):

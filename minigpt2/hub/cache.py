@@ -322,7 +322,7 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         if _is_file(blob) and _hash(blob, answer.hash) != answer.hash:
             blob.unlink()  # it was damaged here, and would not be downloaded again
         is_there = _is_file(blob)
-        # If that is so, the error says it. For good: to take it back is not safe beside other threads.
+        # A disk that is full gives an error anyway. The filter stays: to remove it is not safe beside other threads.
         warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
         path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
         if not (is_there and path.resolve() == blob.resolve()):

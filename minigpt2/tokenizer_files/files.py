@@ -40,8 +40,8 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
     """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
 
     A file that the cache lacks counts as missing, as in transformers, if we are offline, and with a warning if the hub
-    cannot be reached and the cache had a vocabulary before. Whatever else the hub answers is an error, but for files of
-    other kinds of tokenizers: what brought the vocabulary into the cache would have brought those.
+    cannot be reached and the cache had a vocabulary before. Any other failure is an error, except for files of other
+    kinds of tokenizers: what brought the vocabulary into the cache would have brought those.
     """
     from minigpt2 import hub
 

@@ -40,8 +40,8 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     is_plain = settings is of(vocabulary)  # then what the class adds by itself is all there is
     texts = {_CONFIG: json.dumps(config(settings, is_plain), indent=2) + "\n"}
     texts |= {"vocab.json": vocabulary.vocab_json(), "merges.txt": vocabulary.merges_txt()}
-    is_sayable = re.fullmatch(r"(\S+ \S+\n)*", texts["merges.txt"])  # not where a token of a merge has white space
-    if settings.model_class == "TokenizersBackend" or settings.post_processing or not is_sayable:
+    reads_back = re.fullmatch(r"(\S+ \S+\n)*", texts["merges.txt"])  # not where a token of a merge has white space
+    if settings.model_class == "TokenizersBackend" or settings.post_processing or not reads_back:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
     with locked(target):
         before = {path: path.read_bytes() for path in map(target.joinpath, NAMES) if path.is_file()}

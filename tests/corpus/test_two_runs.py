@@ -94,9 +94,7 @@ def test_a_journal_that_was_removed_before_it_was_locked_is_not_the_lock(
     assert read(out) == ids_of("some text " * 200)
 
 
-def test_a_run_that_ends_as_another_begins_leaves_no_file_beside_that_ones(
-    out: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_sees_what_another_left_that_ended_as_it_began(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names, output = f"{out.parent}/*.txt", out.with_suffix(".bin")
     lock = Journal._lock
 

@@ -157,7 +157,7 @@ def test_python_takes_it_for_a_number_or_a_truth_value_where_it_takes_an_array(
 
 
 def outcome(ask: Callable[[Any], Any], array: Any) -> object:
-    """What Python gets, or the kind of the error."""
+    """The result, or the type of the error."""
     with warnings.catch_warnings(action="ignore"):
         try:
             return ask(array)
