@@ -37,6 +37,8 @@ class Paths:
     """Where a corpus is written to, a symbolic link's end in place of the link."""
 
     def __init__(self, output: str | os.PathLike[str], file_format: FileFormat) -> None:
+        """Find the names of the files. Raises OSError where no file can be written at `output`."""
+        require_writable(output)
         self.shown, self.file_format = os.fspath(output), file_format
         self.output = resolved(output)
         self.companions = file_format.companions(self.output)

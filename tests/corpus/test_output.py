@@ -65,6 +65,14 @@ def test_what_nobody_named_and_no_corpus_left_is_not_replaced(suffix: str, tmp_p
     assert (tmp_path / f"out{suffix}").read_text() == "{}"
 
 
+@pytest.mark.parametrize("directory", ["/", ".", ".."])
+def test_an_output_that_is_a_directory_is_named(directory: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(IsADirectoryError, match="is a directory: name the file to write") as raised:
+        tokenize(tmp_path / "a.txt", directory)
+    assert raised.value.filename == directory
+
+
 def test_a_summary_does_not_stay_beside_a_file_of_another_corpus(tmp_path: Path) -> None:
     for name in "abcd":
         (tmp_path / f"{name}.txt").write_text(name)
