@@ -5,8 +5,9 @@ The errors of `huggingface_hub` have no common base class. Each of them becomes 
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -177,12 +178,12 @@ def prepare_client() -> None:
             from huggingface_hub import constants, get_session
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-            "localhost".encode("idna")  # imports the codec, as sockets do for their first name
             tqdm.set_lock(FORK_WAITS)  # a child would inherit its own, too
             session: Any = get_session()
             if getattr(session, "made_in", os.getpid()) != os.getpid():
                 session = _own_session()
             if not hasattr(session, "made_in"):
+                _look_up_a_first_name()
                 session.made_in = os.getpid()
                 session.close = partial(_close_here, session.made_in, session.close)
         except Exception as error:
@@ -192,6 +193,15 @@ def prepare_client() -> None:
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         if not 0 < (seconds := getattr(constants, name)) <= _MOST_SECONDS:
             raise RefusedError(f"{name} is {seconds}; set it to a number of seconds, or unset it")
+
+
+def _look_up_a_first_name() -> None:
+    """Let the C library load what looks names up, and Python the codec of their names.
+
+    Both hold locks meanwhile, and a child that is forked then can never look a name up.
+    """
+    with suppress(OSError):
+        socket.getaddrinfo("localhost", None)
 
 
 def _close_here(process: int, close: Callable[[], None]) -> None:

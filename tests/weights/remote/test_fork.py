@@ -119,6 +119,35 @@ def test_a_fork_waits_until_the_ranges_that_are_known_have_changed(
     fork_after("begun.wait()", asked=False, before=HALF_DONE)
 
 
+FIRST_NAME = """
+import os, socket, time
+from threading import Event, Lock, Thread
+from minigpt2 import Checkpoint
+
+begun, loading, look_up = Event(), Lock(), socket.getaddrinfo
+
+def getaddrinfo(*arguments):
+    with loading:  # as in the C library, which loads what looks names up
+        begun.set()
+        time.sleep(0.5)
+        socket.getaddrinfo = look_up
+    return look_up(*arguments)
+
+socket.getaddrinfo = getaddrinfo
+Thread(target=Checkpoint.remote, args=["owner/tiny"], daemon=True).start()
+begun.wait()
+child = os.fork()
+if not child:
+    os._exit(loading.locked())
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_the_locks_of_the_c_library_during_its_first_lookup_of_a_name(hub: Hub, tmp_path: Path) -> None:
+    env = online(hub.url, tmp_path / "home")
+    assert subprocess.run([sys.executable, "-c", FIRST_NAME], env=env, check=False).returncode == 0
+
+
 CLOSING_HANGS = """
 from huggingface_hub import get_session
 
