@@ -125,6 +125,14 @@ def is_one_name(path: Path, other: Path) -> bool:
     return False
 
 
+def leads_to(path: Path, descriptor: int) -> bool:
+    """Whether a path still leads to the file that is open: it may have been removed, and made again."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Hold a directory's lock, so that one thread of one process at a time writes files that belong together.

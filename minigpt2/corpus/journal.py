@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from minigpt2.atomic_write import leads_to
 from minigpt2.corpus.encoding import Tally
 from minigpt2.corpus.sources import Source
 
@@ -84,12 +85,7 @@ class Journal:
 
     def is_ours(self) -> bool:
         """Whether the path still leads to the file that is locked; no longer once that is closed."""
-        if self._file.closed:
-            return False
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
-        except FileNotFoundError:
-            return False
+        return not self._file.closed and leads_to(self._path, self._file.fileno())
 
     def _read(self) -> None:
         self._file.seek(0)

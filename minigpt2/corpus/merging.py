@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigpt2.atomic_write import naming
+from minigpt2.atomic_write import naming, resolved
 from minigpt2.corpus.counts import Counts, SourceCounts, added
 from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.output import Output, Paths, summary_path
@@ -74,7 +74,7 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     file_format.check(output, _DTYPES[first["dtype"]])
     paths = Paths(output, file_format)
     for each in written:
-        if any(map(paths.written_over, [each.path, summary_path(each.path)])):
+        if any(map(paths.written_over, [each.path, _description(each.path)])):
             raise ValueError(f"{each.path} is a shard, and the corpus would be written over it: name another output")
     counts = _counts(written)
     dtype, end = _DTYPES[first["dtype"]], first["eos_token_id"]
@@ -114,7 +114,7 @@ def _read(name: Name) -> _Written:
     size = path.stat().st_size
     if not path.is_file():
         raise ValueError(f"{path} is not a file, and a shard is one")
-    described = summary_path(path)
+    described = _description(path)
     try:
         with naming(described):
             summary = json.loads(described.read_bytes())
@@ -131,6 +131,12 @@ def _read(name: Name) -> _Written:
     if size != expected:
         raise ValueError(f"{path} has {size:,} bytes, and not the {expected:,} of the shard that {described} describes")
     return _Written(path, shard, summary)
+
+
+def _description(path: Path) -> Path:
+    """The summary beside a shard; where that is a symbolic link, perhaps beside what it leads to."""
+    beside = summary_path(path)
+    return beside if beside.exists() else summary_path(resolved(path))
 
 
 def _require_form(value: object, form: Any) -> None:

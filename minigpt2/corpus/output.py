@@ -23,7 +23,7 @@ from zlib import crc32
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, is_one_name, require_writable, resolved, set_file, sync_directory
+from minigpt2.atomic_write import atomic_write, is_one_name, leads_to, require_writable, resolved, set_file, sync_directory
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
@@ -141,8 +141,7 @@ def journal_path(path: Path) -> Path:
 def _begins_as_ours(path: Path, if_missing: bool = False) -> bool:
     """Whether a summary or a journal begins as those that are written here."""
     try:
-        with path.open("rb") as file:
-            return b"".join(file.read(64).split()).startswith(b"".join(BEGINNING.split()))
+        return b"".join(_beginning(path, 64).split()).startswith(b"".join(BEGINNING.split()))
     except FileNotFoundError:
         return if_missing
     except OSError:
@@ -150,9 +149,17 @@ def _begins_as_ours(path: Path, if_missing: bool = False) -> bool:
 
 
 def _is_megatron_index(path: Path) -> bool:
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(len(MEGATRON_INDEX)) == MEGATRON_INDEX
+    with suppress(OSError):
+        return _beginning(path, len(MEGATRON_INDEX)) == MEGATRON_INDEX
     return False
+
+
+def _beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a file; those of a pipe would be waited for, and are none."""
+    if not S_ISREG(path.stat().st_mode):
+        return b""
+    with path.open("rb") as file:
+        return file.read(size)
 
 
 class Output:
@@ -240,8 +247,9 @@ class Output:
         output = self._paths.output
         for parts in output.parent.glob(f"{escape(f'.{output.name}.parts.')}{'[0-9a-f]' * 8}"):
             gone = parts.with_name(f".{self._paths.tag}{os.urandom(4).hex()}.gone")
-            parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
-            shutil.rmtree(gone, ignore_errors=True)
+            with suppress(OSError):  # an overlay file system renames no directory of a layer below
+                parts = parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
+            shutil.rmtree(parts, ignore_errors=True)
         for left in output.parent.glob(f".{self._paths.tag}*.partial"):  # by a run that was killed as it finished
             left.unlink(missing_ok=True)
 
@@ -289,6 +297,8 @@ class Output:
                 raise ValueError(f"{paths.journal} was removed while this corpus was written: start over")
             self._enter()
             os.fsync(self._file.fileno())
+            if not leads_to(paths.partial, self._file.fileno()):  # locks of a network may hold on one machine alone
+                raise ValueError(f"{paths.partial} was replaced while this corpus was written: does another run do so?")
             self._file.close()
             with ExitStack() as files:  # they take their names when it ends, the last first
                 opened: dict[Path, BinaryIO] = {}

@@ -312,6 +312,32 @@ def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob(".*")) == [".out.parts.0123456789", ".out.parts.mine"]
 
 
+def test_what_a_killed_run_left_is_removed_where_it_cannot_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an overlay file system refuses it, a container's, for a directory of a layer below."""
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / ".out.parts.01234567").mkdir()
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        if path.is_dir():
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), str(path))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "out", "out.json"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize(("name", "options"), [("out.idx", {}), ("out_val.bin.json", {"val_fraction": 0.5})])
+def test_a_pipe_beside_the_output_is_not_waited_for(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n' * 2)
+    os.mkfifo(tmp_path / name)
+    tokenize(tmp_path / "a.jsonl", tmp_path / "out.bin", **options)
+
+
 def test_there_must_be_a_document(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n")
     assert count(tmp_path).tokens == 0

@@ -247,6 +247,17 @@ def test_a_merge_names_the_file_that_cannot_be_written_or_read(
     assert raised.value.filename == str(tmp_path / "1.json")
 
 
+def test_a_shard_may_be_named_by_a_symbolic_link(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "elsewhere").mkdir()
+    link, target = tmp_path / "1", tmp_path / "elsewhere" / "shard"
+    link.symlink_to(target)
+    tokenize(tmp_path / "a.txt", link, tokenizer=tokenizer, shard=(1, 1))
+    assert merge(link, tmp_path / "all").documents == 1
+    with pytest.raises(ValueError, match="1 is a shard, and the corpus would be written over it"):
+        merge(link, target.with_name("shard.json"))
+
+
 def test_a_merge_does_not_write_over_a_shard(tmp_path: Path, tokenizer: Tokenizer) -> None:
     (tmp_path / "a.txt").write_text("a")
     shards = write_shards(tmp_path / "a.txt", tmp_path / "shards", 2, tokenizer)

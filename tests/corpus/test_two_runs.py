@@ -10,12 +10,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from minigpt2 import corpus
 from minigpt2.corpus import tokenize
+from minigpt2.corpus.formats import FileFormat
 from minigpt2.corpus.journal import Journal
-from minigpt2.corpus.output import Output
+from minigpt2.corpus.output import Output, Paths
 from tests.corpus.samples import ids_of, read
 from tests.fuzzing import FUZZ_SECONDS
 
@@ -131,6 +133,21 @@ def test_a_run_that_lost_its_journal_publishes_nothing(out: Path, small: None, m
     with pytest.raises(ValueError, match=r"out\.journal was removed while this corpus was written"):
         tokenize(out.with_name("a.txt"), out)
     assert read(out) == ids_of("other words " * 200)
+
+
+@pytest.mark.parametrize("output_format", ["bin", "llm.c", "megatron"])
+def test_where_both_are_given_the_lock_the_first_does_not_publish_the_ids_of_the_second(
+    output_format: str, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on two machines that share a directory, where the locks of some file systems hold on one machine alone."""
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    paths = Paths(out.with_suffix(".bin"), FileFormat(output_format))
+    first, second = (Output(paths, [], dict, "<u2", 1, can_continue=True, resume=False) for _ in range(2))
+    second.write(np.array([6, 6, 1], "<u2").tobytes())
+    with second, pytest.raises(ValueError, match=r"out\.bin\.partial was replaced while this corpus was"), first:
+        first.write(np.array([5, 1], "<u2").tobytes())
+        first.finish({})
+    assert {path.name for path in out.parent.iterdir()} == {"a.txt", "b.txt"}
 
 
 def run_again_and_again(number: int, directory: Path, report: Connection) -> None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
+from minigpt2.atomic_write import leads_to
 from minigpt2.forking import FORK_WAITS
 from minigpt2.weights.file_io import opened, read_at, write_at
 from minigpt2.weights.remote.byte_ranges import ByteRanges, Range
@@ -102,10 +103,7 @@ class SparseFile:
 
     def is_at_its_path(self) -> bool:
         """Whether the path still leads to this file; its folder may have been removed and made again."""
-        try:
-            return os.path.samestat(self.path.stat(), os.fstat(self._data))
-        except FileNotFoundError:
-            return False
+        return leads_to(self.path, self._data)
 
     def _gaps(self, ranges: list[Range]) -> list[Range]:
         with FORK_WAITS:
