@@ -23,7 +23,15 @@ from zlib import crc32
 
 import numpy as np
 
-from minigpt2.atomic_write import atomic_write, is_one_name, leads_to, require_writable, resolved, set_file, sync_directory
+from minigpt2.atomic_write import (
+    atomic_write,
+    is_one_name,
+    leads_to,
+    require_writable,
+    resolved,
+    set_file,
+    sync_directory,
+)
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
@@ -248,8 +256,9 @@ class Output:
         for parts in output.parent.glob(f"{escape(f'.{output.name}.parts.')}{'[0-9a-f]' * 8}"):
             gone = parts.with_name(f".{self._paths.tag}{os.urandom(4).hex()}.gone")
             with suppress(OSError):  # an overlay file system renames no directory of a layer below
-                parts = parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
-            shutil.rmtree(parts, ignore_errors=True)
+                parts.rename(gone)  # first: workers that are still at it find the directory gone, and stop
+            for each in (gone, parts):
+                shutil.rmtree(each, ignore_errors=True)
         for left in output.parent.glob(f".{self._paths.tag}*.partial"):  # by a run that was killed as it finished
             left.unlink(missing_ok=True)
 

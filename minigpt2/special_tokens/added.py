@@ -102,9 +102,13 @@ class AddedTokens:
         return AddedTokens(tokens, ids, tuple(special))
 
     def not_yet(self, tokens: Iterable[AddedToken]) -> list[AddedToken]:
-        """Those of some tokens that are not among these yet, or have other flags here."""
-        new = dict.fromkeys(replace(token, normalized=token.is_second) for token in tokens if token.content)
-        return [token for token in new if self.tokens.get(token.content) != token]
+        """Those of some tokens, added one after the other, that are new or have other flags than before."""
+        new, known = [], dict(self.tokens)
+        for token in (replace(each, normalized=each.is_second) for each in tokens if each.content):
+            if known.get(token.content) != token:
+                known[token.content] = token
+                new.append(token)
+        return new
 
     def parts(self, text: str, allowed: Selection = "all", disallowed: Selection = ()) -> Iterable[Part]:
         """The parts of a text, in order, found as they are asked for; an empty tuple where it has no added token.

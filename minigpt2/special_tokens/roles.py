@@ -151,7 +151,10 @@ class SpecialTokens(ABC):
                     roles[key] = tokens[-1].content
                 elif key in ("extra_special_tokens", "additional_special_tokens"):
                     new = [_token(token, True) for token in _listed(value, key)]
-                    extra = [] if replace_extra_special_tokens and new else extra
+                    if replace_extra_special_tokens:
+                        extra = [] if new else extra
+                    else:  # those that are there keep their flags
+                        new = [token for token in new if token.content not in extra]
                     extra += [token.content for token in new if token.content not in extra]
                     tokens += new
                 else:

@@ -4,7 +4,7 @@
 `special_tokens_map.json`, whose roles win over the config's, `added_tokens.json`, and `tokenizer.json`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minigpt2.settings import ROLES, ModelClass
@@ -66,7 +66,7 @@ def read(
         decoder = _decoder(config.get("added_tokens_decoder", {}))
     declared = [*decoder.items()]
     if "added_tokens_decoder" not in config:
-        in_map, map_extra = _special_tokens_map(find)
+        in_map, map_extra = _special_tokens_map(find, extra is not None)
         roles |= in_map
         # added_tokens.json has no flags: a token is special if its text has a role or is listed as special. What the
         # config gives as an object has no text for transformers at this point.
@@ -125,11 +125,11 @@ def _extra(config: Mapping[str, Any]) -> list[str | AddedToken] | None:
     if not any(key in config for key in _EXTRA):
         return None
     key = next((key for key in _EXTRA if config.get(key)), _EXTRA[0])
-    return _listed(config.get(key) or [], key)
+    return _listed(config.get(key) or [], key, _value)
 
 
-def _listed(tokens: Any, key: str) -> list[str | AddedToken]:
-    values = [_value(token, key) for token in tokens] if isinstance(tokens, list) else [None]
+def _listed(tokens: Any, key: str, read: Callable[[Any, str], _Value]) -> list[str | AddedToken]:
+    values = [read(token, key) for token in tokens] if isinstance(tokens, list) else [None]
     found = [value for value in values if value is not None]
     if len(found) < len(values):
         raise ValueError(f"{key} is {excerpt(tokens)}, expected a list of tokens")
@@ -147,21 +147,27 @@ def _decoder(content: Any) -> dict[int, AddedToken]:
     return decoder
 
 
-def _special_tokens_map(find: Find) -> tuple[dict[str, _Value], dict[str, list[str | AddedToken]]]:
-    """The roles of `special_tokens_map.json`, and its special tokens without one, by key."""
+def _special_tokens_map(
+    find: Find, config_has_extra: bool
+) -> tuple[dict[str, _Value], dict[str, list[str | AddedToken]]]:
+    """The roles of `special_tokens_map.json`, and its special tokens without one, by the key that counts."""
     path = find("special_tokens_map.json")
     if path is None:
         return {}, {}
     content = read_object(path)
     with named(path):
         refuse_other_keys(content, (*ROLES, *_EXTRA))
-        extra = {key: _listed(content[key], key) for key in _EXTRA if key in content}
+        newer, older = _EXTRA
+        extra = {newer: _listed(content[newer], newer, _in_map)} if newer in content else {}
+        # A tokenizer that was saved again in place has the older key still, and objects there that nothing can read.
+        if not (extra or config_has_extra) and older in content:
+            extra = {older: _listed(content[older], older, _value)}
         roles = {role: _in_map(content[role], role) for role in ROLES if role in content}
     return roles, extra
 
 
-def _in_map(value: Any, role: str) -> _Value:
-    return _special(added_token(value, role)) if isinstance(value, dict) else _value(value, role)
+def _in_map(value: Any, key: str) -> _Value:
+    return _special(added_token(value, key, "__type")) if isinstance(value, dict) else _value(value, key)
 
 
 def _added_tokens_json(find: Find, special: set[str | None]) -> list[tuple[int, AddedToken]]:

@@ -10,6 +10,7 @@ from minigpt2.byte_alphabet import ALPHABET_ORDER, to_characters
 from minigpt2.pretokenize import SPLIT_PATTERN
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+EXTRA = ("extra_special_tokens", "additional_special_tokens")
 MERGES = ["t h", "th e", "Ġ the", "Ġ a", "i n", "in g", "a b", "ab a", "Ġ Ġ", "ĠĠ ĠĠ", "Ã ©"]
 TOKENS = [*to_characters(ALPHABET_ORDER), *(merge.replace(" ", "") for merge in MERGES)]
 CONTENTS = [
@@ -216,13 +217,12 @@ def made_up(draw: st.DrawFn) -> MadeUp:
     else:  # as early transformers 4 did
         config |= {role: value for role, value in roles.items() if draw(st.booleans())}
         files["special_tokens_map.json"] = draw(st.dictionaries(st.sampled_from(ROLES), map_values(), max_size=4))
-        if draw(st.booleans()):
-            files["special_tokens_map.json"]["additional_special_tokens"] = draw(
-                st.lists(contents(), max_size=3, unique=True)
-            )
+        for key in draw(st.lists(st.sampled_from(EXTRA), max_size=2, unique=True)):
+            objects = map_values() if draw(st.booleans()) else contents()
+            files["special_tokens_map.json"][key] = draw(st.lists(objects, max_size=3, unique_by=str))
         if draw(st.booleans()):
             files["added_tokens.json"] = {name: i for i, name, _ in added if draw(st.integers(0, 4))}
-    extra = draw(st.sampled_from([None, "extra_special_tokens", "additional_special_tokens"]))
+    extra = draw(st.sampled_from([None, *EXTRA]))
     if extra:
         config[extra] = draw(st.lists(st.one_of(contents(), tagged()), max_size=3, unique_by=str))
     return MadeUp(files)
@@ -243,20 +243,27 @@ def map_values() -> st.SearchStrategy[Any]:
 
 
 class Change(NamedTuple):
-    """A token that is added, with a role or without, and a role that it is given afterwards."""
+    """Tokens that are added, with their flags, and a role that the first of them is given afterwards.
 
-    content: str
-    flags: dict[str, bool]
-    special: bool
-    role: str | None
+    They are added as tokens of a key, a role or one of `EXTRA`, or as tokens alone. `option` is that of the method.
+    """
+
+    tokens: list[tuple[str, dict[str, bool]]]
+    key: str | None
+    option: bool
     also: str | None
 
 
 def changes() -> st.SearchStrategy[Change]:
-    some_flags = st.dictionaries(st.sampled_from(FLAGS), st.booleans(), max_size=2)
-    role = st.sampled_from([None, *ROLES])
-    plain = st.builds(Change, contents(), some_flags, st.booleans(), st.none(), st.none())
-    return st.one_of(plain, st.builds(Change, contents(), some_flags, st.just(True), st.sampled_from(ROLES), role))
+    flags = st.dictionaries(st.sampled_from(FLAGS), st.booleans(), max_size=2)
+    one = st.tuples(st.sampled_from(CONTENTS[:2]) | contents(), flags)  # some again and again
+    several = st.builds(
+        Change, st.lists(one, min_size=1, max_size=3), st.sampled_from([None, *EXTRA]), st.booleans(), st.none()
+    )
+    role = st.builds(
+        Change, one.map(lambda token: [token]), st.sampled_from(ROLES), st.just(True), st.sampled_from([None, *ROLES])
+    )
+    return several | role
 
 
 def options() -> st.SearchStrategy[dict[str, Any]]:

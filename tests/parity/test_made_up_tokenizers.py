@@ -6,7 +6,7 @@
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from minigpt2.special_tokens import AddedToken
-from tests.parity.made_up_tokenizers import ROLES, Change, MadeUp, changes, made_up, texts
+from tests.parity.made_up_tokenizers import EXTRA, ROLES, Change, MadeUp, changes, made_up, texts
 from tests.parity.references import auto_tokenizer
 
 SECONDS = float(os.environ.get("MINIGPT2_FUZZ_SECONDS", "0"))
@@ -89,20 +89,19 @@ def one_id_for_each_token() -> Iterator[None]:
 def change_both(ours: Tokenizer, theirs: Any, change: Change) -> None:
     """Add tokens to both, or give a role to a special token."""
     with one_id_for_each_token():
-        if change.role:
-            added = {change.role: AddedToken(change.content, **change.flags)}
-            assert ours.add_special_tokens(added) == theirs.add_special_tokens({change.role: judge_token(change)})
-        else:
-            added_ours = ours.add_tokens(AddedToken(change.content, **change.flags), change.special)
-            assert added_ours == theirs.add_tokens([judge_token(change)], special_tokens=change.special)
+        assert add(ours, change, AddedToken) == add(theirs, change, tokenizers.AddedToken)
     if change.also:
         for each in (ours, theirs):
-            setattr(each, change.also, change.content)
+            setattr(each, change.also, change.tokens[0][0])
         assert getattr(ours, f"{change.also}_id") == getattr(theirs, f"{change.also}_id")
 
 
-def judge_token(change: Change) -> Any:
-    return tokenizers.AddedToken(change.content, **change.flags)
+def add(tokenizer: Any, change: Change, make: Callable[..., Any]) -> Any:
+    """Add the tokens to one of the two, a token without flags as its text; how many were new."""
+    tokens = [make(content, **flags) if flags else content for content, flags in change.tokens]
+    if change.key is None:
+        return tokenizer.add_tokens(tokens, special_tokens=change.option)
+    return tokenizer.add_special_tokens({change.key: tokens if change.key in EXTRA else tokens[0]}, change.option)
 
 
 def agree(ours: Tokenizer, theirs: Any, some: list[str], length: int) -> None:
