@@ -19,11 +19,14 @@ class Decoder:
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
-        tokens = list(vocabulary.token_bytes.values())
-        data = np.frombuffer(b"".join(tokens), np.uint8)
-        self._tokens = Packed.pack(data, vocabulary.lengths, np.dtype(np.uint8))
+        # Packed runs cannot be empty: a byte stands for an empty token, which is left out before tokens are joined.
+        data = np.frombuffer(b"".join(token or b"?" for token in vocabulary.token_bytes.values()), np.uint8)
+        self._tokens = Packed.pack(data, np.maximum(vocabulary.lengths, 1), np.dtype(np.uint8))
+        self._has_bytes = vocabulary.lengths > 0  # (tokens,) bool
 
     def decode(self, symbols: NDArray[np.integer]) -> bytes:  # (tokens,)
         """The bytes of tokens, one after the other, given as valid indices among the vocabulary's ascending ids."""
+        if not self._has_bytes.all():
+            symbols = symbols[self._has_bytes.take(symbols)]
         parts = (symbols[start : start + _AT_ONCE] for start in range(0, len(symbols), _AT_ONCE))
         return b"".join(self._tokens.join(part).tobytes() for part in parts)

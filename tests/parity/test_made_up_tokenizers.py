@@ -125,6 +125,9 @@ def agree(ours: Tokenizer, theirs: Any, some: list[str], length: int) -> None:
             stream = ours.decode_stream(skip_special_tokens=skips)
             assert "".join([*map(stream.step, ids), stream.end()]) == ours.decode(ids, skip_special_tokens=skips)
         assert ours.convert_ids_to_tokens(ids) == theirs.convert_ids_to_tokens(ids)
+    many = sorted(theirs.get_vocab().values()) * 4  # so many that they are decoded another way
+    for skips in (True, False):
+        assert ours.decode(many, skip_special_tokens=skips) == theirs.decode(many, skip_special_tokens=skips)
     agree_on_batches(ours, theirs, some, length)
 
 

@@ -1,5 +1,7 @@
 """The parts of the numpy engine that hold things: keys, tables, ranks, packed runs, growing arrays, tokens' bytes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,3 +144,10 @@ def words_and_lengths(pieces: list[bytes]) -> tuple[Words, Indices]:
 def test_ids_decode_in_arrays_as_they_do_one_by_one(ids: list[int]) -> None:
     expected = b"".join(gpt2().token_bytes[token_id] for token_id in ids)
     assert Decoder(gpt2()).decode(np.array(ids, np.int64)) == expected
+
+
+@given(st.lists(st.binary(max_size=20), min_size=1, max_size=9), st.data())
+def test_so_do_those_of_a_vocabulary_with_empty_tokens(tokens: list[bytes], data: st.DataObject) -> None:
+    vocabulary = replace(gpt2(), token_bytes=dict(enumerate(tokens)))
+    ids = data.draw(st.lists(st.integers(0, len(tokens) - 1)))
+    assert Decoder(vocabulary).decode(np.array(ids, np.int64)) == b"".join(map(tokens.__getitem__, ids))
