@@ -242,6 +242,7 @@ REFUSED_CONFIGS: dict[str, dict[str, Any]] = {
     "'n_head' is 5, but the heads must share 24 numbers equally": {"n_head": 5},
     "'n_head' is 4, but 'num_attention_heads' is 3": {"num_attention_heads": 3},
     "'n_head' is 0, but it must be a positive integer": {"n_head": 0},
+    "'n_head' is nan, but it must be a positive integer": {"n_head": float("nan")},
     "'model_type' is 'imagegpt', but only gpt2 is supported": {"model_type": "imagegpt"},
     "'n_inner' is 48, but its tensors have 96": {"n_inner": 48},
     "'add_cross_attention' is True, but only False is supported": {"add_cross_attention": True},

@@ -118,7 +118,7 @@ def _facts(tokenizer: "Tokenizer", weights: "Checkpoint", text: str, options: ar
         word=merged.text,
         rank=last.rank,
         token_id=last.product,
-        neighbour_of=_whole_word(trace),
+        neighbour_of=_one_token(tokenizer, trace, last),
         vocabulary="" if tokenizer.vocabulary is gpt2() else model,
         model=model,
         layers_model=layers_model,
@@ -165,10 +165,12 @@ def _model_option(options: argparse.Namespace) -> str:
     return model + (f" --revision {shlex.quote(options.revision)}" if options.revision else "")
 
 
-def _whole_word(trace: "Trace") -> str:
-    """The longest word of a text that is one token, or else " life"."""
+def _one_token(tokenizer: "Tokenizer", trace: "Trace", last: "Merge") -> str:
+    """The longest word of a text that is one token, or else " life", or else what a merge makes, as GPT-2 writes it."""
     words = [pretoken.text for pretoken in trace.pretokens if len(pretoken.ids) == 1 and pretoken.branch == "letters"]
-    return max(words, key=len, default=" life")
+    if not words and len(tokenizer.encode_ordinary(" life")) == 1:
+        words = [" life"]
+    return max(words, key=len, default=tokenizer.vocabulary.written(last.product))
 
 
 def _open_tour(text: str, prompt: str, weights: "Checkpoint", facts: Facts, was_asked_for: bool) -> None:

@@ -37,7 +37,10 @@ class HubError(OSError):
 
 
 class MissingFileError(HubError):
-    """The repository exists at that revision, which is this `commit`, and has no such file."""
+    """The repository exists at that revision, which is this `commit`, and has no such file.
+
+    A mirror of the hub answers a bare 404: then `commit` is empty, and the repository may not exist.
+    """
 
     commit = ""
 
@@ -151,8 +154,16 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         response = getattr(error, "response", None)  # none if it is the cache that lacks the file
         if isinstance(error, EntryNotFoundError) and response is not None:
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
-        reason, kind = _reason(error, model, cache), UnreachableError if _is_unreachable(error) else HubError
-        raise kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+        reason = _reason(error, model, cache)
+        raise _kind(error)(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+
+
+def _kind(error: Exception) -> type[HubError]:
+    """What a failure says of the file."""
+    response = getattr(error, "response", None)
+    if response is not None and response.status_code == 404 and "X-Error-Code" not in response.headers:
+        return MissingFileError
+    return UnreachableError if _is_unreachable(error) else HubError
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

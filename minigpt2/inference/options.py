@@ -132,7 +132,7 @@ class Config:
     def size(self, key: str) -> int | None:
         names = [name for name in (key, OTHER_NAMES.get(key, key)) if name in self.values]
         values = [self.values[name] for name in names] or [DEFAULT_SIZES[key]]
-        if any(value != values[0] for value in values):
+        if any(value != values[0] for value in values[1:]):
             raise self.refusal(key, values[0], f"{names[1]!r} is {values[1]!r}")
         if values[0] is not None and (type(values[0]) is not int or values[0] < 1):
             raise self.refusal(key, values[0], "it must be a positive integer")

@@ -133,6 +133,8 @@ def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *
     try:
         return fetch(INDEX, revision=revision)
     except hub.MissingFileError as error:
+        if not error.commit:  # a 404 of a mirror, or of another server: it does not know the model
+            raise
         reason = _what_there_is_instead(fetch, model, revision, asks)
         raise NoWeightsError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub: {reason}") from error
 

@@ -162,6 +162,14 @@ def test_a_longer_text_is_taken_by_its_beginning(tokenizer: Tokenizer, capsys: C
     )
 
 
+def test_no_word_need_be_a_token(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "text").write_text("0123 " * 9)
+    answer(capsys, "train-bpe", tmp_path / "text", "--merges", 3, "-o", tmp_path / "model")
+    write_small_gpt2(tmp_path / "model")
+    shown = answer(capsys, "tour", "hi", "--no-pause", "--model", tmp_path / "model")
+    assert re.search(r"^\$ minigpt2 nearest \"Ġ?[0-9]+\"", shown, re.M)
+
+
 def test_an_empty_text_is_the_usual_one(capsys: Capture) -> None:
     assert answer(capsys, "tour", "--no-pause", "") == answer(capsys, "tour", "--no-pause")
 

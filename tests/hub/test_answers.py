@@ -37,12 +37,16 @@ def test_an_unknown_model_and_an_unknown_revision_say_so(hub: Hub, client: Clien
     assert not client.cache.exists()
 
 
+def test_a_404_without_a_code_is_a_missing_file(hub: Hub, client: Client) -> None:
+    hub.faults["config.json"] = 404
+    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"), "MissingFileError")
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
         (401, "HF_TOKEN"),
         (403, "HF_TOKEN"),
-        (404, "HF_ENDPOINT"),
         pytest.param(429, "wait", marks=pytest.mark.skipif(BEFORE_2, reason="huggingface_hub itself asks again")),
         (500, "later"),
         (503, "later"),

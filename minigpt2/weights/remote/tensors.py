@@ -140,7 +140,8 @@ class RemoteTensors(SafetensorsFile):
         with translated_errors(source.model, source.filename, source.file.commit, self._cache.parent):
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-            with tqdm(desc=source.filename, total=total, unit="B", unit_scale=True, disable=quiet) as bar:  # type: ignore[no-untyped-call]
+            name = repr(source.filename)[1:-1]  # which the hub's index chose: no escapes for a terminal
+            with tqdm(desc=name, total=total, unit="B", unit_scale=True, disable=quiet) as bar:  # type: ignore[no-untyped-call]
                 try:
                     _in_parallel(lambda piece: arrived.append(self._bring_one(piece, bar.update)), pieces)
                 finally:
