@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO
 
 LOCK_SECONDS = 5.0  # seconds that another may hold the lock of a directory: files take their names in milliseconds
@@ -93,8 +94,12 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a path is that of a device or a pipe."""
-    return path.exists() and not (path.is_file() or path.is_dir())
+    """Whether a path is that of a device or a pipe; asked once, because another process may remove it."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return not (S_ISREG(mode) or S_ISDIR(mode))
 
 
 def resolved(path: str | os.PathLike[str]) -> Path:

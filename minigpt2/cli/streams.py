@@ -184,13 +184,16 @@ def _chunks(size: int) -> Iterator[bytes]:
 
 
 def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0) -> str:
-    """The message that an input is not UTF-8: at which byte, and the command that converts it.
+    """The message that an input is not UTF-8: what it is instead, or at which byte, and the command that converts it.
 
     `offset` is where in the input the error's bytes begin.
     """
-    from minigpt2.corpus.documents import likely_encoding
+    from minigpt2.corpus.documents import likely_encoding, other_kind
 
     data = error.object
+    if offset == 0 and (other := other_kind(data)):
+        what, command = other
+        return f"{name} is {what}, not text: `{command} FILE` makes text of it"
     encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
     return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `iconv -f {encoding} -t UTF-8` converts it"

@@ -20,12 +20,13 @@ ERRORS = ("strict", "replace", "ignore")
 _BOM = b"\xef\xbb\xbf"
 
 # What a file that is not text begins with, what it is, and what turns it into text.
+_UNZIP = "unzip -p"
 _OTHER_KINDS = (
-    (b"PK\x03\x04", "a zip archive", "unzip -p"),
+    (b"PK\x03\x04", "a zip archive", _UNZIP),
     (b"\xfd7zXZ\x00", "compressed by xz", "xz -dc"),
     *((b"BZh%d1AY&SY" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),
-    (b"\x1f\x8b\x08", "compressed by gzip, which its name does not say", "gzip -dc"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd, which its name does not say", "zstd -dc"),
+    (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
@@ -161,12 +162,23 @@ def _require_text(source: Source, data: bytes) -> None:
         raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
     if data[257:265] in (b"ustar\x0000", b"ustar  \0"):  # POSIX's archives, and GNU's
         raise ValueError(f"{source.shown} is a tar archive, not text: `tar -xf` unpacks it, and its files can be read")
-    for beginning, what, command in _OTHER_KINDS:
-        if data.startswith(beginning):
-            is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
-            reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
-            pipe = f"{_piped(source, command)} | {reads}"
-            raise ValueError(f"{source.shown} is {what}, not text: `{pipe}` reads it")
+    if other := other_kind(data):
+        what, command = other
+        is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
+        reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
+        way = f"`{_piped(source, command)} | {reads}` reads it"
+        if command == _UNZIP and (source.compression or source.name == STANDARD_INPUT):
+            way = f"save it as FILE, and `{command} FILE | {reads}` reads it"  # unzip reads no standard input
+        raise ValueError(f"{source.shown} is {what}, not text: {way}")
+
+
+def other_kind(data: bytes) -> tuple[str, str] | None:
+    """What a file is that begins so and is not text, and the command that makes text of it; None if it may be text.
+
+    >>> other_kind(b"BZh91AY&SY"), other_kind(b"text")
+    (('compressed by bzip2', 'bzip2 -dc'), None)
+    """
+    return next(((what, command) for beginning, what, command in _OTHER_KINDS if data.startswith(beginning)), None)
 
 
 def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:

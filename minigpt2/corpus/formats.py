@@ -96,6 +96,16 @@ class FileFormat:
         globs = (f"{escape(path.stem)}_{'[0-9]' * 6}{escape(path.suffix)}" for path in outputs)
         return [path for each in globs for path in output.parent.glob(each)]
 
+    def refuse_stale(self, output: Path) -> None:
+        """Refuse a second file of another corpus before the work; otherwise `write` does, if it makes one file.
+
+        Raises:
+            ValueError: there is one.
+        """
+        if self.name == "llm.c":
+            for path in self.outputs(output):
+                _refuse_stale(path, 1)
+
     def check(self, output: str | os.PathLike[str], dtype: str) -> None:
         """Refuse an output or a vocabulary that the format has no room for.
 
@@ -211,10 +221,14 @@ def _write_llm_c(path: Path, blocks: Blocks, end: int, create: Create) -> list[W
             part, rest = np.split(rest, [_LLM_C_MOST - last.tokens])
             written[-1] = Written(last.path, last.tokens + len(part), last.documents + _count(part, end))
             _append_llm_c(file, part, written[-1].tokens)
-    stale = _numbered(path, len(written))
-    if stale.exists():
-        raise ValueError(f"{stale} would be read as a part of this corpus, which has fewer files: delete it first")
+    _refuse_stale(path, len(written))
     return written
+
+
+def _refuse_stale(path: Path, number: int) -> None:
+    stale = _numbered(path, number)
+    if stale.exists():
+        raise ValueError(f"{stale} would be read as a part of this corpus if that has fewer files: delete it first")
 
 
 def _append_llm_c(file: BinaryIO, ids: Ids, tokens: int) -> None:

@@ -89,11 +89,12 @@ class Journal:
 
     def _read(self) -> None:
         self._file.seek(0)
-        lines = self._file.readlines()
-        if lines and not (lines[0].startswith(BEGINNING) or BEGINNING.startswith(lines[0])):
+        if not BEGINNING.startswith(self._file.read(len(BEGINNING))):
             raise ValueError(
                 f"{self._path} is not a journal and would be replaced by one: delete it, or name another output"
             )
+        self._file.seek(0)
+        lines = self._file.readlines()
         unfinished = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""  # the run ended as it wrote it
         self.progress: Progress | None = None
         self._tallies: dict[int, Tally] = {}

@@ -204,6 +204,8 @@ class Output:
         self._last_entry = time.monotonic()
         with _naming_output(paths.shown):
             paths.require_writable()
+            if not can_continue:  # what it makes would be lost if that was refused in the end
+                paths.file_format.refuse_stale(paths.output)
             with ExitStack() as locks:
                 self._journal = Journal(paths.journal)
                 locks.callback(self._journal.leave)
@@ -279,8 +281,15 @@ class Output:
         """Write ids alone."""
         rest = memoryview(ids)
         with _naming_output(self._paths.shown):
+            self._require_alone()
             while rest:
                 rest = rest[self._file.write(rest) :]  # a disk that is nearly full takes a part
+
+    def _require_alone(self) -> None:
+        """Refuse to go on beside another run: the locks of some network file systems hold on one machine alone."""
+        partial, descriptor = self._paths.partial, self._file.fileno()
+        if not leads_to(partial, descriptor) or os.fstat(descriptor).st_size != self._file.tell():
+            raise ValueError(f"{partial} was changed while this corpus was written: does another run write it as well?")
 
     def _enter(self) -> None:
         if not self._can_continue:
@@ -306,8 +315,7 @@ class Output:
                 raise ValueError(f"{paths.journal} was removed while this corpus was written: start over")
             self._enter()
             os.fsync(self._file.fileno())
-            if not leads_to(paths.partial, self._file.fileno()):  # locks of a network may hold on one machine alone
-                raise ValueError(f"{paths.partial} was replaced while this corpus was written: does another run do so?")
+            self._require_alone()
             self._file.close()
             with ExitStack() as files:  # they take their names when it ends, the last first
                 opened: dict[Path, BinaryIO] = {}

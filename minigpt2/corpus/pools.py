@@ -52,8 +52,12 @@ def _pool(jobs: int) -> Iterator[Executor]:
             theirs, ours = map(ends.enter_context, context.Pipe(duplex=False))
             pool = _Pool(jobs, context, _start, (theirs, ours))
             ends.enter_context(_shut_down(pool, ours))
+            if multiprocessing.current_process().daemon:
+                raise RuntimeError("this one is daemonic, as a worker of another pool")
             _work_once(pool)
         except (OSError, RuntimeError) as error:  # without shared memory, or with too few files, processes or threads
+            if isinstance(error.__context__, KeyboardInterrupt):  # where one comes, a wait can fail to unlock its lock
+                raise
             reason = getattr(error, "strerror", None) or str(error)
             way_out = "fewer --jobs may do, and one always does"
             raise OSError(errno.EAGAIN, f"no {jobs} processes can be started here ({reason}): {way_out}") from None

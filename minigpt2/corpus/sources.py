@@ -85,10 +85,10 @@ def find(
     """The inputs that names stand for, in the order of the names, and sorted where one stands for several.
 
     A name is a file, `-` for standard input, a directory (its files, and those of the directories in it, except what
-    begins with a dot), a glob (`**` is any depth; files alone), or any of the three on the hub, as
-    `hf://datasets/OWNER/NAME/PATH`. Symbolic links that are found in a directory or by a glob are passed over; those
-    that a name spells out before its first wildcard are followed. Directories and globs leave out the files of an
-    earlier corpus at `output`. Each source holds what its name says, or `kind`.
+    begins with a dot), a glob (`**` is any depth; files alone, or where it ends in a slash those in directories), or
+    any of the three on the hub, as `hf://datasets/OWNER/NAME/PATH`. Symbolic links that are found in a directory or by
+    a glob are passed over; those that a name spells out before its first wildcard are followed. Directories and globs
+    leave out the files of an earlier corpus at `output`. Each source holds what its name says, or `kind`.
 
     Raises:
         FileNotFoundError: a name stands for nothing.
@@ -135,7 +135,8 @@ def _paths(name: str, output: "Paths | None") -> list[str]:
         paths, missing = _matches(name, ["**"]), "no file in this directory"
     elif has_magic(name) and not path.exists():
         start = [*takewhile(lambda part: not has_magic(part), path.parts)]
-        paths = _matches(str(Path(*start)) if start else "", path.parts[len(start) :])
+        below = ["**"] if name.endswith(("/", os.sep)) else []
+        paths = _matches(str(Path(*start)) if start else "", [*path.parts[len(start) :], *below])
         missing = "this glob matches no file"
     elif output and output.written_over(path):
         raise ValueError(f"{name} is where the corpus is written to: it cannot be read as well")

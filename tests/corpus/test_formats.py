@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
-from minigpt2.corpus import formats, tokenize
+from minigpt2.corpus import formats, merge, tokenize
 from minigpt2.corpus.formats import FileFormat, validation
+from minigpt2.corpus.output import Output
 from tests.corpus.samples import DOCUMENTS, END, ids_of, large_tokenizer, lines_of, read
 
 MANY = [f"document {number} " * (number % 7) for number in range(200)]
@@ -89,6 +91,18 @@ def test_a_further_file_of_another_corpus_is_not_mixed_in(lines: Path, small: No
     lines.with_name("train_000001.bin").unlink()
     tokenize(lines, lines.with_name("train.bin"), output_format="llm.c", resume=True)
     assert len(read_llm_c(lines.with_name("train.bin"))) == len(ids_of(*MANY))
+
+
+def test_it_is_refused_before_the_work_of_what_cannot_be_continued(
+    lines: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = lines.with_name("shard")
+    tokenize(lines, shard, output_format="llm.c", shard=(1, 1))
+    lines.with_name("train_000001.bin").write_text("of another corpus")
+    monkeypatch.setattr(Output, "write", None)
+    for work in (partial(merge, shard), partial(tokenize, "-", output_format="llm.c")):
+        with pytest.raises(ValueError, match=r"train_000001\.bin would be read as a part of this corpus"):
+            work(lines.with_name("train.bin"))
 
 
 def test_megatron_reads_the_documents(lines: Path, blocks_of_some_ids: None) -> None:

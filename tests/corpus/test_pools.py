@@ -1,5 +1,6 @@
 """Processes as an executor: they are lost, cannot start, or are interrupted, and one line or none says so."""
 
+import multiprocessing
 import re
 import signal
 import subprocess
@@ -138,6 +139,26 @@ def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, 
     )
     assert (finished.returncode, finished.stderr) == (130, b"")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interrupt_within_a_lock_as_they_start_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's own wait for a lock can fail to release it where an interrupt comes in its middle."""
+
+    def wait(*_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr(pools, "wait", wait)
+    with pytest.raises(RuntimeError, match="release unlocked lock"), pools.processes(2):
+        pass
+
+
+def test_a_process_that_may_start_no_others_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match=r"no 2 processes can be started here \(this one is daemonic"), pools.processes(2):
+        pass
 
 
 def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:

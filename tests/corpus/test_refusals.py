@@ -1,6 +1,8 @@
 """Refusals, each by name and with the way out."""
 
+import bz2
 import gzip
+import io
 import json
 import lzma
 import re
@@ -8,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow
@@ -18,6 +22,7 @@ from pyarrow import parquet
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
 from minigpt2.corpus.output import Output
+from tests.command import one_line, run
 from tests.corpus.samples import DOCUMENTS, lines_of, write_table
 
 BAD: dict[str, tuple[bytes, str]] = {
@@ -179,12 +184,19 @@ def test_a_separator_that_is_not_text_is_named(tmp_path: Path) -> None:
         count(tmp_path, separator="a\udcff")
 
 
-OTHERS = {
-    "a.zip": ("zip -q - {}", "a zip archive", "unzip -p"),
-    "a.txt.xz": ("xz -c {}", "compressed by xz", "xz -dc"),
-    "a.bz2": ("bzip2 -c {}", "compressed by bzip2", "bzip2 -dc"),
-    "a.txt": ("gzip -c {}", "compressed by gzip, which its name does not say", "gzip -dc"),
-    "a.jsonl": ("zstd -qc {}", "compressed by zstd, which its name does not say", "zstd -dc"),
+def zipped(text: bytes) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text", text)
+    return data.getvalue()
+
+
+OTHERS: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
+    "a.zip": (zipped, "a zip archive", "unzip -p"),
+    "a.txt.xz": (lzma.compress, "compressed by xz", "xz -dc"),
+    "a.bz2": (bz2.compress, "compressed by bzip2", "bzip2 -dc"),
+    "a.txt": (gzip.compress, "compressed by gzip", "gzip -dc"),
+    "a.jsonl": (zstd.compress, "compressed by zstd", "zstd -dc"),
 }
 
 
@@ -205,16 +217,35 @@ def test_a_text_with_the_word_of_a_tar_archive_is_a_text(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
     make, what, command = OTHERS[name]
-    if not shutil.which(make.split()[0]):
-        pytest.skip(f"there is no {make.split()[0]} here")
-    (tmp_path / "text").write_text("The meaning of life is")
-    made = subprocess.run(make.format("text"), shell=True, cwd=tmp_path, capture_output=True, check=True).stdout
-    (tmp_path / name).write_bytes(made)
+    (tmp_path / name).write_bytes(make(b"The meaning of life is"))
     for errors in ["strict", "replace"]:
         with pytest.raises(ValueError, match=f"{name} is {what}, not text: `{command}") as raised:
             count(tmp_path / name, errors=errors)
+    if not shutil.which(command.split()[0]):
+        pytest.skip(f"there is no {command.split()[0]} here")
     (pipe,) = re.findall("`(.*) \\| minigpt2 ", str(raised.value))
     assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == b"The meaning of life is"
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"]]
+)
+def test_so_it_is_by_commands_that_read_text_alone(arguments: list[str], name: str, tmp_path: Path) -> None:
+    make, what, command = OTHERS[name]
+    made, path = make(b"The meaning of life is " * 9), tmp_path / name
+    path.write_bytes(made)
+    finished = run(*(each.format(path) for each in arguments), stdin=made)
+    shown = f"{path if len(arguments) > 1 else 'standard input'} is {what}, not text: `{command} FILE` makes text of it"
+    assert (finished.returncode, one_line(finished.stderr)) == (1, f"minigpt2: {shown}\n")
+
+
+def test_a_zip_archive_without_a_name_is_to_be_saved_first(tmp_path: Path) -> None:
+    (tmp_path / "a.zip.gz").write_bytes(gzip.compress(zipped(b"text")))
+    way = "is a zip archive, not text: save it as FILE, and `unzip -p FILE | minigpt2 tokenize - -o OUT` reads it"
+    assert way in one_line(run("count", "-", stdin=zipped(b"text")).stderr)
+    with pytest.raises(ValueError, match=re.escape(f"a.zip.gz {way}")):
+        count(tmp_path / "a.zip.gz")
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.xz", "a.txt.gz"])

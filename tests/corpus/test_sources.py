@@ -32,6 +32,13 @@ def test_a_glob_reaches_any_depth(tmp_path: Path) -> None:
     assert [Path(source.path).name for source in count(f"{tmp_path}/**/*.txt").sources] == ["1.txt", "2.txt", "3.txt"]
 
 
+def test_a_glob_with_a_slash_at_its_end_stands_for_directories(tmp_path: Path) -> None:
+    for name in ["1.txt", "a/2.txt", "a/b/3.txt", "c/4.md"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert count(f"{tmp_path}/*/").sources == count([tmp_path / "a", tmp_path / "c"]).sources
+
+
 def test_a_directory_is_read_however_deep_it_is(tmp_path: Path) -> None:
     deep = tmp_path
     for _ in range(sys.getrecursionlimit()):

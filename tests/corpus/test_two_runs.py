@@ -144,10 +144,19 @@ def test_where_both_are_given_the_lock_the_first_does_not_publish_the_ids_of_the
     paths = Paths(out.with_suffix(".bin"), FileFormat(output_format))
     first, second = (Output(paths, [], dict, "<u2", 1, can_continue=True, resume=False) for _ in range(2))
     second.write(np.array([6, 6, 1], "<u2").tobytes())
-    with second, pytest.raises(ValueError, match=r"out\.bin\.partial was replaced while this corpus was"), first:
+    with second, pytest.raises(ValueError, match=r"out\.bin\.partial was changed while this corpus was"), first:
         first.write(np.array([5, 1], "<u2").tobytes())
         first.finish({})
     assert {path.name for path in out.parent.iterdir()} == {"a.txt", "b.txt"}
+
+
+def test_nor_does_it_go_on_where_the_second_has_cut_off_its_ids(out: Path) -> None:
+    paths = Paths(out, FileFormat())
+    with Output(paths, [], dict, "<u2", 1, can_continue=True, resume=False) as first:
+        first.write(np.array([5, 1], "<u2").tobytes())
+        os.truncate(paths.partial, 2)  # as a run that continues does, to where the journal says
+        with pytest.raises(ValueError, match=r"out\.partial was changed while this corpus was written"):
+            first.write(np.array([5, 1], "<u2").tobytes())
 
 
 def run_again_and_again(number: int, directory: Path, report: Connection) -> None:

@@ -1,5 +1,6 @@
 """What cannot be read by byte ranges is refused: names, versions, pickles, and files that are not safetensors."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 from minigpt2 import CheckpointError, Embeddings, HubError
-from tests.command import files_in
+from tests.command import errors_on_a_terminal, files_in
 from tests.hub_server import Hub
+from tests.hub_settings import online
 from tests.weights.remote.published import WEIGHTS, Open, assert_same
 from tests.weights.test_checkpoint import gpt2_tensors, save
 
@@ -78,3 +80,18 @@ def test_a_model_without_config_has_all_but_config(hub: Hub, remote: Open, tmp_p
     assert Embeddings(weights)([1, 2]).shape == (2, 4)
     with pytest.raises(CheckpointError, match=r"no config\.json beside"):
         _ = weights.config
+
+
+SHOWN = """
+from minigpt2.weights.remote import tensors
+
+tensors.BAR_FROM = 0
+tensors.RemoteTensors.open("owner/odd", "a\\x1b[2J.safetensors").fetch(["wte.weight"])
+"""
+
+
+def test_a_files_name_cannot_send_escapes_to_a_terminal(hub: Hub, published: Path, tmp_path: Path) -> None:
+    """An index on the hub chooses the names of its shards."""
+    hub.publish("owner/odd", {"a\x1b[2J.safetensors": (published / WEIGHTS).read_bytes()})
+    shown = errors_on_a_terminal([sys.executable, "-c", SHOWN], online(hub.url, tmp_path / "home"))
+    assert "a\\x1b[2J.safetensors: 100%" in shown and "\x1b[2J" not in shown
