@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from threading import Event, Thread
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 # What the tests expect of huggingface_hub itself is what 2.x does; reading by ranges needs 1.0.
 _MAJOR = int(version("huggingface_hub").partition(".")[0])
@@ -251,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         file_hash = "../../../escaped" if hub.faults.get(filename) is Fault.ESCAPING_HASH else file.hash
         headers = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{file_hash}"', "X-Linked-Size": str(len(file.content))}
         if file.large:
-            location = f"{hub.storage_url}/{commit}/{model.replace('/', '--')}/{filename}"
+            location = f"{hub.storage_url}/{commit}/{model.replace('/', '--')}/{quote(filename)}"
             self._send(302, headers | {"Location": location}, b"")
         else:
             self._send(307, headers | {"Location": f"/api/resolve-cache/models/{model}/{commit}/{filename}"}, b"")
