@@ -88,13 +88,15 @@ def _ids_come_back(vocabulary: Vocabulary, added: AddedTokens) -> bool:
 
 def config(settings: Settings, is_plain: bool = False) -> dict[str, Any]:
     """The content of `tokenizer_config.json`."""
-    content: dict[str, Any] = {"tokenizer_class": settings.model_class}
+    # Both versions 4 and 5 of transformers know the class and the special tokens by the names of version 4.
+    is_backend = settings.model_class == "TokenizersBackend"
+    content: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast" if is_backend else settings.model_class}
     content["model_max_length"] = settings.model_max_length
     # Roles that GPT2Tokenizer would fill by default are written even where there is none.
     defaults = ("bos_token", "eos_token", "unk_token")
     content |= {role: settings.roles.get(role) for role in ROLES if role in settings.roles or role in defaults}
     if settings.extra_special_tokens:
-        content["extra_special_tokens"] = list(settings.extra_special_tokens)
+        content["additional_special_tokens"] = list(settings.extra_special_tokens)
     if not is_plain:
         content["added_tokens_decoder"] = {str(entry.pop("id")): entry for entry in _added(settings)}
     content |= {"add_prefix_space": True} if settings.add_prefix_space else {}
