@@ -1,12 +1,13 @@
 """Download a model's weights from the hub, or update them.
 
 They are stored in the cache that transformers uses too. Every other command reads them there without a request. Files
-that the cache has are not downloaded again, and every download is verified by its hash.
+that the cache has are not downloaded again unless they were damaged there. Each file is verified by its hash.
 
   minigpt2 download
 """
 
 import argparse
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,14 +27,14 @@ def run(options: argparse.Namespace) -> None:
     """Download a model, and say where it is."""
     from minigpt2 import Checkpoint
     from minigpt2.hub.names import GPT2_MODELS
-    from minigpt2.weights.other_files import fetch_configs
+    from minigpt2.weights.other_files import config_names
 
     # A folder of a published model's name is a common sight, and does not stand for the model.
     if options.model not in GPT2_MODELS and Path(options.model).exists():
         raise ValueError(f"{options.model!r} is a path on this machine: there is nothing to download")
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside
-    fetch_configs(options.model, commit)  # weights that were cached before can be without them
+    _bring(options.model, commit, config_names(options.model))  # weights that were cached before can be without them
     nbytes = sum(weights.info(name).nbytes for name in weights)
     print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
     if line := _tokenizer(options.model, commit):
@@ -51,10 +52,7 @@ def _tokenizer(model: str, commit: str | None) -> str:
     from minigpt2.hub.names import GPT2_MODELS
     from minigpt2.tokenizer_files.files import NAMES
 
-    paths = {}
-    for name in NAMES:
-        with suppress(hub.MissingFileError):
-            paths[name] = hub.fetch(model, name, revision=commit)
+    paths = _bring(model, commit, NAMES)
     if model not in GPT2_MODELS:
         with suppress(hub.MissingFileError):
             _note_what_is_refused(model, commit)
@@ -64,6 +62,17 @@ def _tokenizer(model: str, commit: str | None) -> str:
     if theirs.token_ids() != ours.token_ids() or theirs.merges != ours.merges:
         raise ValueError(f"{paths['vocab.json'].parent}: vocab.json and merges.txt are not GPT-2's")
     return "tokenizer: vocab.json and merges.txt agree with the vocabulary in this package"
+
+
+def _bring(model: str, commit: str | None, names: Iterable[str]) -> dict[str, Path]:
+    """The paths of those files that the model has, each as the hub has it: what was damaged here is replaced."""
+    from minigpt2 import hub
+
+    paths = {}
+    for name in names:
+        with suppress(hub.MissingFileError):
+            paths[name] = hub.download(model, name, revision=commit)
+    return paths
 
 
 def _note_what_is_refused(model: str, commit: str | None) -> None:
@@ -76,14 +85,20 @@ def _note_what_is_refused(model: str, commit: str | None) -> None:
 
 
 def _newest_commit(model: str, revision: str | None) -> str | None:
-    """The newest commit of the revision, with or without weights; the revision if the hub does not name its commit."""
+    """The newest commit of the revision, with or without weights; the revision if the hub does not name its commit.
+
+    The weights of that commit are in the cache then, each file as the hub has it.
+    """
     from minigpt2 import hub
-    from minigpt2.weights.checkpoint import INDEX, WEIGHTS
+    from minigpt2.weights.files import INDEX, WEIGHTS, shards_of
 
     commit = revision
     for name in (WEIGHTS, INDEX):
         try:
-            return hub.download(model, name, revision=revision).parent.name
+            path = hub.download(model, name, revision=revision)
         except hub.MissingFileError as error:
             commit = error.commit or commit
+        else:
+            _bring(model, path.parent.name, shards_of(path) if name == INDEX else [])
+            return path.parent.name
     return commit

@@ -88,9 +88,14 @@ def download_files(
         with suppress(hub.MissingFileError):
             return fetch(WEIGHTS, revision=revision)
     index = _fetch_index(fetch, model, revision, asks=not local_files_only)
-    for shard in sorted(set(_weight_map(index).values())):
+    for shard in shards_of(index):
         fetch(shard, revision=index.parent.name)
     return index
+
+
+def shards_of(index: Path) -> list[str]:
+    """The names of the files that an index lists. Raises CheckpointError where it is malformed."""
+    return sorted(set(_weight_map(index).values()))
 
 
 def remote_files(

@@ -137,13 +137,19 @@ class OnHub:
 def fetch_configs(model: str, commit: str | None, cache_dir: Path | None = None) -> None:
     """Bring into the hub's cache what a model needs besides its weights and its tokenizer.
 
-    The published models have no adapter, and their `generation_config.json` says what their `config.json` says.
-
     Raises:
         HubError: the hub does not answer.
     """
     from minigpt2 import hub
 
-    for name in [CONFIG] if model in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG, GENERATION_CONFIG]:
+    for name in config_names(model):
         with suppress(MissingFileError):
             hub.fetch(model, name, revision=commit, cache_dir=cache_dir)
+
+
+def config_names(model: str) -> list[str]:
+    """The files that a model may have besides its weights and its tokenizer.
+
+    The published models have no adapter, and their `generation_config.json` says what their `config.json` says.
+    """
+    return [CONFIG] if model in GPT2_MODELS else [CONFIG, ADAPTER_CONFIG, GENERATION_CONFIG]

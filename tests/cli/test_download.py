@@ -1,16 +1,19 @@
 """`minigpt2 download`: what it brings and refuses; transformers works from its cache without a network."""
 
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load
 
 from minigpt2 import Tokenizer
 from minigpt2.cli import main
 from tests.command import Capture, answer, complaint, environment, files_in, one_line, run, write_small_gpt2
 from tests.hub_server import BEFORE_1, Hub
 from tests.hub_settings import imported_with, online
+from tests.weights.test_checkpoint import save_sharded
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,33 @@ def test_what_was_published_since_is_brought(hub: Hub, published: dict[str, byte
     answer(capsys, "download", "someone/tiny")
     newer = hub.publish("someone/tiny", published | {"config.json": published["config.json"] + b" "})
     assert newer in answer(capsys, "download", "someone/tiny")
+
+
+SHARDS = ["model.safetensors.index.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+SMALL = ["config.json", "generation_config.json", "tokenizer_config.json", "vocab.json", "merges.txt"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", *SHARDS, *SMALL])
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:50], lambda data: data[:-1] + b"?"])
+def test_a_file_that_was_damaged_in_the_cache_is_brought_again(
+    name: str,
+    damage: Callable[[bytes], bytes],
+    hub: Hub,
+    home: Path,
+    published: dict[str, bytes],
+    tmp_path: Path,
+    capsys: Capture,
+) -> None:
+    files = published | {"generation_config.json": b"{}"}
+    if name in SHARDS:
+        save_sharded(tmp_path, load(files.pop("model.safetensors")))
+        files |= files_in(tmp_path)
+    hub.publish("someone/tiny", files)
+    answer(capsys, "download", "someone/tiny")
+    (path,) = (home / "hub").glob(f"models--someone--tiny/snapshots/*/{name}")
+    path.write_bytes(damage(files[name]))
+    answer(capsys, "download", "someone/tiny")
+    assert path.read_bytes() == files[name]
 
 
 def test_the_tokenizer_comes_too_and_transformers_agrees(hub: Hub, home: Path, published: dict[str, bytes]) -> None:

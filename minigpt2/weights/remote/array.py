@@ -72,11 +72,15 @@ class RemoteArray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if any(isinstance(each, RemoteArray) for each in options.get("out", ())):
             raise ValueError("output array is read-only")
-        inputs = tuple(np.asarray(each) if isinstance(each, RemoteArray) else each for each in inputs)
-        return getattr(ufunc, method)(*inputs, **options)
+        options = {name: _whole(each) for name, each in options.items()}  # `where` can be an array, too
+        return getattr(ufunc, method)(*map(_whole, inputs), **options)
 
     def __getattr__(self, name: str) -> Any:
         # Every other method and attribute of an array. A name that arrays lack must not read anything.
         if name.startswith("_") or not hasattr(np.ndarray, name):
             raise AttributeError(f"a remote array has no attribute {name!r}")
         return getattr(np.asarray(self), name)
+
+
+def _whole(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, RemoteArray) else value

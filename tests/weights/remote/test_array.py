@@ -140,6 +140,7 @@ AS_PYTHON: list[Callable[[Any], Any]] = [
     lambda array: 3 in array,
     lambda array: array.__iadd__(1),
     lambda array: np.add(1, 2, out=array),
+    lambda array: np.add(1, 2, where=array),
 ]
 
 
