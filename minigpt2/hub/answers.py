@@ -53,6 +53,10 @@ class RefusedError(Exception):
     """The hub's answer was refused; the message says why and what to do."""
 
 
+class NotFoundError(RefusedError):
+    """The hub answered the first question with a bare 404."""
+
+
 @dataclass(frozen=True)
 class Published:
     """The hub's facts about a file: its commit, the hash of its content, its size in bytes, and its URL.
@@ -75,10 +79,16 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
     sends as a file name.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import HfHubHTTPError
 
     url = hf_hub_url(model, filename, revision=revision)
     seconds = min(timeout, _CONNECTION_SECONDS)
-    answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
+    try:
+        answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
+    except HfHubHTTPError as error:
+        if error.response.status_code == 404 and "X-Error-Code" not in error.response.headers:
+            raise NotFoundError(f"{constants.ENDPOINT} answered 404; {advice(404)}") from error
+        raise
     commit, file_hash = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
         raise RefusedError(
@@ -160,8 +170,7 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
 
 def _kind(error: Exception) -> type[HubError]:
     """What a failure says of the file."""
-    response = getattr(error, "response", None)
-    if response is not None and response.status_code == 404 and "X-Error-Code" not in response.headers:
+    if isinstance(error, NotFoundError):
         return MissingFileError
     return UnreachableError if _is_unreachable(error) else HubError
 
