@@ -83,7 +83,8 @@ class Hub:
     """The server: models by name and commit, faults by file name, and everything that it was asked.
 
     `statuses` are answers (status and headers) that the storage gives to its next requests for a file instead of it,
-    `storage_tags` the ETags that it gives to files where that is not the quoted hash.
+    `storage_tags` the ETags that it gives to files where that is not the quoted hash. `withheld` are headers that the
+    answer to a question for a missing file lacks, as those of mirrors do.
     """
 
     commits: dict[str, dict[str, dict[str, File]]] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class Hub:
     statuses: dict[str, Iterator[tuple[int, dict[str, str]]]] = field(default_factory=dict)
     storage_tags: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
     requests: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -242,7 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif commit not in commits:
             self._send(404, {"X-Error-Code": "RevisionNotFound"}, b"")
         elif filename not in commits[commit]:
-            self._send(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}, b"")
+            headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
+            self._send(404, {name: value for name, value in headers.items() if name not in hub.withheld}, b"")
         else:
             self._redirect(model, commit, filename, commits[commit][filename])
 

@@ -9,6 +9,7 @@ that the cache has are not downloaded again unless they were damaged there. Each
 import argparse
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from minigpt2.cli import streams
@@ -36,13 +37,13 @@ def run(options: argparse.Namespace) -> None:
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside
     _bring(options.model, commit, config_names(options.model))  # weights that were cached before can be without them
     nbytes = sum(weights.info(name).nbytes for name in weights)
-    print(f"{options.model} at {commit or 'main'}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
+    print(f"{options.model} at {commit}: {len(weights)} tensors, {nbytes:,} bytes of numbers")
     if line := _tokenizer(options.model, commit):
         print(line)
     print(streams.escaped(str(weights.path)))
 
 
-def _tokenizer(model: str, commit: str | None) -> str:
+def _tokenizer(model: str, commit: str) -> str:
     """Fetch the model's tokenizer files; of a published GPT-2, say that they are the package's.
 
     Raises:
@@ -64,7 +65,7 @@ def _tokenizer(model: str, commit: str | None) -> str:
     return "tokenizer: vocab.json and merges.txt agree with the vocabulary in this package"
 
 
-def _bring(model: str, commit: str | None, names: Iterable[str]) -> dict[str, Path]:
+def _bring(model: str, commit: str, names: Iterable[str]) -> dict[str, Path]:
     """The paths of those files that the model has, each as the hub has it: what was damaged here is replaced."""
     from minigpt2 import hub
 
@@ -75,7 +76,7 @@ def _bring(model: str, commit: str | None, names: Iterable[str]) -> dict[str, Pa
     return paths
 
 
-def _note_what_is_refused(model: str, commit: str | None) -> None:
+def _note_what_is_refused(model: str, commit: str) -> None:
     from minigpt2 import Tokenizer
 
     try:
@@ -84,21 +85,19 @@ def _note_what_is_refused(model: str, commit: str | None) -> None:
         streams.note(f"the weights are there, but not a tokenizer that this package opens: {error}")
 
 
-def _newest_commit(model: str, revision: str | None) -> str | None:
-    """The newest commit of the revision, with or without weights; the revision if the hub does not name its commit.
+def _newest_commit(model: str, revision: str | None) -> str:
+    """The newest commit of the revision, whose weights are in the cache then, each file as the hub has it.
 
-    The weights of that commit are in the cache then, each file as the hub has it.
+    Raises:
+        HubError: the hub cannot be reached, or has no such model or revision.
+        CheckpointError: that commit has no weights, or their index is malformed.
     """
     from minigpt2 import hub
-    from minigpt2.weights.files import INDEX, WEIGHTS, shards_of
+    from minigpt2.weights.files import WEIGHTS, fetch_index, shards_of
 
-    commit = revision
-    for name in (WEIGHTS, INDEX):
-        try:
-            path = hub.download(model, name, revision=revision)
-        except hub.MissingFileError as error:
-            commit = error.commit or commit
-        else:
-            _bring(model, path.parent.name, shards_of(path) if name == INDEX else [])
-            return path.parent.name
-    return commit
+    fetch = partial(hub.download, model)
+    with suppress(hub.MissingFileError):
+        return fetch(WEIGHTS, revision=revision).parent.name
+    index = fetch_index(fetch, model, revision, asks=True)
+    _bring(model, index.parent.name, shards_of(index))
+    return index.parent.name

@@ -193,7 +193,7 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0) -> str:
     data = error.object
     if offset == 0 and (other := other_kind(data)):
         what, command = other
-        return f"{name} is {what}, not text: `{command} FILE` makes text of it"
+        return f"{name} is {what}, not text: `{command} FILE` unpacks it"
     encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
     return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `iconv -f {encoding} -t UTF-8` converts it"

@@ -19,15 +19,15 @@ ERRORS = ("strict", "replace", "ignore")
 
 _BOM = b"\xef\xbb\xbf"
 
-# What a file that is not text begins with, what it is, and what turns it into text.
-_UNZIP = "unzip -p"
+# What a file that is not text begins with, what it is, and the command that unpacks it.
 _OTHER_KINDS = (
-    (b"PK\x03\x04", "a zip archive", _UNZIP),
+    (b"PK\x03\x04", "a zip archive", "unzip"),
     (b"\xfd7zXZ\x00", "compressed by xz", "xz -dc"),
     *((b"BZh%d1AY&SY" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),
     (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )
+_OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
 # Says which part of a source an error is about; called only if there is an error.
@@ -160,24 +160,24 @@ def _require_text(source: Source, data: bytes) -> None:
     """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
     if data.startswith(b"PAR1"):
         raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
-    if data[257:265] in (b"ustar\x0000", b"ustar  \0"):  # POSIX's archives, and GNU's
-        raise ValueError(f"{source.shown} is a tar archive, not text: `tar -xf` unpacks it, and its files can be read")
     if other := other_kind(data):
         what, command = other
         is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
         reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
         way = f"`{_piped(source, command)} | {reads}` reads it"
-        if command == _UNZIP and (source.compression or source.name == STANDARD_INPUT):
-            way = f"save it as FILE, and `{command} FILE | {reads}` reads it"  # unzip reads no standard input
+        if command in _OF_ARCHIVES:
+            way = f"`{command}` unpacks it, and its files can be read"
         raise ValueError(f"{source.shown} is {what}, not text: {way}")
 
 
 def other_kind(data: bytes) -> tuple[str, str] | None:
-    """What a file is that begins so and is not text, and the command that makes text of it; None if it may be text.
+    """What a file is that begins so and is not text, and the command that unpacks it; None if it may be text.
 
     >>> other_kind(b"BZh91AY&SY"), other_kind(b"text")
     (('compressed by bzip2', 'bzip2 -dc'), None)
     """
+    if data[257:265] in (b"ustar\x0000", b"ustar  \0"):  # POSIX's archives, and GNU's
+        return "a tar archive", "tar -xf"
     return next(((what, command) for beginning, what, command in _OTHER_KINDS if data.startswith(beginning)), None)
 
 

@@ -5,8 +5,8 @@
 - `names`: GPT-2's published models.
 """
 
-from minigpt2.hub.answers import HubError, MissingFileError, Published, UnreachableError
+from minigpt2.hub.answers import BareNotFoundError, HubError, MissingFileError, Published, UnreachableError
 from minigpt2.hub.cache import cached, download, fetch, known_commit, published, pull_requests_with
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
-__all__ += ["UnreachableError", "pull_requests_with"]
+__all__ += ["BareNotFoundError", "UnreachableError", "pull_requests_with"]

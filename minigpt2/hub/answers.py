@@ -37,12 +37,13 @@ class HubError(OSError):
 
 
 class MissingFileError(HubError):
-    """The repository exists at that revision, which is this `commit`, and has no such file.
-
-    A mirror of the hub answers a bare 404: then `commit` is empty, and the repository may not exist.
-    """
+    """The repository exists at that revision and has no such file; `commit` is that of the revision, if it is known."""
 
     commit = ""
+
+
+class BareNotFoundError(MissingFileError):
+    """A mirror of the hub, or another server, answered a bare 404: there is no such file, or no such repository."""
 
 
 class UnreachableError(HubError):
@@ -171,7 +172,7 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
 def _kind(error: Exception) -> type[HubError]:
     """What a failure says of the file."""
     if isinstance(error, NotFoundError):
-        return MissingFileError
+        return BareNotFoundError
     return UnreachableError if _is_unreachable(error) else HubError
 
 

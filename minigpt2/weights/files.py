@@ -87,7 +87,7 @@ def download_files(
     if _is_whole(model, revision, cache_dir):
         with suppress(hub.MissingFileError):
             return fetch(WEIGHTS, revision=revision)
-    index = _fetch_index(fetch, model, revision, asks=not local_files_only)
+    index = fetch_index(fetch, model, revision, asks=not local_files_only)
     for shard in shards_of(index):
         fetch(shard, revision=index.parent.name)
     return index
@@ -118,7 +118,7 @@ def remote_files(
             file = open_one(WEIGHTS, revision)
             commit = file.commit if isinstance(file, RemoteTensors) else file.path.parent.name
             return file.path, dict.fromkeys(file.tensors, file), commit
-    index = _fetch_index(partial(hub.fetch, model, cache_dir=cache_dir), model, revision, asks=True)
+    index = fetch_index(partial(hub.fetch, model, cache_dir=cache_dir), model, revision, asks=True)
     commit = index.parent.name  # a snapshot's directory is named by its commit
     return index, _shards(index, lambda shard: open_one(shard, commit)), commit
 
@@ -131,15 +131,20 @@ def _is_whole(model: str, revision: str | None, cache_dir: str | os.PathLike[str
     return bool(in_cache(WEIGHTS)) or not in_cache(INDEX)
 
 
-def _fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *, asks: bool) -> Path:
-    """The index of a model's shards; `asks` is whether the hub may be asked what there is instead."""
+def fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *, asks: bool) -> Path:
+    """The index of a model's shards; `asks` is whether the hub may be asked what there is instead.
+
+    Raises:
+        HubError: the hub cannot be reached, or has no such model or revision.
+        NoWeightsError: the model has no index.
+    """
     from minigpt2 import hub
 
     try:
         return fetch(INDEX, revision=revision)
+    except hub.BareNotFoundError:
+        raise
     except hub.MissingFileError as error:
-        if not error.commit:  # a 404 of a mirror, or of another server: it does not know the model
-            raise
         reason = _what_there_is_instead(fetch, model, revision, asks)
         raise NoWeightsError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub: {reason}") from error
 

@@ -146,9 +146,11 @@ def test_what_is_not_a_model_of_the_hub_is_refused(tmp_path: Path, capsys: Captu
 
 
 @pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
+@pytest.mark.parametrize("withheld", [(), ("X-Repo-Commit",)])
 def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_safetensors(
-    arguments: list[str], hub: Hub, published: dict[str, bytes], capsys: Capture
+    withheld: tuple[str, ...], arguments: list[str], hub: Hub, published: dict[str, bytes], capsys: Capture
 ) -> None:
+    hub.withheld = withheld
     pickles = {"pytorch_model.bin": b"\x80\x02", "config.json": published["config.json"]}
     hub.publish("someone/old", pickles)
     refused = complaint(capsys, *arguments, "someone/old")
@@ -163,13 +165,22 @@ def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_saf
     answer(capsys, *arguments, "someone/old", "--revision", "refs/pr/2")
 
 
+@pytest.mark.parametrize(
+    ("withheld", "words"),
+    [
+        ((), "someone/tiny has neither model.safetensors"),
+        (("X-Repo-Commit",), "someone/tiny has neither model.safetensors"),
+        (("X-Repo-Commit", "X-Error-Code"), "answered 404; check the model's name and HF_ENDPOINT"),
+    ],
+)
 def test_a_newest_commit_without_weights_is_an_error_and_not_an_older_one(
-    hub: Hub, published: dict[str, bytes], capsys: Capture
+    withheld: tuple[str, ...], words: str, hub: Hub, published: dict[str, bytes], capsys: Capture
 ) -> None:
     hub.publish("someone/tiny", published)
     answer(capsys, "download", "someone/tiny")
     hub.publish("someone/tiny", {"config.json": published["config.json"], "pytorch_model.bin": b"x"})
-    assert "someone/tiny has neither model.safetensors" in complaint(capsys, "download", "someone/tiny")
+    hub.withheld = withheld
+    assert words in complaint(capsys, "download", "someone/tiny")
 
 
 @pytest.mark.parametrize("files", [{"pytorch_model.bin": b"x"}, {"adapter_config.json": b"{}"}], ids=str)

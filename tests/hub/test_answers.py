@@ -40,7 +40,7 @@ def test_an_unknown_model_and_an_unknown_revision_say_so(hub: Hub, client: Clien
 
 def test_a_404_without_a_code_is_a_missing_file(hub: Hub, client: Client) -> None:
     hub.faults["config.json"] = 404
-    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"), "MissingFileError")
+    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"), "BareNotFoundError")
 
 
 def test_but_not_where_the_hub_has_named_its_content(hub: Hub, client: Client) -> None:
