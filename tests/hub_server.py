@@ -82,7 +82,7 @@ class Request:
 class Hub:
     """The server: models by name and commit, faults by file name, and everything that it was asked.
 
-    `statuses` are answers (status and headers) that the storage gives to its next requests for a file instead of it,
+    `statuses` are answers (status and headers) that are given to the next requests for a file's content instead of it,
     `storage_tags` the ETags that it gives to files where that is not the quoted hash. `withheld` are headers that the
     answer to a question for a missing file lacks, as those of mirrors do.
     """
@@ -188,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_file(hub.commits[model][commit][filename], filename)
         elif match := re.fullmatch(r"/api/resolve-cache/models/(.+)/([0-9a-f]{40})/([^/]+)", path):
             model, commit, filename = match.groups()
+            if instead := next(hub.statuses.get(filename, iter(())), None):
+                self._send(*instead, b"")
+                return
             self._send_file(hub.commits[model][commit][filename], filename, {"X-Repo-Commit": commit})
         elif match := re.fullmatch(r"/api/models/(.+)/refs", path):
             self._list_branches(match[1])
@@ -228,7 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
         commits = hub.commits.get(model, {})
         commit = hub.branches.get(model, {}).get(revision, revision)
         fault = hub.faults.get(filename)
-        if fault is Fault.HANG:
+        if model in hub.renamed:
+            self._send(307, {"Location": f"/{hub.renamed[model]}/resolve/{revision}/{filename}"}, b"")
+        elif fault is Fault.HANG:
             hub.closing.wait()
             self.close_connection = True
         elif isinstance(fault, int):
@@ -237,8 +242,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(403, {"X-Error-Code": "GatedRepo"}, b"")
         elif fault is Fault.LOGIN_PAGE:
             self._send(200, {"Content-Type": "text/html", "ETag": '"welcome"'}, b"<html>Welcome to the airport</html>")
-        elif model in hub.renamed:
-            self._send(307, {"Location": f"/{hub.renamed[model]}/resolve/{revision}/{filename}"}, b"")
         elif model not in hub.commits:
             self._send(401, {"X-Error-Code": "RepoNotFound"}, b"")
         elif commit not in commits:

@@ -230,6 +230,16 @@ def test_a_server_that_does_not_know_the_model_is_named(hub: Hub) -> None:
             opens(MODEL)
 
 
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "vocab.json", "generation_config.json"])
+def test_a_link_of_the_cache_that_leads_nowhere_is_not_a_missing_file(hub: Hub, name: str) -> None:
+    hub.publish(MODEL, FIRST | {"generation_config.json": b"{}"})
+    weights = Checkpoint.from_pretrained(MODEL)
+    GPT2.from_pretrained(MODEL).generate("a", max_new_tokens=1)
+    (weights.path.parent / name).resolve().unlink()
+    with pytest.raises(HubError, match=rf"{name}: this symbolic link leads nowhere; `minigpt2 download {MODEL}` gets"):
+        GPT2.from_pretrained(MODEL, local_files_only=True).generate("a", max_new_tokens=1)
+
+
 def test_without_a_vocabulary_in_the_cache_the_hub_must_answer(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.publish(MODEL, FIRST)
     for name in ("model.safetensors", "config.json", "tokenizer_config.json"):

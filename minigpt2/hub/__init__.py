@@ -6,7 +6,15 @@
 """
 
 from minigpt2.hub.answers import BareNotFoundError, HubError, MissingFileError, Published, UnreachableError
-from minigpt2.hub.cache import cached, download, fetch, known_commit, published, pull_requests_with
+from minigpt2.hub.cache import (
+    cached,
+    download,
+    fetch,
+    known_commit,
+    published,
+    pull_requests_with,
+    refuse_broken_link,
+)
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
-__all__ += ["BareNotFoundError", "UnreachableError", "pull_requests_with"]
+__all__ += ["BareNotFoundError", "UnreachableError", "pull_requests_with", "refuse_broken_link"]

@@ -87,7 +87,9 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
     try:
         answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
     except HfHubHTTPError as error:
-        if error.response.status_code == 404 and "X-Error-Code" not in error.response.headers:
+        response, question = error.response, url.partition("/resolve/")[2]
+        is_first = str(response.url).partition("/resolve/")[2] == question  # not where the hub led to the content
+        if response.status_code == 404 and "X-Error-Code" not in response.headers and is_first:
             raise NotFoundError(f"{constants.ENDPOINT} answered 404; {advice(404)}") from error
         raise
     commit, file_hash = answer.commit_hash or "", answer.etag or ""

@@ -109,6 +109,20 @@ def cached(
     return next(filter(_is_file, paths), None)
 
 
+def refuse_broken_link(
+    model: str, filename: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
+) -> None:
+    """Refuse a file of the cache whose content is gone: it is not one that the model lacks.
+
+    Raises:
+        HubError: there is one.
+    """
+    for folder, commit in _snapshots(model, revision or "main", cache_dir):
+        link = folder / "snapshots" / commit / filename
+        if link.is_symlink() and not link.exists():
+            raise HubError(f"{link}: this symbolic link leads nowhere; `minigpt2 download {model}` gets the file again")
+
+
 def published(
     model: str,
     filename: str,
@@ -319,12 +333,13 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
 
         answer = ask(model, filename, commit, ANSWER_SECONDS)
         blob = folder / "blobs" / answer.hash
-        if _is_file(blob) and _hash(blob, answer.hash) != answer.hash:
-            blob.unlink()  # it was damaged here, and would not be downloaded again
-        is_there = _is_file(blob)
+        has_blob = _is_file(blob)
+        is_there = has_blob and _hash(blob, answer.hash) == answer.hash
         # A disk that is full gives an error anyway. The filter stays: to remove it is not safe beside other threads.
         warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
-        path = Path(hf_hub_download(model, filename, revision=answer.commit, cache_dir=folder.parent))
+        options: Any = {"revision": answer.commit, "cache_dir": folder.parent}
+        # What was damaged here would not be downloaded again by itself. It stays until the new file is here.
+        path = Path(hf_hub_download(model, filename, **options, force_download=has_blob and not is_there))
         if not (is_there and path.resolve() == blob.resolve()):
             _verify(path, answer.hash)
         if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there

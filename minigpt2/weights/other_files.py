@@ -102,7 +102,12 @@ class OnHub:
         A file that the cache lacks counts as missing: without a word if we are offline, as in transformers, and with a
         warning if the hub does not answer. The published models' files say what their `config.json` says, so they are
         not asked for.
+
+        Raises:
+            HubError: the cache has a link to it that leads nowhere.
         """
+        from minigpt2 import hub
+
         asks = not self._local_files_only and self._model not in GPT2_MODELS
         try:
             return self._fetch(GENERATION_CONFIG, local_files_only=not asks)
@@ -111,6 +116,7 @@ class OnHub:
         except HubError as error:
             from huggingface_hub import constants
 
+            hub.refuse_broken_link(self._model, GENERATION_CONFIG, revision=self.commit, cache_dir=self._cache_dir)
             if asks and not constants.HF_HUB_OFFLINE:
                 warnings.warn(f"the text may end elsewhere than in transformers: {error}", stacklevel=2)
             return None

@@ -43,9 +43,16 @@ def test_a_404_without_a_code_is_a_missing_file(hub: Hub, client: Client) -> Non
     assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"), "BareNotFoundError")
 
 
-def test_but_not_where_the_hub_has_named_its_content(hub: Hub, client: Client) -> None:
-    hub.statuses["model.safetensors"] = repeat((404, {}))
-    assert "answered 404" in refusal(client.fetch("owner/tiny", "model.safetensors"), "HubError")
+def test_so_it_is_behind_the_old_name_of_a_model(hub: Hub, client: Client) -> None:
+    hub.renamed["owner/old"] = "owner/tiny"
+    hub.faults["config.json"] = 404
+    assert client.fetch("owner/old", "config.json")["error"] == "BareNotFoundError"
+
+
+@pytest.mark.parametrize("filename", ["config.json", "model.safetensors"])
+def test_but_not_where_the_hub_has_led_to_its_content(hub: Hub, client: Client, filename: str) -> None:
+    hub.statuses[filename] = repeat((404, {}))
+    assert "answered 404" in refusal(client.fetch("owner/tiny", filename), "HubError")
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,15 @@ def test_download_replaces_a_file_that_was_damaged_in_the_cache(damaged: bytes, 
     assert Path(client.fetch("owner/tiny", "model.safetensors")["path"]).read_bytes() == WEIGHTS
 
 
+def test_it_stays_until_the_new_one_is_here(hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    path = Path(client.fetch("owner/tiny", "config.json")["path"])
+    path.resolve().write_bytes(b"changed by hand")
+    hub.faults["config.json"] = Fault.DROP
+    refusal(client.download("owner/tiny", "config.json"))
+    assert path.read_bytes() == b"changed by hand"
+
+
 def test_a_file_that_the_snapshot_lacks_comes_from_the_same_commit(hub: Hub, client: Client) -> None:
     config = client.fetch("owner/tiny", "config.json")["path"]
     hub.publish("owner/tiny", {"config.json": b"{}", "model.safetensors": b"other weights"})
