@@ -1,6 +1,7 @@
 """Who makes the ids: this process, several of this machine, or any `concurrent.futures.Executor`, in the same order."""
 
 import errno
+import os
 import pickle
 import traceback
 import warnings
@@ -12,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from minigpt2.atomic_write import atomic_write
+from minigpt2.atomic_write import atomic_write, naming
 from minigpt2.corpus.chunks import Chunk, Span, grouped
 from minigpt2.corpus.encoding import CorpusEncoder, Encoded
 from minigpt2.corpus.pools import has_stopped
@@ -35,6 +36,13 @@ T = TypeVar("T")
 P = TypeVar("P")
 Parts = list[Span | Chunk]
 Outcome = Encoded | Exception  # what a task made, or the error that ended it
+
+
+class Spilled(NamedTuple):
+    """The file that holds what a task made, and its size in bytes."""
+
+    path: Path
+    size: int
 
 
 # ---- in the process that wants the ids
@@ -61,7 +69,7 @@ def encoded(
         return
     pickled = pickle.dumps(encoder)
     failure: list[Exception] = []
-    waiting: deque[_Task[list[Outcome] | Path]] = deque()
+    waiting: deque[_Task[list[Outcome] | Spilled]] = deque()
     try:
         for number, task in enumerate(_until_failure(grouped(parts, TASK), failure)):
             spill = directory / str(number) if directory else None
@@ -85,18 +93,30 @@ def _until_failure(tasks: Iterable[P], failure: list[Exception]) -> Iterator[P]:
         failure.append(error)
 
 
-def _outcome(executor: Executor, task: "_Task[list[Outcome] | Path]") -> Iterator[Encoded]:
+def _outcome(executor: Executor, task: "_Task[list[Outcome] | Spilled]") -> Iterator[Encoded]:
     outcomes = _result(executor, task)
-    for outcome in _spilled(outcomes) if isinstance(outcomes, Path) else outcomes:
+    for outcome in _read(outcomes) if isinstance(outcomes, Spilled) else outcomes:
         if isinstance(outcome, Exception):
             raise outcome
         yield outcome
 
 
-def _spilled(path: Path) -> Iterator[Outcome]:
-    with path.open("rb") as file:
-        while file.peek(1):
-            yield pickle.load(file)
+def _read(spilled: Spilled) -> Iterator[Outcome]:
+    """What a worker left in a file.
+
+    Raises:
+        OSError: it cannot be read, or is not here as the worker wrote it.
+    """
+    path = spilled.path
+    with naming(path), path.open("rb") as file:
+        try:
+            if os.fstat(file.fileno()).st_size != spilled.size:
+                raise EOFError
+            while file.peek(1):
+                yield pickle.load(file)
+        except (EOFError, pickle.UnpicklingError):
+            reason = "what a worker left is not whole: does this machine see all that the workers write?"
+            raise OSError(errno.EIO, reason, str(path)) from None
     path.unlink()
 
 
@@ -182,7 +202,7 @@ def _ask(pickled: bytes, function: Callable[[CorpusEncoder], T]) -> T:
     return function(_encoder(pickled))
 
 
-def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Path:
+def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Spilled:
     """A task's results and, last, the error that ended it; where that is much, the file that holds it.
 
     Where that file cannot be written, that is the task's error.
@@ -198,9 +218,10 @@ def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Pa
                 with atomic_write(spill) as file:
                     for each in chain(held, outcomes):
                         pickle.dump(each, file)
+                    spilled = Spilled(spill, file.tell())
             except OSError as error:
                 return [error]
-            return spill
+            return spilled
     return held
 
 

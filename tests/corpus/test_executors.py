@@ -4,7 +4,7 @@ import asyncio
 import errno
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -206,6 +206,29 @@ def test_workers_that_do_not_share_the_output_directory_are_an_error(
     monkeypatch.setattr(Output, "make_parts", lambda _: tmp_path / "of another machine")
     with ThreadPoolExecutor(1) as executor, pytest.raises(FileNotFoundError, match="it must have the same paths"):
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[:-9], lambda data: bytes(len(data))])
+def test_what_a_worker_left_is_an_error_where_it_is_not_whole(
+    damage: Callable[[bytes], bytes],
+    small: None,
+    corpus: Path,
+    tmp_path: Path,
+    tokenizer: Tokenizer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a file system can show it to another machine than the one that wrote it."""
+    read = executors._read
+
+    def damaged(spilled: executors.Spilled) -> Iterator[executors.Outcome]:
+        spilled.path.write_bytes(damage(spilled.path.read_bytes()))
+        return read(spilled)
+
+    monkeypatch.setattr(executors, "_read", damaged)
+    with ThreadPoolExecutor(1) as executor, pytest.raises(OSError, match="what a worker left is not whole") as raised:
+        tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+    assert raised.value.filename == str(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_executor_that_takes_no_tasks_is_an_error(corpus: Path, tmp_path: Path, tokenizer: Tokenizer) -> None:
