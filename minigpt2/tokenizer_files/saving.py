@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minigpt2.atomic_write import atomic_write, locked, resolved
+from minigpt2.atomic_write import atomic_write, locked, naming, resolved
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
@@ -44,11 +44,11 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     if settings.model_class == "TokenizersBackend" or settings.post_processing or not reads_back:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
     with locked(target):
-        before = {path: path.read_bytes() for path in map(target.joinpath, NAMES) if path.is_file()}
+        before = {path: _content(path) for path in map(target.joinpath, NAMES) if path.is_file()}
         try:
             _replace(target, texts)
         except BaseException:
-            if (target / _CONFIG).is_file() and (target / _CONFIG).read_bytes() == _MARK:
+            if (target / _CONFIG).is_file() and _content(target / _CONFIG) == _MARK:
                 _restore(target, before)
             raise
     return [target / name for name in texts]
@@ -74,9 +74,14 @@ def _restore(target: Path, before: Mapping[Path, bytes]) -> None:
     for path in (target / name for name in reversed(NAMES)):
         if path not in before:
             path.unlink(missing_ok=True)
-        elif not path.is_file() or path.read_bytes() != before[path]:
+        elif not path.is_file() or _content(path) != before[path]:
             with atomic_write(path) as file:
                 file.write(before[path])
+
+
+def _content(path: Path) -> bytes:
+    with naming(path):
+        return path.read_bytes()
 
 
 def _ids_come_back(vocabulary: Vocabulary, added: AddedTokens) -> bool:

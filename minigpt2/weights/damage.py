@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from minigpt2.atomic_write import naming
+
 MOST_HEADER: Final = 100_000_000  # bytes, by the format
 _MOST_READ: Final = 1 << 20  # bytes of header to parse for an explanation
 
@@ -27,7 +29,7 @@ def explanation(path: Path, error: str) -> str:
     ...     explanation(path, "header too large")
     'it is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned'
     """
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         start = file.read(8 + _MOST_READ)
     for beginnings, what in _FOREIGN.items():
         if start[:64].lstrip().lower().startswith(beginnings):

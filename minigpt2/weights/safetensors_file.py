@@ -97,9 +97,10 @@ class SafetensorsFile:
         self._path = KeptPath(path)
         self._descriptor = opened(self, path, os.O_RDONLY)  # an error names the path, as `safetensors` does not
         _refuse_unsound(path)
-        self.size = os.fstat(self._descriptor).st_size
-        self.tensors, self.metadata = _read_header(self._path.absolute, self._descriptor)
-        self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+        with naming(path):
+            self.size = os.fstat(self._descriptor).st_size
+            self.tensors, self.metadata = _read_header(self._path.absolute, self._descriptor)
+            self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
 
     def __copy__(self) -> Self:
         """The file itself: it does not change, and its descriptor is closed only once."""

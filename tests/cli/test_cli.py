@@ -1,6 +1,8 @@
 """The command `minigpt2`: what each of its commands prints, and what it says of what it cannot do."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -13,7 +15,7 @@ import minigpt2
 from minigpt2 import Tokenizer
 from minigpt2.cli import COMMANDS, main
 from minigpt2.explain.characters import display_width
-from tests.command import ROOT, Capture, answer, complaint, environment, on_a_terminal, one_line, run
+from tests.command import ROOT, Capture, answer, complaint, environment, files_in, on_a_terminal, one_line, run
 from tests.conftest import hurtful_texts
 
 NAMES = [each.__name__.rpartition(".")[2].replace("_", "-") for each in COMMANDS]
@@ -252,3 +254,24 @@ def test_a_file_that_opens_and_cannot_be_read_is_named(tmp_path: Path, capsys: C
     assert "/proc/self/mem: Input/output error" in complaint(capsys, "loss", "/proc/self/mem", "--model", "bundled")
     assert "vocab.json: Input/output error" in complaint(capsys, "encode", "hi", "--model", tmp_path)
     assert "index.json: Input/output error" in complaint(capsys, "params", "--model", tmp_path)
+
+
+def test_so_is_an_old_file_of_a_tokenizer_that_is_replaced(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Tokenizer().save_pretrained(tmp_path / "own")
+    before = files_in(tmp_path / "own")
+    (tmp_path / "text").write_text("the the")
+
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.name == "merges.txt":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    assert main(["train-bpe", str(tmp_path / "text"), "--merges", "1", "-o", str(tmp_path / "own")]) == 1
+    assert "merges.txt: Input/output error" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert files_in(tmp_path / "own") == before

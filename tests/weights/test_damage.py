@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,8 @@ def test_a_disk_that_fails_is_named_with_the_file(tmp_path: Path, monkeypatch: p
     path.write_bytes(content({"a": ENTRY}))
     weights = Checkpoint.open(path)
     monkeypatch.setattr("minigpt2.weights.safetensors_file.read_into", fail)
-    with pytest.raises(OSError, match="Input/output error") as raised:
-        weights.read_into("a", np.empty((2, 3), np.float32))
-    assert raised.value.filename == str(path)
+    monkeypatch.setattr("minigpt2.weights.safetensors_file.read_at", fail)
+    for reads in (partial(weights.read_into, "a", np.empty((2, 3), np.float32)), partial(Checkpoint.open, path)):
+        with pytest.raises(OSError, match="Input/output error") as raised:
+            reads()
+        assert raised.value.filename == str(path)
