@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table, quoted
+from minigpt2.cli.lesson import line
 from minigpt2.cli.model_option import add_model, open_tokenizer
 from minigpt2.cli.numbers import positive
 from minigpt2.cli.terminal import say
@@ -80,7 +81,8 @@ def _search(tokenizer: "Tokenizer", text: str, in_json: bool) -> None:
     tokens = zip(vocabulary.items(), tokenizer.decode_tokens_bytes(list(vocabulary.values())), strict=True)
     found = [i for (written, i), data in tokens if text.encode() in data or (as_written and text in written)]
     if not found and not in_json:
-        print(f"No token contains {text!r}; `minigpt2 tokens {text!r}` shows its tokens.")
+        way = f"; `{line('tokens', text)}` shows its tokens" if text.isprintable() else ""
+        print(f"No token contains {text!r}{way}.")
         return
     _print_tokens(tokenizer, found, in_json)
     if not in_json:

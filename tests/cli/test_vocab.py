@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from minigpt2 import Tokenizer
 from minigpt2.byte_alphabet import to_bytes
 from minigpt2.explain.oddities import Oddity, oddities
-from tests.command import Capture, answer, complaint
+from tests.command import Capture, answer, command, complaint, environment
 from tests.parity.references import transformers_tokenizer
 
 Listed = list[tuple[int, int]]
@@ -102,8 +104,20 @@ def test_search_takes_tokens_as_gpt2_writes_them(capsys: Capture) -> None:
 
 
 def test_search_says_when_nothing_is_found(capsys: Capture) -> None:
-    assert answer(capsys, "vocab", "--search", "qqqq").startswith("No token contains 'qqqq'; `minigpt2 tokens 'qqqq'`")
+    assert answer(capsys, "vocab", "--search", "qqqq").startswith(
+        "No token contains 'qqqq'; `minigpt2 tokens \"qqqq\"`"
+    )
     assert json.loads(answer(capsys, "vocab", "--search", "qqqq", "--json")) == []
+    assert answer(capsys, "vocab", "--search", "qq\nqq") == "No token contains 'qq\\nqq'.\n"
+
+
+@pytest.mark.parametrize("text", ["it's $HOME qq", "-qqq", 'qq" `qq` \\'])
+def test_the_command_that_it_names_then_is_one_for_a_shell(text: str, capsys: Capture) -> None:
+    shown = answer(capsys, "vocab", f"--search={text}")
+    (advice,) = re.findall("`minigpt2 (.*)` shows its tokens", shown)
+    line = f"{shlex.join(map(str, command()))} {advice}"
+    typed = subprocess.run(["bash", "-c", line], capture_output=True, env=environment(), check=True).stdout
+    assert typed.decode() == answer(capsys, "tokens", "--", text)
 
 
 # ---- the odd ones
