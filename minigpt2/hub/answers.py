@@ -22,6 +22,7 @@ _Result = TypeVar("_Result")
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CONNECTION_SECONDS = 3
+_FIRST_NAME_SECONDS = 1.0
 ANSWER_SECONDS: Final = 8.0
 LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask us to wait
 _MOST_SECONDS = 1e6  # of a timeout; some of those who wait cannot wait for much longer
@@ -221,10 +222,14 @@ def prepare_client() -> None:
 def _look_up_a_first_name() -> None:
     """Let the C library load what looks names up, and Python the codec of their names.
 
-    Both hold locks meanwhile, and a child that is forked then can never look a name up.
+    Both hold locks meanwhile, and a child that is forked then can never look a name up. This one is known without a
+    name server, or else not waited for.
     """
-    with suppress(OSError):
-        socket.getaddrinfo("localhost", None)
+    from huggingface_hub import constants
+
+    if not constants.HF_HUB_OFFLINE:
+        with suppress(OSError):
+            within(_FIRST_NAME_SECONDS, lambda: socket.getaddrinfo("localhost", None))
 
 
 def _close_here(process: int, close: Callable[[], None]) -> None:
@@ -276,8 +281,8 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
         errors.RepositoryNotFoundError: f"{hub} shows no such model; check its name or, if it is private, set HF_TOKEN",
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
     }
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-        error = error.__cause__  # it says that the cache has no such file; its cause says what the hub answered
+    if isinstance(error, (errors.LocalEntryNotFoundError, ValueError)) and error.__cause__:
+        error = error.__cause__  # it says what that means for the download; its cause says what the hub answered
     for kind, explanation in explanations.items():
         if isinstance(error, kind):
             return explanation

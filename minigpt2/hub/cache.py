@@ -297,6 +297,18 @@ def _note_missing(folder: Path, commit: str, filename: str) -> None:
             note.touch()
 
 
+def _verify_new(path: Path, blob: Path, expected: str) -> None:
+    """Refuse what was downloaded to a path if it is damaged.
+
+    In a cache without links huggingface_hub leaves an old file at the path, and the new one where links would lead.
+    """
+    if path.is_symlink() or not _is_file(blob):
+        _verify(path, expected)
+    else:
+        _verify(blob, expected)
+        blob.replace(path)
+
+
 def _verify(path: Path, expected: str) -> None:
     """Refuse a downloaded file, and remove it from the cache, unless it has the hash that the hub named."""
     found = ""
@@ -333,15 +345,16 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
 
         answer = ask(model, filename, commit, ANSWER_SECONDS)
         blob = folder / "blobs" / answer.hash
-        has_blob = _is_file(blob)
-        is_there = has_blob and _hash(blob, answer.hash) == answer.hash
+        # The first of the two is a link to the second, or in a cache without links the file itself.
+        found = next(filter(_is_file, (folder / "snapshots" / answer.commit / filename, blob)), None)
+        is_sound = found is not None and _hash(found, answer.hash) == answer.hash
         # A disk that is full gives an error anyway. The filter stays: to remove it is not safe beside other threads.
         warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
         options: Any = {"revision": answer.commit, "cache_dir": folder.parent}
         # What was damaged here would not be downloaded again by itself. It stays until the new file is here.
-        path = Path(hf_hub_download(model, filename, **options, force_download=has_blob and not is_there))
-        if not (is_there and path.resolve() == blob.resolve()):
-            _verify(path, answer.hash)
+        path = Path(hf_hub_download(model, filename, **options, force_download=bool(found) and not is_sound))
+        if not is_sound:
+            _verify_new(path, blob, answer.hash)
         if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there
             note_commit(folder, revision, answer.commit)
     return path

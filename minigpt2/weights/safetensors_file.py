@@ -100,7 +100,13 @@ class SafetensorsFile:
         with naming(path):
             self.size = os.fstat(self._descriptor).st_size
             self.tensors, self.metadata = _read_header(self._path.absolute, self._descriptor)
-            self._bytes = np.frombuffer(mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ), np.uint8)
+            self._bytes = np.frombuffer(self._mapped(), np.uint8)
+
+    def _mapped(self) -> mmap.mmap:
+        """The file in memory. A private mapping is never written to, and some network mounts allow no other."""
+        if hasattr(mmap, "MAP_PRIVATE"):
+            return mmap.mmap(self._descriptor, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
 
     def __copy__(self) -> Self:
         """The file itself: it does not change, and its descriptor is closed only once."""

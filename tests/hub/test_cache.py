@@ -2,9 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from minigpt2.hub.answers import ask
 from tests.command import wait_until
 from tests.hub.client import CONFIG, WEIGHTS, Client, files, refusal
 from tests.hub_server import Fault, Hub
@@ -92,13 +94,36 @@ def test_download_replaces_a_file_that_was_damaged_in_the_cache(damaged: bytes, 
     assert Path(client.fetch("owner/tiny", "model.safetensors")["path"]).read_bytes() == WEIGHTS
 
 
-def test_it_stays_until_the_new_one_is_here(hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_links", [True, False])
+def test_it_stays_until_the_new_one_is_here(
+    has_links: bool, hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
     path = Path(client.fetch("owner/tiny", "config.json")["path"])
+    if not has_links:  # as on a file system without them, or in a copy
+        path.resolve().rename(path)
     path.resolve().write_bytes(b"changed by hand")
     hub.faults["config.json"] = Fault.DROP
     refusal(client.download("owner/tiny", "config.json"))
     assert path.read_bytes() == b"changed by hand"
+    del hub.faults["config.json"]
+    client.download("owner/tiny", "config.json")
+    assert path.read_bytes() == CONFIG
+
+
+@pytest.mark.parametrize(("status", "words"), [(403, "HF_TOKEN"), (500, "try again later")])
+def test_if_that_is_not_given_the_hubs_answer_is_named(
+    status: int, words: str, hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(client.fetch("owner/tiny", "config.json")["path"]).write_bytes(b"changed by hand")
+
+    def ask_and_fail(*arguments: Any) -> Any:
+        answer = ask(*arguments)
+        hub.faults["config.json"] = status
+        return answer
+
+    monkeypatch.setattr("minigpt2.hub.cache.ask", ask_and_fail)
+    assert f"answered {status}; " in (told := refusal(client.download("owner/tiny", "config.json"))) and words in told
 
 
 def test_a_file_that_the_snapshot_lacks_comes_from_the_same_commit(hub: Hub, client: Client) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import mmap
 import os
 import struct
 from functools import partial
@@ -141,6 +142,23 @@ def test_a_header_made_to_take_long_is_refused_like_any_other(tmp_path: Path, na
     path.write_bytes(content(PATHOLOGICAL[name]))
     with pytest.raises(CheckpointError, match=r"long\.safetensors is not a sound safetensors file"):
         Checkpoint.open(path)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MAP_PRIVATE"), reason="there is one kind of mapping here")
+def test_a_file_system_that_shares_no_mapping_does_for_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network's, mounted so that nothing of it is cached."""
+    real = mmap.mmap
+
+    def private_alone(descriptor: int, size: int, flags: int = mmap.MAP_SHARED, *more: int) -> mmap.mmap:
+        if flags != mmap.MAP_PRIVATE:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return real(descriptor, size, flags, *more)
+
+    monkeypatch.setattr(mmap, "mmap", private_alone)
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content({"a": ENTRY}))
+    array = Checkpoint.open(path)["a"]
+    assert array.shape == (2, 3) and not array.flags.writeable
 
 
 def test_a_disk_that_fails_is_named_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The tensors of a safetensors file on the hub: the reader of local files, whose bytes are fetched when needed."""
 
+import mmap
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,9 @@ class RemoteTensors(SafetensorsFile):
             return cls(source, sparse, ours.parent)
         except (DamagedError, FileNotFoundError):  # just removed by a process that needs the space
             return cls(source, SparseFile.temporary(filename, sparse.identity, sparse.size), ours.parent)
+
+    def _mapped(self) -> mmap.mmap:
+        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)  # shared, so that it shows what is fetched later
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         """A pickle names the file and its commit; where it is read, they are opened again."""
