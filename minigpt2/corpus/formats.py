@@ -228,7 +228,9 @@ def _write_llm_c(path: Path, blocks: Blocks, end: int, create: Create) -> list[W
 def _refuse_stale(path: Path, number: int) -> None:
     stale = _numbered(path, number)
     if stale.exists():
-        raise ValueError(f"{stale} would be read as a part of this corpus if that has fewer files: delete it first")
+        raise ValueError(
+            f"{stale} would be read as a part of this corpus, if the corpus has fewer files: delete it first"
+        )
 
 
 def _append_llm_c(file: BinaryIO, ids: Ids, tokens: int) -> None:

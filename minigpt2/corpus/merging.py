@@ -136,7 +136,7 @@ def _read(name: Name) -> _Written:
 def _description(path: Path) -> Path:
     """The summary beside a shard; where that is a symbolic link, perhaps beside what it leads to."""
     beside = summary_path(path)
-    return beside if beside.exists() else summary_path(resolved(path))
+    return summary_path(resolved(path)) if path.is_symlink() and not beside.exists() else beside
 
 
 def _require_form(value: object, form: Any) -> None:

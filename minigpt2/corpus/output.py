@@ -204,7 +204,7 @@ class Output:
         self._last_entry = time.monotonic()
         with _naming_output(paths.shown):
             paths.require_writable()
-            if not can_continue:  # what it makes would be lost if that was refused in the end
+            if not can_continue:  # what it makes would be lost if this were refused only at the end
                 paths.file_format.refuse_stale(paths.output)
             with ExitStack() as locks:
                 self._journal = Journal(paths.journal)

@@ -86,9 +86,10 @@ def find(
 
     A name is a file, `-` for standard input, a directory (its files, and those of the directories in it, except what
     begins with a dot), a glob (`**` is any depth; files alone, or where it ends in a slash those in directories), or
-    any of the three on the hub, as `hf://datasets/OWNER/NAME/PATH`. Symbolic links that are found in a directory or by
-    a glob are passed over; those that a name spells out before its first wildcard are followed. Directories and globs
-    leave out the files of an earlier corpus at `output`. Each source holds what its name says, or `kind`.
+    one of these on the hub, as `hf://datasets/OWNER/NAME/PATH`, where a slash at the end is left out. Symbolic links
+    that are found in a directory or by a glob are passed over; those that a name spells out before its first wildcard
+    are followed. Directories and globs leave out the files of an earlier corpus at `output`. Each source holds what its
+    name says, or `kind`.
 
     Raises:
         FileNotFoundError: a name stands for nothing.

@@ -5,7 +5,7 @@
 - `names`: GPT-2's published models.
 """
 
-from minigpt2.hub.answers import BareNotFoundError, HubError, MissingFileError, Published, UnreachableError
+from minigpt2.hub.answers import HubError, MissingFileError, Published, UnreachableError
 from minigpt2.hub.cache import (
     cached,
     download,
@@ -17,4 +17,4 @@ from minigpt2.hub.cache import (
 )
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
-__all__ += ["BareNotFoundError", "UnreachableError", "pull_requests_with", "refuse_broken_link"]
+__all__ += ["UnreachableError", "pull_requests_with", "refuse_broken_link"]

@@ -43,20 +43,12 @@ class MissingFileError(HubError):
     commit = ""
 
 
-class BareNotFoundError(MissingFileError):
-    """A mirror of the hub, or another server, answered a bare 404: there is no such file, or no such repository."""
-
-
 class UnreachableError(HubError):
     """The hub cannot be connected to, or is not asked because HF_HUB_OFFLINE is set."""
 
 
 class RefusedError(Exception):
     """The hub's answer was refused; the message says why and what to do."""
-
-
-class NotFoundError(RefusedError):
-    """The hub answered the first question with a bare 404."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +73,10 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
     sends as a file name.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError
 
     url = hf_hub_url(model, filename, revision=revision)
     seconds = min(timeout, _CONNECTION_SECONDS)
-    try:
-        answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
-    except HfHubHTTPError as error:
-        response, question = error.response, url.partition("/resolve/")[2]
-        is_first = str(response.url).partition("/resolve/")[2] == question  # not where the hub led to the content
-        if response.status_code == 404 and "X-Error-Code" not in response.headers and is_first:
-            raise NotFoundError(f"{constants.ENDPOINT} answered 404; {advice(404)}") from error
-        raise
+    answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
     commit, file_hash = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
         raise RefusedError(
@@ -168,15 +152,8 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         response = getattr(error, "response", None)  # none if it is the cache that lacks the file
         if isinstance(error, EntryNotFoundError) and response is not None:
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
-        reason = _reason(error, model, cache)
-        raise _kind(error)(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
-
-
-def _kind(error: Exception) -> type[HubError]:
-    """What a failure says of the file."""
-    if isinstance(error, NotFoundError):
-        return BareNotFoundError
-    return UnreachableError if _is_unreachable(error) else HubError
+        reason, kind = _reason(error, model, cache), UnreachableError if _is_unreachable(error) else HubError
+        raise kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

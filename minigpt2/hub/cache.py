@@ -120,7 +120,8 @@ def refuse_broken_link(
     for folder, commit in _snapshots(model, revision or "main", cache_dir):
         link = folder / "snapshots" / commit / filename
         if link.is_symlink() and not link.exists():
-            raise HubError(f"{link}: this symbolic link leads nowhere; `minigpt2 download {model}` gets the file again")
+            way_out = f"`minigpt2 download {model} --revision {commit}` gets the file again"
+            raise HubError(f"{link}: this symbolic link leads nowhere; {way_out}")
 
 
 def published(
@@ -297,19 +298,20 @@ def _note_missing(folder: Path, commit: str, filename: str) -> None:
             note.touch()
 
 
-def _verify_new(path: Path, blob: Path, expected: str) -> None:
+def _verify_new(path: Path, blob: Path, expected: str, *, keeps_link: bool) -> None:
     """Refuse what was downloaded to a path if it is damaged.
 
-    In a cache without links huggingface_hub leaves an old file at the path, and the new one where links would lead.
+    A link that was there before stays, so that the file does not count as missing. In a cache without links
+    huggingface_hub leaves an old file at the path, and the new one where links would lead.
     """
     if path.is_symlink() or not _is_file(blob):
-        _verify(path, expected)
+        _verify(path, expected, keeps_link=keeps_link)
     else:
         _verify(blob, expected)
         blob.replace(path)
 
 
-def _verify(path: Path, expected: str) -> None:
+def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:
     """Refuse a downloaded file, and remove it from the cache, unless it has the hash that the hub named."""
     found = ""
     try:
@@ -318,7 +320,8 @@ def _verify(path: Path, expected: str) -> None:
         # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
             path.resolve().unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            if not keeps_link:
+                path.unlink(missing_ok=True)
     if found != expected:
         raise RefusedError(f"it arrived damaged (its hash is {found}, not {expected}) and was removed; try again")
 
@@ -354,7 +357,7 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         # What was damaged here would not be downloaded again by itself. It stays until the new file is here.
         path = Path(hf_hub_download(model, filename, **options, force_download=bool(found) and not is_sound))
         if not is_sound:
-            _verify_new(path, blob, answer.hash)
+            _verify_new(path, blob, answer.hash, keeps_link=found is not None)
         if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there
             note_commit(folder, revision, answer.commit)
     return path

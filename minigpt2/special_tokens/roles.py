@@ -145,11 +145,11 @@ class SpecialTokens(ABC):
             roles: dict[str, str] = {}
             tokens: list[AddedToken] = []
             extra = list(self.settings.extra_special_tokens)
-            for key, value in special_tokens_dict.items():
+            for key, value in _in_order(special_tokens_dict):
                 if key in ROLES:
                     tokens.append(_token(value, True))
                     roles[key] = tokens[-1].content
-                elif key in ("extra_special_tokens", "additional_special_tokens"):
+                elif key == "extra_special_tokens":
                     new = [_token(token, True) for token in _listed(value, key)]
                     if replace_extra_special_tokens:
                         extra = [] if new else extra
@@ -234,6 +234,20 @@ def _token(token: Any, special: bool) -> AddedToken:
         return replace(token, special=True) if special else token
     kind = f"{type(token).__module__}.{type(token).__name__}"
     raise TypeError(f"a token is a str or a minigpt2.AddedToken, not {kind}: {token!r}")
+
+
+def _in_order(given: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Roles and special tokens in the order in which transformers adds them: those by the older name come last.
+
+    Raises:
+        ValueError: special tokens are given by both names.
+    """
+    items, older, newer = dict(given.items()), "additional_special_tokens", "extra_special_tokens"
+    if older in items:
+        if items.get(newer):
+            raise ValueError(f"{older} is the older name of {newer}: give one of them")
+        items[newer] = items.pop(older)
+    return items.items()
 
 
 def _listed(tokens: Any, key: str) -> Iterable[Any]:

@@ -158,7 +158,7 @@ def _special_tokens_map(
     with named(path):
         refuse_other_keys(content, (*ROLES, *_EXTRA))
         newer, older = _EXTRA
-        extra = {newer: _listed(content[newer], newer, _in_map)} if newer in content else {}
+        extra = {newer: _listed(content[newer], newer, _in_list_of_map)} if newer in content else {}
         # A tokenizer that was saved again in place has the older key still, and objects there that nothing can read.
         if not (extra or config_has_extra) and older in content:
             extra = {older: _listed(content[older], older, _value)}
@@ -168,6 +168,12 @@ def _special_tokens_map(
 
 def _in_map(value: Any, key: str) -> _Value:
     return _special(added_token(value, key, "__type")) if isinstance(value, dict) else _value(value, key)
+
+
+def _in_list_of_map(value: Any, key: str) -> _Value:
+    if isinstance(value, dict) and "special" in value:
+        raise ValueError(f"{key}: {excerpt(value)} has a flag 'special', and transformers opens no such token here")
+    return _in_map(value, key)
 
 
 def _added_tokens_json(find: Find, special: set[str | None]) -> list[tuple[int, AddedToken]]:

@@ -65,7 +65,7 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
         except hub.HubError as error:
             from huggingface_hub import constants
 
-            hub.refuse_broken_link(model, name, revision=commit, cache_dir=cache_dir)
+            hub.refuse_broken_link(model, name, revision=commit or revision, cache_dir=cache_dir)
             if asks_now and not constants.HF_HUB_OFFLINE:
                 if not (had_vocabulary and (is_other or isinstance(error, hub.UnreachableError))):
                     raise

@@ -142,8 +142,6 @@ def fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *,
 
     try:
         return fetch(INDEX, revision=revision)
-    except hub.BareNotFoundError:
-        raise
     except hub.MissingFileError as error:
         reason = _what_there_is_instead(fetch, model, revision, asks)
         raise NoWeightsError(f"{model} has neither {WEIGHTS} nor {INDEX} on the hub: {reason}") from error

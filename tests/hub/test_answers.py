@@ -38,19 +38,8 @@ def test_an_unknown_model_and_an_unknown_revision_say_so(hub: Hub, client: Clien
     assert not client.cache.exists()
 
 
-def test_a_404_without_a_code_is_a_missing_file(hub: Hub, client: Client) -> None:
-    hub.faults["config.json"] = 404
-    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"), "BareNotFoundError")
-
-
-def test_so_it_is_behind_the_old_name_of_a_model(hub: Hub, client: Client) -> None:
-    hub.renamed["owner/old"] = "owner/tiny"
-    hub.faults["config.json"] = 404
-    assert client.fetch("owner/old", "config.json")["error"] == "BareNotFoundError"
-
-
 @pytest.mark.parametrize("filename", ["config.json", "model.safetensors"])
-def test_but_not_where_the_hub_has_led_to_its_content(hub: Hub, client: Client, filename: str) -> None:
+def test_content_that_is_not_where_the_hub_leads_is_not_a_missing_file(hub: Hub, client: Client, filename: str) -> None:
     hub.statuses[filename] = repeat((404, {}))
     assert "answered 404" in refusal(client.fetch("owner/tiny", filename), "HubError")
 
@@ -60,6 +49,7 @@ def test_but_not_where_the_hub_has_led_to_its_content(hub: Hub, client: Client, 
     [
         (401, "HF_TOKEN"),
         (403, "HF_TOKEN"),
+        (404, "HF_ENDPOINT"),
         pytest.param(429, "wait", marks=pytest.mark.skipif(BEFORE_2, reason="huggingface_hub itself asks again")),
         (500, "later"),
         (503, "later"),

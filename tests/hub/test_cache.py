@@ -111,6 +111,17 @@ def test_it_stays_until_the_new_one_is_here(
     assert path.read_bytes() == CONFIG
 
 
+def test_if_the_new_one_is_damaged_too_it_does_not_count_as_missing(hub: Hub, client: Client) -> None:
+    path = Path(client.fetch("owner/tiny", "config.json")["path"])
+    path.write_bytes(b"damaged")
+    hub.faults["config.json"] = Fault.CORRUPT
+    assert "it arrived damaged" in refusal(client.download("owner/tiny", "config.json"))
+    assert path.is_symlink() and not path.exists()
+    del hub.faults["config.json"]
+    client.download("owner/tiny", "config.json")
+    assert path.read_bytes() == CONFIG
+
+
 @pytest.mark.parametrize(("status", "words"), [(403, "HF_TOKEN"), (500, "try again later")])
 def test_if_that_is_not_given_the_hubs_answer_is_named(
     status: int, words: str, hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch

@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -129,6 +130,35 @@ def test_adding_tokens_does_not_disturb_other_threads() -> None:
         found = [each.result() for each in [*results, pool.submit(tokenizer.encode, text)]]
     assert found[-1] == after.encode(text)
     assert all(ids in (before, after.encode(text)) for ids in found)
+
+
+ADDED_AT_ONCE: list[dict[str, Any]] = [
+    {"additional_special_tokens": ["<user>"], "pad_token": "<pad>"},
+    {"extra_special_tokens": ["<user>"], "pad_token": "<pad>"},
+    {"extra_special_tokens": [], "additional_special_tokens": ["<user>"], "pad_token": "<pad>"},
+    {"pad_token": "<pad>", "additional_special_tokens": ["<user>"], "sep_token": "<sep>"},
+]
+
+
+@pytest.mark.parametrize("given", ADDED_AT_ONCE, ids=str)
+def test_new_ids_are_in_the_order_of_transformers(given: dict[str, Any]) -> None:
+    tokenizer, judge = Tokenizer(), copy.deepcopy(transformers_tokenizer())
+    assert tokenizer.add_special_tokens(given) == judge.add_special_tokens(dict(given))
+    assert tokenizer.get_vocab() == judge.get_vocab()
+
+
+def test_extra_tokens_by_both_of_their_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="additional_special_tokens is the older name of extra_special_tokens"):
+        Tokenizer().add_special_tokens({"extra_special_tokens": ["<a>"], "additional_special_tokens": ["<b>"]})
+
+
+def test_extra_tokens_that_are_there_keep_their_flags_where_others_are_added() -> None:
+    tokenizer, judge = Tokenizer(), copy.deepcopy(transformers_tokenizer())
+    for each, make in ((tokenizer, AddedToken), (judge, tokenizers.AddedToken)):
+        each.add_special_tokens({"extra_special_tokens": [make("<a>", rstrip=True, special=True)]})
+    more = {"extra_special_tokens": ["<a>", "<b>"]}
+    assert tokenizer.add_special_tokens(more, False) == judge.add_special_tokens(more, False) == 1
+    assert tokenizer.encode("<a> b<b>") == judge.encode("<a> b<b>")
 
 
 def test_threads_that_add_extra_tokens_lose_none() -> None:
