@@ -356,7 +356,7 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         options: Any = {"revision": answer.commit, "cache_dir": folder.parent}
         # What was damaged here would not be downloaded again by itself. It stays until the new file is here.
         path = Path(hf_hub_download(model, filename, **options, force_download=bool(found) and not is_sound))
-        if not is_sound:
+        if not (found and is_sound and path.samefile(found)):
             _verify_new(path, blob, answer.hash, keeps_link=found is not None)
         if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there
             note_commit(folder, revision, answer.commit)

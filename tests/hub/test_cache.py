@@ -9,7 +9,7 @@ import pytest
 from minigpt2.hub.answers import ask
 from tests.command import wait_until
 from tests.hub.client import CONFIG, WEIGHTS, Client, files, refusal
-from tests.hub_server import Fault, Hub
+from tests.hub_server import Fault, File, Hub
 from tests.hub_settings import imported_with
 
 
@@ -120,6 +120,22 @@ def test_if_the_new_one_is_damaged_too_it_does_not_count_as_missing(hub: Hub, cl
     del hub.faults["config.json"]
     client.download("owner/tiny", "config.json")
     assert path.read_bytes() == CONFIG
+
+
+def test_what_comes_for_a_file_that_the_cache_has_is_checked_too(hub: Hub, client: Client) -> None:
+    """As where the hub names another content when huggingface_hub asks again."""
+    path = Path(client.fetch("owner/tiny", "config.json")["path"])
+    path.unlink()  # its content is still in the cache
+    (commit,) = hub.commits["owner/tiny"]
+
+    def ask_and_change(*arguments: Any) -> Any:
+        answer = ask(*arguments)
+        hub.commits["owner/tiny"][commit]["config.json"] = File(b"other", large=False)
+        return answer
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("minigpt2.hub.cache.ask", ask_and_change)
+        assert "it arrived damaged" in refusal(client.download("owner/tiny", "config.json"))
 
 
 @pytest.mark.parametrize(("status", "words"), [(403, "HF_TOKEN"), (500, "try again later")])
