@@ -70,9 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         streams.note(_message(error))
     except RuntimeError as error:
-        if isinstance(
-            error.__context__, KeyboardInterrupt
-        ):  # it came as Python waited for a lock, and left that untaken
+        # An interrupt during Python's own wait for a lock can end in its failure to release the lock.
+        if isinstance(error.__context__, KeyboardInterrupt):
             streams.discard(sys.stdout)
             return _INTERRUPTED
         if "start new thread" not in str(error):

@@ -162,16 +162,17 @@ def _require_text(source: Source, data: bytes) -> None:
         raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
     if other := other_kind(data):
         what, command = other
-        is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
-        reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
-        way = f"`{_piped(source, command)} | {reads}` reads it"
         if command in _OF_ARCHIVES:
             way = f"`{command}` unpacks it, and its files can be read"
+        else:
+            is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
+            reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
+            way = f"`{_piped(source, command)} | {reads}` reads it"
         raise ValueError(f"{source.shown} is {what}, not text: {way}")
 
 
 def other_kind(data: bytes) -> tuple[str, str] | None:
-    """What a file is that begins so and is not text, and the command that unpacks it; None if it may be text.
+    """The kind of a file that begins with these bytes, and the command that unpacks it; None if it may be text.
 
     >>> other_kind(b"BZh91AY&SY"), other_kind(b"text")
     (('compressed by bzip2', 'bzip2 -dc'), None)

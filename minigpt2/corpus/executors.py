@@ -102,10 +102,10 @@ def _outcome(executor: Executor, task: "_Task[list[Outcome] | Spilled]") -> Iter
 
 
 def _read(spilled: Spilled) -> Iterator[Outcome]:
-    """What a worker left in a file.
+    """Read the outcomes that a worker wrote to a file, and delete the file.
 
     Raises:
-        OSError: it cannot be read, or is not here as the worker wrote it.
+        OSError: the file cannot be read, or is not as the worker wrote it.
     """
     path = spilled.path
     with naming(path), path.open("rb") as file:
@@ -115,7 +115,7 @@ def _read(spilled: Spilled) -> Iterator[Outcome]:
             while file.peek(1):
                 yield pickle.load(file)
         except (EOFError, pickle.UnpicklingError):
-            reason = "what a worker left is not whole: does this machine see all that the workers write?"
+            reason = "a worker's result file is incomplete: does this machine see all that the workers write?"
             raise OSError(errno.EIO, reason, str(path)) from None
     path.unlink()
 

@@ -97,10 +97,10 @@ class FileFormat:
         return [path for each in globs for path in output.parent.glob(each)]
 
     def refuse_stale(self, output: Path) -> None:
-        """Refuse a second file of another corpus before the work; otherwise `write` does, if it makes one file.
+        """Refuse, before the work, an existing second file, which `write` refuses after it.
 
         Raises:
-            ValueError: there is one.
+            ValueError: there is such a file.
         """
         if self.name == "llm.c":
             for path in self.outputs(output):

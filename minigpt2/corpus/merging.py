@@ -134,7 +134,7 @@ def _read(name: Name) -> _Written:
 
 
 def _description(path: Path) -> Path:
-    """The summary beside a shard; where that is a symbolic link, perhaps beside what it leads to."""
+    """The path of a shard's summary: beside the shard, or beside the target of a symbolic link."""
     beside = summary_path(path)
     return summary_path(resolved(path)) if path.is_symlink() and not beside.exists() else beside
 

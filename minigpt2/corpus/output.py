@@ -163,7 +163,7 @@ def _is_megatron_index(path: Path) -> bool:
 
 
 def _beginning(path: Path, size: int) -> bytes:
-    """The first bytes of a file; those of a pipe would be waited for, and are none."""
+    """The first bytes of a regular file, and none of anything else, because reading a pipe can block."""
     if not S_ISREG(path.stat().st_mode):
         return b""
     with path.open("rb") as file:

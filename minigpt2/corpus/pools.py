@@ -56,7 +56,7 @@ def _pool(jobs: int) -> Iterator[Executor]:
                 raise RuntimeError("this one is daemonic, as a worker of another pool")
             _work_once(pool)
         except (OSError, RuntimeError) as error:  # without shared memory, or with too few files, processes or threads
-            if isinstance(error.__context__, KeyboardInterrupt):  # where one comes, a wait can fail to unlock its lock
+            if isinstance(error.__context__, KeyboardInterrupt):  # it interrupted Python's own wait for a lock
                 raise
             reason = getattr(error, "strerror", None) or str(error)
             way_out = "fewer --jobs may do, and one always does"

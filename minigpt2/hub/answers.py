@@ -199,8 +199,8 @@ def prepare_client() -> None:
 def _look_up_a_first_name() -> None:
     """Let the C library load what looks names up, and Python the codec of their names.
 
-    Both hold locks meanwhile, and a child that is forked then can never look a name up. This one is known without a
-    name server, or else not waited for.
+    Both hold locks meanwhile, and a child that is forked then can never look a name up. This name needs no name server
+    on most machines; where it does, the lookup may take one second.
     """
     from huggingface_hub import constants
 

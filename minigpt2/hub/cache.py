@@ -112,10 +112,10 @@ def cached(
 def refuse_broken_link(
     model: str, filename: str, *, revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None
 ) -> None:
-    """Refuse a file of the cache whose content is gone: it is not one that the model lacks.
+    """Refuse a link in the cache whose target is gone: the model has this file, so it does not count as missing.
 
     Raises:
-        HubError: there is one.
+        HubError: the file's link is such a link.
     """
     for folder, commit in _snapshots(model, revision or "main", cache_dir):
         link = folder / "snapshots" / commit / filename

@@ -102,7 +102,7 @@ class AddedTokens:
         return AddedTokens(tokens, ids, tuple(special))
 
     def not_yet(self, tokens: Iterable[AddedToken]) -> list[AddedToken]:
-        """Those of some tokens, added one after the other, that are new or have other flags than before."""
+        """The tokens that, added one after the other, are new or change the flags of the token that is there."""
         new, known = [], dict(self.tokens)
         for token in (replace(each, normalized=each.is_second) for each in tokens if each.content):
             if known.get(token.content) != token:

@@ -237,7 +237,7 @@ def _token(token: Any, special: bool) -> AddedToken:
 
 
 def _in_order(given: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    """Roles and special tokens in the order in which transformers adds them: those by the older name come last.
+    """Roles and special tokens in the order in which transformers adds them: those under the older name come last.
 
     Raises:
         ValueError: special tokens are given by both names.

@@ -93,7 +93,7 @@ def _ids_come_back(vocabulary: Vocabulary, added: AddedTokens) -> bool:
 
 def config(settings: Settings, is_plain: bool = False) -> dict[str, Any]:
     """The content of `tokenizer_config.json`."""
-    # Both versions 4 and 5 of transformers know the class and the special tokens by the names of version 4.
+    # The names of transformers 4 for this class and for special tokens, which version 5 knows too.
     is_backend = settings.model_class == "TokenizersBackend"
     content: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast" if is_backend else settings.model_class}
     content["model_max_length"] = settings.model_max_length

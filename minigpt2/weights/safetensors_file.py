@@ -103,7 +103,7 @@ class SafetensorsFile:
             self._bytes = np.frombuffer(self._mapped(), np.uint8)
 
     def _mapped(self) -> mmap.mmap:
-        """The file in memory. A private mapping is never written to, and some network mounts allow no other."""
+        """Map the file into memory, privately where possible: some network mounts refuse a shared mapping."""
         if hasattr(mmap, "MAP_PRIVATE"):
             return mmap.mmap(self._descriptor, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
         return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)

@@ -225,7 +225,10 @@ def test_what_a_worker_left_is_an_error_where_it_is_not_whole(
         return read(spilled)
 
     monkeypatch.setattr(executors, "_read", damaged)
-    with ThreadPoolExecutor(1) as executor, pytest.raises(OSError, match="what a worker left is not whole") as raised:
+    with (
+        ThreadPoolExecutor(1) as executor,
+        pytest.raises(OSError, match="a worker's result file is incomplete") as raised,
+    ):
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
     assert raised.value.filename == str(tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -87,7 +87,7 @@ class RemoteTensors(SafetensorsFile):
             return cls(source, SparseFile.temporary(filename, sparse.identity, sparse.size), ours.parent)
 
     def _mapped(self) -> mmap.mmap:
-        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)  # shared, so that it shows what is fetched later
+        return mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)  # shared: it must show what is fetched later
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
         """A pickle names the file and its commit; where it is read, they are opened again."""
@@ -144,7 +144,7 @@ class RemoteTensors(SafetensorsFile):
         with translated_errors(source.model, source.filename, source.file.commit, self._cache.parent):
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-            name = repr(source.filename)[1:-1]  # which the hub's index chose: no escapes for a terminal
+            name = repr(source.filename)[1:-1]  # the hub's index chose it: escape control characters
             with tqdm(desc=name, total=total, unit="B", unit_scale=True, disable=quiet) as bar:  # type: ignore[no-untyped-call]
                 try:
                     _in_parallel(lambda piece: arrived.append(self._bring_one(piece, bar.update)), pieces)
