@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 CODE = """
 import os, signal, sys
-from threading import Thread
+from threading import Event, Thread
 import numpy as np
 from minigpt2 import Checkpoint, Embeddings
 
@@ -30,7 +30,11 @@ weights = Checkpoint.remote({model!r})
 rows = Embeddings(weights).tokens
 wte = Embeddings(Checkpoint.open({published!r})).wte
 {before}
-Thread(target=rows, args=[range(10)], daemon=True).start()
+def read():
+    rows(range(10))
+    Event().wait()  # a thread that has used OpenSSL holds one of its locks for a moment while it ends
+
+Thread(target=read, daemon=True).start()
 {wait}
 child = os.fork()
 if not child:
