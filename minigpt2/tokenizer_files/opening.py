@@ -55,16 +55,38 @@ def open_directory(directory: PathLike) -> Opened:
     Raises:
         FileNotFoundError: the directory has no tokenizer.
         ValueError: a file is malformed, or of another kind of tokenizer, or says something that this package does not
-            do.
+            do; or a file was replaced while they were read.
     """
-    find = in_directory(directory)
-    opened = _open(find, os.fspath(directory))
+    find, name, before = in_directory(directory), os.fspath(directory), _versions(directory)
+    try:
+        opened = _open(find, name)
+        if opened is None:
+            _refuse_other_kinds(find, name)
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, ValueError) and _versions(directory) == before:
+            raise
+        raise _replaced(name) from error  # it was there a moment ago, or it is half of two tokenizers
+    if _versions(directory) != before:
+        raise _replaced(name)
     if opened is None:
-        _refuse_other_kinds(find, os.fspath(directory))
-        raise FileNotFoundError(
-            f"no vocabulary in {os.fspath(directory)!r}: expected tokenizer.json, or vocab.json and merges.txt"
-        )
+        raise FileNotFoundError(f"no vocabulary in {name!r}: expected tokenizer.json, or vocab.json and merges.txt")
     return opened
+
+
+def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:
+    """What tells each file of a tokenizer from another that takes its name."""
+    versions: list[tuple[int, ...] | None] = []
+    for name in _OF_A_TOKENIZER:
+        try:
+            status = os.stat(os.path.join(directory, name))  # noqa: PTH116, PTH118 - pathlib is slow
+            versions.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+        except OSError:
+            versions.append(None)
+    return versions
+
+
+def _replaced(directory: str) -> ValueError:
+    return ValueError(f"{directory}: a file of the tokenizer was replaced while they were read: open it again")
 
 
 def open_from_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Opened:

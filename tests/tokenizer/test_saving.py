@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from minigpt2 import Tokenizer
-from minigpt2.tokenizer_files.files import NAMES
+from minigpt2.tokenizer_files.files import NAMES, Find, in_directory
 from tests.command import disk_is_full, files_in
 from tests.parity.made_up_tokenizers import MERGES, TOKENS, MadeUp
 from tests.parity.references import auto_tokenizer
@@ -61,11 +61,11 @@ def linked(directory: Path, elsewhere: Path) -> list[Path]:
     return links
 
 
-def ours(directory: Path) -> list[list[int]] | None:
+def ours(directory: Path, refusals: Any = (ValueError, FileNotFoundError)) -> list[list[int]] | None:
     """The ids of some texts by the tokenizer in a directory, or None where it does not open."""
     try:
         tokenizer = Tokenizer.from_pretrained(directory)
-    except (ValueError, FileNotFoundError):
+    except refusals:
         return None
     return [tokenizer.encode(text) for text in TEXTS]
 
@@ -103,6 +103,37 @@ def test_a_process_that_dies_at_any_moment_leaves_one_tokenizer_or_none(
         assert all(answers(each) in (before, after, None) for each in left)
     with pytest.raises(ValueError, match=r"tokenizer_config\.json: .* interrupted: save it again"):
         Tokenizer.from_pretrained(left[-2])
+
+
+def test_what_is_opened_while_another_is_saved_is_one_of_the_two_or_an_error(
+    old: dict[str, Any], new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, directory = prepared(old, new, tmp_path)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    allowed, seen = [None, ours(directory), ours(tmp_path / "saved")], 0
+
+    def saving_at(moment: int) -> Callable[[Path], Find]:
+        def find_in(directory: Path) -> Find:
+            def find(name: str) -> Path | None:
+                nonlocal seen
+                path = in_directory(directory)(name)
+                if (seen := seen + 1) == moment:  # between the look for a file and the reading of it
+                    tokenizer.save_pretrained(directory)
+                return path
+
+            return find
+
+        return find_in
+
+    for moment in count(1):
+        if seen < moment - 1:
+            break  # the last one came after all files had been looked for
+        seen, copy = 0, shutil.copytree(directory, tmp_path / str(moment))
+        monkeypatch.setattr("os.fsync", lambda _: None)  # it takes long, and nothing crashes here
+        monkeypatch.setattr("minigpt2.tokenizer_files.opening.in_directory", saving_at(moment))
+        # A FileNotFoundError would say that the directory has no tokenizer: its model would be read with GPT-2's.
+        assert ours(copy, ValueError if old else (ValueError, FileNotFoundError)) in allowed
+    assert moment > 5
 
 
 def test_symbolic_links_to_files_that_are_written_again_stay_and_lead_to_the_new_ones(
