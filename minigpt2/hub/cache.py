@@ -7,6 +7,7 @@ that a hub answers, and soon, before it; the file's hash after it.
 
 import os
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -301,14 +302,15 @@ def _note_missing(folder: Path, commit: str, filename: str) -> None:
 def _verify_new(path: Path, blob: Path, expected: str, *, keeps_link: bool) -> None:
     """Refuse what was downloaded to a path if it is damaged.
 
-    A link that was there before stays, so that the file does not count as missing. In a cache without links
-    huggingface_hub leaves an old file at the path, and the new one where links would lead.
+    A link that was there before stays, so that the file does not count as missing. Where huggingface_hub makes no links
+    it leaves an old file at the path, and the new one where links would lead; those of other snapshots may lead there.
     """
     if path.is_symlink() or not _is_file(blob):
         _verify(path, expected, keeps_link=keeps_link)
-    else:
+    elif _hash(path, expected) != expected:
         _verify(blob, expected)
-        blob.replace(path)
+        with atomic_write(path) as file, blob.open("rb") as new:
+            shutil.copyfileobj(new, file)
 
 
 def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:

@@ -1,10 +1,13 @@
 """When a file is downloaded and when the cached one is used, compared with huggingface_hub and transformers."""
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import hf_hub_download
 
 from minigpt2.hub.answers import ask
 from tests.command import wait_until
@@ -120,6 +123,40 @@ def test_if_the_new_one_is_damaged_too_it_does_not_count_as_missing(hub: Hub, cl
     del hub.faults["config.json"]
     client.download("owner/tiny", "config.json")
     assert path.read_bytes() == CONFIG
+
+
+@pytest.mark.parametrize("damaged", [True, False])
+def test_where_no_more_links_are_made_those_of_other_snapshots_stay_whole(
+    damaged: bool, hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = Path(client.fetch("owner/tiny", "model.safetensors")["path"])
+    hub.publish("owner/tiny", {"config.json": b"{}", "model.safetensors": WEIGHTS})  # the same weights
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    newer = Path(client.download("owner/tiny", "model.safetensors")["path"])
+    assert newer.parent != older.parent and not newer.is_symlink()
+    if damaged:
+        newer.write_bytes(b"damaged")
+        client.download("owner/tiny", "model.safetensors")
+    assert older.read_bytes() == newer.read_bytes() == WEIGHTS
+
+
+def test_where_no_links_are_made_a_file_that_another_process_has_just_brought_stays(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process may have it open; huggingface_hub, which waited for it, brings another one for links."""
+    brought: list[os.stat_result] = []
+
+    def bring_twice(*arguments: Any, **options: Any) -> str:
+        path = Path(hf_hub_download(*arguments, **options))
+        brought.append(path.stat())
+        (path.parents[2] / "blobs").mkdir(exist_ok=True)
+        (path.parents[2] / "blobs" / hashlib.sha256(WEIGHTS).hexdigest()).write_bytes(WEIGHTS)
+        return str(path)
+
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: False)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", bring_twice)
+    path = Path(client.fetch("owner/tiny", "model.safetensors")["path"])
+    assert os.path.samestat(path.stat(), brought[0])
 
 
 def test_what_comes_for_a_file_that_the_cache_has_is_checked_too(hub: Hub, client: Client) -> None:
