@@ -5,6 +5,7 @@ from typing import Any, BinaryIO
 
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
+from minigpt2.forking import FORK_WAITS
 from minigpt2.hub.answers import HubError
 
 _FEW, _MANY = 64, 1 << 15  # rows that are decoded at a time, and that are handed on
@@ -22,8 +23,9 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         ImportError: pyarrow is not installed.
     """
     try:
-        import pyarrow
-        from pyarrow import parquet
+        with FORK_WAITS:  # Python locks a module during its import; `compute` is imported at the first cast
+            import pyarrow
+            from pyarrow import compute, parquet, types  # noqa: F401
     except ImportError:
         raise ImportError("reading .parquet files needs the package pyarrow: pip install 'minigpt2[parquet]'") from None
     if source.is_stream:

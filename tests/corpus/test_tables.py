@@ -1,5 +1,8 @@
 """Parquet tables: whatever their encoding, they are read some rows at a time and in little memory."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from pyarrow import parquet
 from minigpt2.corpus import tokenize
 from minigpt2.corpus.parquet import rows
 from minigpt2.corpus.sources import find
-from tests.corpus.samples import DOCUMENTS, ids_of, read
+from tests.corpus.samples import DOCUMENTS, ids_of, read, write_table
 
 SIZE = 1 << 16
 PLAIN: dict[str, Any] = {"use_dictionary": False}
@@ -102,3 +105,28 @@ def test_a_column_beside_a_structure_of_its_name_is_read(tmp_path: Path) -> None
     parquet.write_table(table, tmp_path / "a.parquet")
     tokenize(tmp_path / "a.parquet", tmp_path / "out", field="m.text")
     assert read(tmp_path / "out") == ids_of("a", "b")
+
+
+FORKED_AT = """
+import os, signal, sys, threading
+from minigpt2.corpus import count
+
+sys.setswitchinterval(1e-5)
+path, module = sys.argv[1:]
+threading.Thread(target=count, args=[path], daemon=True).start()
+while module not in sys.modules:  # it is there from the start of its import
+    pass
+child = os.fork()
+if not child:
+    signal.alarm(20)  # ends a child that hangs
+    os._exit(count(path).documents != 2)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("module", ["pyarrow", "pyarrow.lib", "pyarrow.compute", "pyarrow.parquet"])
+def test_a_child_forked_while_a_thread_reads_the_first_table_does_not_hang(module: str, tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", ["a", "b"])
+    ended = subprocess.run([sys.executable, "-c", FORKED_AT, str(tmp_path / "a.parquet"), module], check=False)
+    assert ended.returncode == 0
