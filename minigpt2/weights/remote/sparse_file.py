@@ -110,9 +110,17 @@ class SparseFile:
             return [gap for begin, end in ranges for gap in self._ranges.missing(begin, end)]
 
     def _reread(self) -> None:
-        """Read the lines that were appended to the journal since the last time."""
+        """Read the lines that were appended to the journal since the last time.
+
+        Their bytes may have come from another machine. On a file system over a network this one may remember holes
+        there, until it opens the file.
+        """
         with FORK_WAITS:
-            for text, offset in _sound_lines(self._journal, self._known):
+            lines = list(_sound_lines(self._journal, self._known))
+            if lines:
+                with suppress(OSError):  # the folder may have been removed
+                    self.path.open("rb").close()
+            for text, offset in lines:
                 begin, end = map(int, text.split())
                 self._ranges.add(begin, min(end, self.size))
                 self._known = offset

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -176,6 +177,24 @@ def test_two_checkpoints_of_one_file_share_what_either_fetches(remote: Open, wte
     before = other.fetched_bytes
     assert_same(other["wte.weight"][50:60], wte[50:60])
     assert other.fetched_bytes == before
+
+
+def test_the_file_is_opened_anew_for_what_another_machine_may_have_fetched(
+    remote: Open, wte: Array, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system over a network, what a machine remembers of an open file may be old."""
+    weights, other, seen = remote(), remote(), []
+    other["wte.weight"][300]
+    opening = Path.open
+
+    def noted(path: Path, *arguments: Any, **options: Any) -> Any:
+        seen.append(path)
+        return opening(path, *arguments, **options)
+
+    before = weights.fetched_bytes
+    monkeypatch.setattr(Path, "open", noted)
+    assert_same(weights["wte.weight"][300], wte[300])
+    assert weights.fetched_bytes == before and entry(cache) / WEIGHTS in seen
 
 
 def test_a_failing_disk_is_a_hub_error_and_nothing_counts(
