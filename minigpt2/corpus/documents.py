@@ -22,8 +22,10 @@ _BOM = b"\xef\xbb\xbf"
 # What a file that is not text begins with, what it is, and the command that unpacks it.
 _OTHER_KINDS = (
     (b"PK\x03\x04", "a zip archive", "unzip"),
+    (b"PK\x05\x06", "a zip archive", "unzip"),  # without a file
     (b"\xfd7zXZ\x00", "compressed by xz", "xz -dc"),
     *((b"BZh%d1AY&SY" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),
+    *((b"BZh%d\x17rE8P\x90" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),  # without a byte
     (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )

@@ -184,10 +184,11 @@ def test_a_separator_that_is_not_text_is_named(tmp_path: Path) -> None:
         count(tmp_path, separator="a\udcff")
 
 
-def zipped(text: bytes) -> bytes:
+def zipped(*texts: bytes) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("text", text)
+        for number, text in enumerate(texts):
+            archive.writestr(f"text{number}", text)
     return data.getvalue()
 
 
@@ -201,6 +202,7 @@ def tarred(text: bytes) -> bytes:
 
 ARCHIVES: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
     "a.zip": (zipped, "a zip archive", "unzip"),
+    "empty.zip": (lambda _: zipped(), "a zip archive", "unzip"),
     "a.tar": (tarred, "a tar archive", "tar -xf"),
 }
 COMPRESSED: dict[str, tuple[Callable[[bytes], bytes], str, str]] = {
@@ -229,17 +231,18 @@ def test_a_text_with_the_word_of_a_tar_archive_is_a_text(tmp_path: Path) -> None
     assert count(tmp_path / "a.txt").tokens > 130
 
 
+@pytest.mark.parametrize("text", [b"The meaning of life is", b""])
 @pytest.mark.parametrize("name", COMPRESSED)
-def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, text: bytes, tmp_path: Path) -> None:
     make, what, command = COMPRESSED[name]
-    (tmp_path / name).write_bytes(make(b"The meaning of life is"))
+    (tmp_path / name).write_bytes(make(text))
     for errors in ["strict", "replace"]:
         with pytest.raises(ValueError, match=f"{name} is {what}, not text: `{command}") as raised:
             count(tmp_path / name, errors=errors)
     if not shutil.which(command.split()[0]):
         pytest.skip(f"there is no {command.split()[0]} here")
     (pipe,) = re.findall("`(.*) \\| minigpt2 ", str(raised.value))
-    assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == b"The meaning of life is"
+    assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == text
 
 
 @pytest.mark.parametrize("name", [*COMPRESSED, "a.zip"])
