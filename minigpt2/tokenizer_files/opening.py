@@ -63,9 +63,9 @@ def open_directory(directory: PathLike) -> Opened:
         if opened is None:
             _refuse_other_kinds(find, name)
     except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, ValueError) and _versions(directory) == before:
-            raise
-        raise _replaced(name) from error  # it was there a moment ago, or it is half of two tokenizers
+        if isinstance(error, FileNotFoundError) or _versions(directory) != before:
+            raise _replaced(name) from error  # a file that was there a moment ago, or half of two tokenizers
+        raise
     if _versions(directory) != before:
         raise _replaced(name)
     if opened is None:
@@ -79,7 +79,7 @@ def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:
     for name in _OF_A_TOKENIZER:
         try:
             status = os.stat(os.path.join(directory, name))  # noqa: PTH116, PTH118 - pathlib is slow
-            versions.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            versions.append((status.st_ino, status.st_size, status.st_mtime_ns))
         except OSError:
             versions.append(None)
     return versions
