@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2.atomic_write import require_writable
+from minigpt2.atomic_write import require_writable, resolved
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
 from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
@@ -315,9 +315,11 @@ class Checkpoint(Mapping[str, Array]):
         Raises:
             ValueError: it would.
         """
-        own_files = {file.path for file in self._files.values()} | siblings(self.path)
-        beside = {self.path.with_name(name) for name in ("config.json", "generation_config.json", *TOKENIZER_FILES)}
-        refuse_to_replace(Path(path), {self.path, *own_files, *beside})
+        own_files = {self.path, *(file.path for file in self._files.values())}
+        for named in (self.path, resolved(self.path)):  # a symbolic link may lead to a shard in another directory
+            beside = (named.with_name(name) for name in ("config.json", "generation_config.json", *TOKENIZER_FILES))
+            own_files |= {*siblings(named), *beside}
+        refuse_to_replace(Path(path), own_files)
 
     def parameter_names(self) -> list[str]:
         """The names that transformers' `GPT2LMHeadModel.named_parameters()` lists for this file, in its order.

@@ -229,9 +229,11 @@ def siblings(path: Path) -> set[Path]:
     """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none."""
     found: set[Path] = set()
     for index in path.parent.glob("*.safetensors.index.json"):
-        with suppress(OSError, CheckpointError):
+        try:
             shards = {path.with_name(shard) for shard in _weight_map(index).values()}
-            found |= {index, *shards} if path in shards else set()
+        except (OSError, CheckpointError):  # it cannot be read: it may name any of them
+            shards = {path, *path.parent.glob("*.safetensors")}
+        found |= {index, *shards} if path in shards else set()
     return found
 
 

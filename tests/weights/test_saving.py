@@ -158,10 +158,17 @@ def test_no_file_of_the_tokenizer_beside_the_weights_is_replaced(name: str, tmp_
     assert (tmp_path / name).read_text() == "of the tokenizer"
 
 
-def test_no_other_shard_is_replaced_where_one_is_read_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("through_link", [False, True])
+@pytest.mark.parametrize("index", [None, "{}", "damaged"])
+def test_no_other_shard_is_replaced_where_one_is_read_alone(
+    index: str | None, through_link: bool, tmp_path: Path
+) -> None:
     save_sharded(tmp_path / "model", gpt2_tensors())
+    if index is not None:
+        (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
     before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
-    weights = Checkpoint.open(min(before))
+    (tmp_path / "link.safetensors").symlink_to(min(before))
+    weights = Checkpoint.open(tmp_path / "link.safetensors" if through_link else min(before))
     for path in before:
         with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
             weights.save(path)
