@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 from minigpt2.atomic_write import naming
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
+from minigpt2.forking import FORK_WAITS
 
 
 @contextmanager
@@ -82,10 +83,11 @@ def _decompressed(source: Source, stored: BinaryIO) -> tuple[BinaryIO, tuple[typ
 def _zstd() -> tuple[Callable[[BinaryIO], BinaryIO], type[Exception]]:
     """The function that opens a file compressed with zstd, and the error that it raises over a damaged one."""
     try:
-        if sys.version_info >= (3, 14):
-            from compression import zstd
-        else:
-            from backports import zstd
+        with FORK_WAITS:  # Python locks a module during its import
+            if sys.version_info >= (3, 14):
+                from compression import zstd
+            else:
+                from backports import zstd
     except ImportError:
         raise ImportError("reading .zst files needs the package backports.zstd: pip install 'minigpt2[zst]'") from None
     # `zstd --long` makes files that refer as far back as that.

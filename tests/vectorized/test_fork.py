@@ -1,10 +1,16 @@
 """A child forked while threads encode does not hang on a lock that one of them held."""
 
+import gzip
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from backports import zstd
+
+from tests.corpus.samples import lines_of, write_table
 
 BUSY = {
     "learning new words": "shared.encode_to_numpy(words(4000, seed))",
@@ -64,9 +70,10 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
-def run(code: str) -> None:
+def run(code: str) -> str:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 @pytest.mark.parametrize("name", BUSY)
@@ -107,3 +114,43 @@ os._exit(0)
 
 def test_a_child_forked_while_a_thread_computes_the_norms_computes_them_as_well() -> None:
     run(COMPUTED_ONCE)
+
+
+# Python locks a module during its import, and a child would inherit that lock.
+WATCHED = """
+import sys
+from minigpt2 import Tokenizer, corpus
+from minigpt2.forking import FORK_WAITS
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if not FORK_WAITS._is_owned():
+            print(name, "is imported, and a fork does not wait for it")
+
+tokenizer, text = Tokenizer(), "The meaning of life \\u00e9\\u0436\\u751f\\U0001f600 " * 5000
+sys.meta_path.insert(0, Watch())
+{work}
+"""
+WORK = [
+    "tokenizer.encode(text)",
+    "tokenizer.encode_batch([text, text])",
+    "tokenizer.encode_batch_to_numpy([text, text])",
+    "tokenizer(text, return_offsets_mapping=True)",
+    "tokenizer.decode([464, 12520] * 50_000)",
+]
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_a_fork_waits_for_every_import_that_encoding_and_decoding_need(work: str) -> None:
+    assert run(WATCHED.format(work=work)) == ""
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst", "a.jsonl", "a.parquet"])
+def test_so_it_does_for_those_of_a_corpus(name: str, tmp_path: Path) -> None:
+    documents = ["The meaning of life \u00e9\u0436\u751f " * 500] * 20
+    data = lines_of(documents)
+    compress: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstd.compress}
+    (tmp_path / name).write_bytes(compress.get(Path(name).suffix, bytes)(data))
+    if name == "a.parquet":
+        write_table(tmp_path / name, documents)
+    assert run(WATCHED.format(work=f"corpus.tokenize({str(tmp_path / name)!r}, {str(tmp_path / 'ids')!r})")) == ""
