@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2.atomic_write import require_writable, resolved
+from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
 from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
@@ -30,6 +30,7 @@ from minigpt2.weights.files import (
     Files,
     download_files,
     is_local,
+    links_of,
     open_files,
     read_json_object,
     refuse_to_replace,
@@ -316,7 +317,7 @@ class Checkpoint(Mapping[str, Array]):
             ValueError: it would.
         """
         own_files = {self.path, *(file.path for file in self._files.values())}
-        for named in (self.path, resolved(self.path)):  # a symbolic link may lead to a shard in another directory
+        for named in links_of(self.path):
             beside = (named.with_name(name) for name in ("config.json", "generation_config.json", *TOKENIZER_FILES))
             own_files |= {*siblings(named), *beside}
         refuse_to_replace(Path(path), own_files)

@@ -37,6 +37,8 @@ ADAPTER_BESIDE_REASON: Final = (
 # Pickles of Trainer and Accelerate that hold no model.
 _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler|rng_state|random_states")
 
+_NUMBERED: Final = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")  # the name of a shard
+
 Files = dict[str, SafetensorsFile]  # the file of each tensor
 
 
@@ -228,13 +230,23 @@ def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
 def siblings(path: Path) -> set[Path]:
     """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none."""
     found: set[Path] = set()
+    if own := _NUMBERED.fullmatch(path.name):  # it belongs to the others by its name, also where the index is damaged
+        others = ((each, _NUMBERED.fullmatch(each.name)) for each in path.parent.iterdir())
+        found = {each for each, other in others if other and other.groups() == own.groups()}
+        found.add(path.with_name(f"{own[1]}.safetensors.index.json"))
     for index in path.parent.glob("*.safetensors.index.json"):
-        try:
+        with suppress(OSError, CheckpointError):
             shards = {path.with_name(shard) for shard in _weight_map(index).values()}
-        except (OSError, CheckpointError):  # it cannot be read: it may name any of them
-            shards = {path, *path.parent.glob("*.safetensors")}
-        found |= {index, *shards} if path in shards else set()
+            found |= {index, *shards} if path in shards else set()
     return found
+
+
+def links_of(path: Path) -> list[Path]:
+    """A path and, as long as it is a symbolic link, what it leads to; each may lie in another directory."""
+    paths = [path]
+    while paths[-1].is_symlink() and paths[-1] not in paths[:-1]:
+        paths.append(paths[-1].parent / paths[-1].readlink())
+    return paths
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -158,15 +158,20 @@ def test_no_file_of_the_tokenizer_beside_the_weights_is_replaced(name: str, tmp_
     assert (tmp_path / name).read_text() == "of the tokenizer"
 
 
+@pytest.mark.parametrize("in_cache", [False, True])
 @pytest.mark.parametrize("through_link", [False, True])
 @pytest.mark.parametrize("index", [None, "{}", "damaged"])
 def test_no_other_shard_is_replaced_where_one_is_read_alone(
-    index: str | None, through_link: bool, tmp_path: Path
+    index: str | None, through_link: bool, in_cache: bool, tmp_path: Path
 ) -> None:
     save_sharded(tmp_path / "model", gpt2_tensors())
     if index is not None:
         (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
     before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    if in_cache:  # there each file is a link to a blob
+        (tmp_path / "blobs").mkdir()
+        for number, path in enumerate(before):
+            path.symlink_to(path.rename(tmp_path / "blobs" / str(number)))
     (tmp_path / "link.safetensors").symlink_to(min(before))
     weights = Checkpoint.open(tmp_path / "link.safetensors" if through_link else min(before))
     for path in before:
