@@ -66,7 +66,7 @@ def open_directory(directory: PathLike) -> Opened:
         if isinstance(error, FileNotFoundError) or _versions(directory) != before:
             raise _replaced(name) from error  # a file that was there a moment ago, or half of two tokenizers
         raise
-    if _versions(directory) != before:
+    if _versions(directory) != before or not os.path.isdir(directory):  # noqa: PTH112 - pathlib is slow
         raise _replaced(name)
     if opened is None:
         raise FileNotFoundError(f"no vocabulary in {name!r}: expected tokenizer.json, or vocab.json and merges.txt")

@@ -13,6 +13,7 @@ from minigpt2 import Tokenizer
 from minigpt2.explain.trace import explain
 from minigpt2.pretokenize import SPLIT_PATTERN
 from minigpt2.tokenizer_files.configuration import _BACKEND_TYPES, _GPT2_TYPES, WRITTEN_ALONG
+from minigpt2.tokenizer_files.opening import open_directory
 from minigpt2.tokenizer_files.saving import tokenizer_json
 from minigpt2.vocabulary import gpt2
 from tests.command import files_in
@@ -382,3 +383,8 @@ def test_a_directory_without_tokens_has_no_tokenizer_whatever_its_config_says(tm
     MadeUp({"config.json": {"model_type": "llama"}}).write(tmp_path)
     with pytest.raises(FileNotFoundError, match="no vocabulary"):
         Tokenizer.from_pretrained(tmp_path)
+
+
+def test_a_directory_that_has_just_been_moved_away_is_not_one_without_a_tokenizer(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="replaced while they were read: open it again"):
+        open_directory(tmp_path / "moved")

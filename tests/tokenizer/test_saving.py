@@ -105,20 +105,21 @@ def test_a_process_that_dies_at_any_moment_leaves_one_tokenizer_or_none(
         Tokenizer.from_pretrained(left[-2])
 
 
-def test_what_is_opened_while_another_is_saved_is_one_of_the_two_or_an_error(
-    old: dict[str, Any], new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_saved", [True, False], ids=["saved", "directory moved"])
+def test_what_is_opened_while_another_takes_its_place_is_one_of_the_two_or_an_error(
+    is_saved: bool, old: dict[str, Any], new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer, directory = prepared(old, new, tmp_path)
     tokenizer.save_pretrained(tmp_path / "saved")
     allowed, seen = [None, ours(directory), ours(tmp_path / "saved")], 0
 
-    def saving_at(moment: int) -> Callable[[Path], Find]:
+    def changing_at(moment: int) -> Callable[[Path], Find]:
         def find_in(directory: Path) -> Find:
             def find(name: str) -> Path | None:
                 nonlocal seen
                 path = in_directory(directory)(name)
                 if (seen := seen + 1) == moment:  # between the look for a file and the reading of it
-                    tokenizer.save_pretrained(directory)
+                    tokenizer.save_pretrained(directory) if is_saved else directory.rename(f"{directory} aside")
                 return path
 
             return find
@@ -130,7 +131,7 @@ def test_what_is_opened_while_another_is_saved_is_one_of_the_two_or_an_error(
             break  # the last one came after all files had been looked for
         seen, copy = 0, shutil.copytree(directory, tmp_path / str(moment))
         monkeypatch.setattr("os.fsync", lambda _: None)  # it takes long, and nothing crashes here
-        monkeypatch.setattr("minigpt2.tokenizer_files.opening.in_directory", saving_at(moment))
+        monkeypatch.setattr("minigpt2.tokenizer_files.opening.in_directory", changing_at(moment))
         # A FileNotFoundError would say that the directory has no tokenizer: its model would be read with GPT-2's.
         assert ours(copy, ValueError if old else (ValueError, FileNotFoundError)) in allowed
     assert moment > 5
