@@ -41,6 +41,7 @@ from minigpt2.inference.inputs import (
     positions_of,
 )
 from minigpt2.inference.options import Config, Options, read_options
+from minigpt2.tokenizer_files.files import NoTokenizerError
 from minigpt2.vocabulary import ComputedOnce
 
 Array = NDArray[Any]  # of float32, wherever nothing else is said
@@ -328,7 +329,7 @@ class GPT2:
         Raises:
             ValueError: that of the model is malformed, or it has none, and too few tokens for GPT-2's.
         """
-        with suppress(FileNotFoundError):  # a directory may hold weights alone
+        with suppress(NoTokenizerError):  # a directory may hold weights alone
             return self._find_tokenizer()
         tokenizer = Tokenizer()
         if len(tokenizer) > self.options.vocab_size:

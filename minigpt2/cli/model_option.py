@@ -98,6 +98,7 @@ def open_both(
     is told so.
     """
     from minigpt2 import Tokenizer
+    from minigpt2.tokenizer_files.files import NoTokenizerError
     from minigpt2.weights import bundled
 
     weights = open_weights(options, local_files_only, timeout)
@@ -105,7 +106,7 @@ def open_both(
         return Tokenizer(), weights
     try:
         return weights.other_files.tokenizer(), weights
-    except FileNotFoundError:
+    except NoTokenizerError:
         streams.note(f"{options.model} has no vocabulary beside its weights: using GPT-2's")
         return Tokenizer(), weights
 

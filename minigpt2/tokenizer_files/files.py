@@ -17,6 +17,11 @@ PathLike = str | os.PathLike[str]
 NAMES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt")
 NAMES += ("added_tokens.json", "special_tokens_map.json")
 
+
+class NoTokenizerError(FileNotFoundError):
+    """A directory has no file of a tokenizer; no other error means that, also not that of a file that has just gone."""
+
+
 #: Gives the path of a file by its name, or None where the model has no such file.
 Find = Callable[[str], Path | None]
 

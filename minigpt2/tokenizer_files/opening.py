@@ -9,7 +9,16 @@ from minigpt2.settings import ModelClass, Settings
 from minigpt2.special_tokens import AddedTokens
 from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, tokenizer_json
 from minigpt2.tokenizer_files.bpe_model import BpeModel
-from minigpt2.tokenizer_files.files import NAMES, Find, PathLike, in_directory, named, on_hub, read_object
+from minigpt2.tokenizer_files.files import (
+    NAMES,
+    Find,
+    NoTokenizerError,
+    PathLike,
+    in_directory,
+    named,
+    on_hub,
+    read_object,
+)
 from minigpt2.tokenizer_files.tokenizer_json import TokenizerJson
 from minigpt2.vocabulary import Vocabulary, gpt2
 
@@ -53,7 +62,7 @@ def open_directory(directory: PathLike) -> Opened:
     """The tokenizer in a directory.
 
     Raises:
-        FileNotFoundError: the directory has no tokenizer.
+        NoTokenizerError: the directory has no tokenizer.
         ValueError: a file is malformed, or of another kind of tokenizer, or says something that this package does not
             do; or a file was replaced while they were read.
     """
@@ -63,13 +72,13 @@ def open_directory(directory: PathLike) -> Opened:
         if opened is None:
             _refuse_other_kinds(find, name)
     except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) or _versions(directory) != before:
-            raise _replaced(name) from error  # a file that was there a moment ago, or half of two tokenizers
+        if _versions(directory) != before:
+            raise _replaced(name) from error  # a file that has just gone, or half of two tokenizers
         raise
     if _versions(directory) != before or not os.path.isdir(directory):  # noqa: PTH112 - pathlib is slow
         raise _replaced(name)
     if opened is None:
-        raise FileNotFoundError(f"no vocabulary in {name!r}: expected tokenizer.json, or vocab.json and merges.txt")
+        raise NoTokenizerError(f"no vocabulary in {name!r}: expected tokenizer.json, or vocab.json and merges.txt")
     return opened
 
 

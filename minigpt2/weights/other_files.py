@@ -45,7 +45,7 @@ class Beside:
         """The tokenizer.
 
         Raises:
-            FileNotFoundError: the directory has none.
+            NoTokenizerError: the directory has none.
             CheckpointError: the directory is gone.
             ValueError: a file is malformed, or of another kind of tokenizer.
         """

@@ -1,6 +1,8 @@
 """The commands that read weights: parameters, rows, neighbours, and what is said where there are none."""
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from minigpt2 import Checkpoint, Embeddings, Tokenizer
+from minigpt2 import GPT2, Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
 from tests.command import Capture, answer, complaint, environment, write_small_gpt2
 from tests.hub_settings import imported_with
@@ -221,6 +223,23 @@ def test_weights_without_a_vocabulary_are_read_with_gpt2s_and_say_so(tmp_path: P
     write_small_gpt2(tmp_path)
     assert main(["embed", "life", "--model", str(tmp_path)]) == 0
     assert capsys.readouterr().err == f"minigpt2: {tmp_path} has no vocabulary beside its weights: using GPT-2's\n"
+
+
+def test_so_are_not_those_whose_vocabulary_has_just_gone(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another process removes or replaces the file between the look for it and the reading of it."""
+    write_small_gpt2(tmp_path)
+    Tokenizer().save_pretrained(tmp_path)
+
+    def gone(vocab_file: Path, merges_file: Path) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(vocab_file))
+
+    monkeypatch.setattr("minigpt2.tokenizer_files.bpe_model.read_vocab_and_merges", gone)
+    error = complaint(capsys, "embed", "life", "--model", tmp_path)
+    assert error == f"minigpt2: {tmp_path / 'vocab.json'}: No such file or directory\n"
+    with pytest.raises(FileNotFoundError, match=r"vocab\.json"):
+        _ = GPT2.from_pretrained(tmp_path).tokenizer
 
 
 # ---- names that are made to disturb a terminal

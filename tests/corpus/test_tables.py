@@ -130,5 +130,6 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0)
 @pytest.mark.parametrize("module", ["pyarrow", "pyarrow.lib", "pyarrow.compute", "pyarrow.parquet"])
 def test_a_child_forked_while_a_thread_imports_pyarrow_can_import_it(module: str, tmp_path: Path) -> None:
     write_table(tmp_path / "a.parquet", ["a", "b"])
-    ended = subprocess.run([sys.executable, "-c", FORKED_AT, str(tmp_path / "a.parquet"), module], check=False)
+    command = [sys.executable, "-c", FORKED_AT, str(tmp_path / "a.parquet"), module]
+    ended = subprocess.run(command, timeout=60, check=False)
     assert ended.returncode == 0

@@ -118,7 +118,7 @@ class SparseFile:
         with FORK_WAITS:
             lines = list(_sound_lines(self._journal, self._known))
             if lines:
-                with suppress(OSError):  # the folder may have been removed
+                with suppress(FileNotFoundError, NotADirectoryError):  # the folder may have been removed
                     self.path.open("rb").close()
             for text, offset in lines:
                 begin, end = map(int, text.split())

@@ -1,5 +1,6 @@
 """The cache of what was read by byte ranges: bounded, shared, checked, and never half-written."""
 
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -191,7 +192,13 @@ def test_the_file_is_opened_anew_for_what_another_machine_may_have_fetched(
         seen.append(path)
         return opening(path, *arguments, **options)
 
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     before = weights.fetched_bytes
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        weights["wte.weight"][300]
     monkeypatch.setattr(Path, "open", noted)
     assert_same(weights["wte.weight"][300], wte[300])
     assert weights.fetched_bytes == before and entry(cache) / WEIGHTS in seen
