@@ -231,7 +231,7 @@ def siblings(path: Path) -> set[Path]:
     """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none."""
     found: set[Path] = set()
     if own := _NUMBERED.fullmatch(path.name):  # it belongs to the others by its name, also where the index is damaged
-        others = ((each, _NUMBERED.fullmatch(each.name)) for each in path.parent.iterdir())
+        others = ((each, _NUMBERED.fullmatch(each.name)) for each in path.parent.glob("*.safetensors"))
         found = {each for each, other in others if other and other.groups() == own.groups()}
         found.add(path.with_name(f"{own[1]}.safetensors.index.json"))
     for index in path.parent.glob("*.safetensors.index.json"):
