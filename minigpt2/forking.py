@@ -1,6 +1,9 @@
 """Two kinds of locks for programs that fork.
 
 A child has only the thread that forked: a lock that another thread held would stay locked there for ever.
+
+Those that libraries hold in C for a moment are out of reach: OpenSSL's while a thread ends that has used it, and
+pyarrow's while it gets memory.
 """
 
 import logging  # noqa: F401  # see the end

@@ -229,7 +229,10 @@ def test_a_command_fails_in_one_line_where_the_hub_fails(
     assert "gpt2: model.safetensors" in complaint(capsys, "embed", PROMPT)
 
 
-def test_a_server_without_ranges_is_left_after_its_first_words(hub: Hub, published: Path, capsys: Capture) -> None:
+def test_a_server_without_ranges_is_left_after_its_first_words(
+    hub: Hub, published: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 30)  # the file is half a gigabyte
     hub.faults[WEIGHTS] = Fault.WHOLE
     assert "cannot give a part of a file" in complaint(capsys, "params")
     assert hub.count("GET") == 1, "and the server could not send the rest: it counts as nothing"
