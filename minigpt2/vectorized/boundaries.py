@@ -11,9 +11,6 @@ The split pattern looks like a scan, but it is local. With the class of every ch
 A *piece* is a pretoken, or a part of a long one, cut between two bytes that no merge joins.
 """
 
-# For `encode("utf-32-le")`, which would import it at the first text, when a fork does not wait for the import.
-import encodings.utf_32_le  # noqa: F401
-
 import numpy as np
 from numpy.typing import NDArray
 

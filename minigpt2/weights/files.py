@@ -230,14 +230,15 @@ def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
 def siblings(path: Path) -> set[Path]:
     """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none."""
     found: set[Path] = set()
-    if own := _NUMBERED.fullmatch(path.name):  # it belongs to the others by its name, also where the index is damaged
+    if own := _NUMBERED.fullmatch(path.name):
         others = ((each, _NUMBERED.fullmatch(each.name)) for each in path.parent.glob("*.safetensors"))
         found = {each for each, other in others if other and other.groups() == own.groups()}
-        found.add(path.with_name(f"{own[1]}.safetensors.index.json"))
-    for index in path.parent.glob("*.safetensors.index.json"):
-        with suppress(OSError, CheckpointError):
+    for index in path.parent.glob("*.safetensors.index*.json"):  # that of a variant is called `.index.fp16.json`
+        try:
             shards = {path.with_name(shard) for shard in _weight_map(index).values()}
-            found |= {index, *shards} if path in shards else set()
+        except (OSError, CheckpointError):  # a file still belongs to the others by its name
+            shards = found
+        found |= {index, *shards} if path in shards else set()
     return found
 
 

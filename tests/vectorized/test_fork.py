@@ -147,7 +147,7 @@ def test_a_fork_waits_for_every_import_that_encoding_and_decoding_need(work: str
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst", "a.jsonl", "a.parquet"])
 def test_so_it_does_for_those_of_a_corpus(name: str, tmp_path: Path) -> None:
-    documents = ["The meaning of life \u00e9\u0436\u751f " * 500] * 20
+    documents = ["The meaning of life \u00e9\u0436\u751f " * 5000] * 20  # larger than what is read at once
     data = lines_of(documents)
     compress: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstd.compress}
     (tmp_path / name).write_bytes(compress.get(Path(name).suffix, bytes)(data))

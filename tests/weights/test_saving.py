@@ -160,13 +160,16 @@ def test_no_file_of_the_tokenizer_beside_the_weights_is_replaced(name: str, tmp_
 
 @pytest.mark.parametrize("in_cache", [False, True])
 @pytest.mark.parametrize("through_link", [False, True])
-@pytest.mark.parametrize("index", [None, "{}", "damaged"])
+@pytest.mark.parametrize("index", [None, "{}", "damaged", "of a variant"])
 def test_no_other_shard_is_replaced_where_one_is_read_alone(
     index: str | None, through_link: bool, in_cache: bool, tmp_path: Path
 ) -> None:
     save_sharded(tmp_path / "model", gpt2_tensors())
-    if index is not None:
-        (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
+    own_index = tmp_path / "model" / "model.safetensors.index.json"
+    if index == "of a variant":  # as transformers calls it
+        own_index.rename(own_index.with_name("model.safetensors.index.fp16.json"))
+    elif index is not None:
+        own_index.write_text(index)
     before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
     if in_cache:  # there each file is a link to a blob
         (tmp_path / "blobs").mkdir()
