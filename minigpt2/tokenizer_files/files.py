@@ -17,6 +17,9 @@ PathLike = str | os.PathLike[str]
 NAMES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt")
 NAMES += ("added_tokens.json", "special_tokens_map.json")
 
+#: OpenAI's names for the tokens and the merges.
+OPENAI_NAMES = ("encoder.json", "vocab.bpe")
+
 
 class NoTokenizerError(FileNotFoundError):
     """A directory has no file of a tokenizer; no other error means that, also not that of a file that has just gone."""

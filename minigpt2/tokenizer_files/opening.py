@@ -11,6 +11,7 @@ from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, 
 from minigpt2.tokenizer_files.bpe_model import BpeModel
 from minigpt2.tokenizer_files.files import (
     NAMES,
+    OPENAI_NAMES,
     Find,
     NoTokenizerError,
     PathLike,
@@ -25,7 +26,7 @@ from minigpt2.vocabulary import Vocabulary, gpt2
 Opened = tuple[Vocabulary, Settings]
 
 # Tokens and merges, under the names that transformers gives them, and under OpenAI's.
-_PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_PAIRS = (("vocab.json", "merges.txt"), OPENAI_NAMES)
 # Files of other kinds of tokenizers: those that transformers prefers to vocab.json, and those that it does not.
 _PREFERRED = ("tokenizer.model", "tekken.json", "tiktoken.model")
 _OTHER_KINDS: tuple[str, ...] = (*_PREFERRED, "vocab.txt", "spiece.model", "sentencepiece.bpe.model")

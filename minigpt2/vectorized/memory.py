@@ -122,13 +122,18 @@ class Memory:
             return self._long
         with FORK_WAITS:
             new = [piece for piece in pieces if piece not in self._long]
-            brief, huge = [p for p in new if len(p) <= LONGEST], [p for p in new if len(p) > LONGEST]
-            entry_of = dict(zip(brief, self._merge(*_joined(brief), overflow).tolist(), strict=True))
-            self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
+            longest = 0 if self._is_interrupted else LONGEST
+            brief, huge = [p for p in new if len(p) <= longest], [p for p in new if len(p) > longest]
+            entry_of: dict[bytes, int] = {}
+            if brief:
+                self._version += 1
+                try:
+                    entry_of |= zip(brief, self._merge(*_joined(brief), overflow).tolist(), strict=True)
+                    self._long |= {piece: entry for piece, entry in entry_of.items() if entry < self._store.limit}
+                finally:
+                    self._version += 1
             if huge:
-                merged = (self._tables.merged(*group) for group in _groups(*_joined(huge)))
-                spilled = np.concatenate([overflow.add(self._store.pack(group)) for group in merged])
-                entry_of |= zip(huge, spilled.tolist(), strict=True)
+                entry_of |= zip(huge, self._merge_apart(*_joined(huge), overflow).tolist(), strict=True)
         return ChainMap(entry_of, self._long)
 
     def _entries(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
@@ -145,13 +150,23 @@ class Memory:
             if not is_sure or version != self._version:
                 entries = self._table.find(keys)
             new = indices_where(entries == ABSENT)
-            if len(new):
+            if len(new) and self._is_interrupted:
+                entries[new] = self._merge_apart(*keys_.bytes_of(keys.take(new, axis=0)), overflow)
+            elif len(new):
                 self._version += 1
                 try:
                     entries[new] = self._learn(keys.take(new, axis=0), overflow)
                 finally:
                     self._version += 1
         return entries
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether this thread, which holds FORK_WAITS, is writing already, and a signal handler encodes in the middle.
+
+        Between two steps of Python the tables are sound to read, but nothing may be added.
+        """
+        return self._version % 2 == 1
 
     def _learn(self, keys: Keys, overflow: Overflow) -> Indices:  # (n, 4) -> (n,)
         """The entries of absent pieces, some of which may be equal."""
@@ -209,6 +224,11 @@ class Memory:
         """Merge pieces, laid one after the other, and remember their tokens if there is room."""
         merged = (self._tables.merged(*group) for group in _groups(data, lengths))
         return np.concatenate([self._store.add(group, overflow) for group in merged])
+
+    def _merge_apart(self, data: Bytes, lengths: Indices, overflow: Overflow) -> Indices:
+        """Merge pieces, (bytes,) and (pieces,), for this call alone; return their entries, (pieces,)."""
+        merged = (self._tables.merged(*group) for group in _groups(data, lengths))
+        return np.concatenate([overflow.add(self._store.pack(group)) for group in merged])
 
     def _keep(self, keys: Keys, entries: Indices) -> None:  # (n, 4), (n,)
         """Remember the entries of absent pieces, except those that end with the call."""

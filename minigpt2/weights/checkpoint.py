@@ -22,7 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.atomic_write import require_writable
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
-from minigpt2.tokenizer_files.files import NAMES as TOKENIZER_FILES
+from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
     INDEX,
@@ -317,9 +317,9 @@ class Checkpoint(Mapping[str, Array]):
             ValueError: it would.
         """
         own_files = {self.path, *(file.path for file in self._files.values())}
+        names = ("config.json", "generation_config.json", *NAMES, *OPENAI_NAMES)
         for named in links_of(self.path):
-            beside = (named.with_name(name) for name in ("config.json", "generation_config.json", *TOKENIZER_FILES))
-            own_files |= {*siblings(named), *beside}
+            own_files |= {*siblings(named), *map(named.with_name, names)}
         refuse_to_replace(Path(path), own_files)
 
     def parameter_names(self) -> list[str]:

@@ -1,16 +1,26 @@
 """The engine's memory changes no answer: not when it is full, nor written to by a thread, nor forked."""
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
 
-from minigpt2.vectorized import hash_table, keys, memory, store
+from minigpt2.vectorized import hash_table, keys, memory, short_pieces, store
 from minigpt2.vectorized.arrays import Indices
 from minigpt2.vectorized.engine import Engine
 from minigpt2.vocabulary import gpt2
 from tests.readable import readable_ids, small_vocabulary
 from tests.vectorized.inputs import SMALL, WORDS, words
+
+FILES = {module.__file__ for module in (hash_table, memory, short_pieces, store)}
+
+
+def mixed_words(count: int, seed: int) -> str:
+    """Words, some of them beyond ASCII or too long for a key."""
+    return " ".join(word + "é" * (i % 3) + "ж" * (i % 90) for i, word in enumerate(words(count, seed).split()))
 
 
 def test_the_second_time_is_as_the_first() -> None:
@@ -70,6 +80,36 @@ def test_what_was_looked_up_while_a_thread_wrote_is_looked_up_again(monkeypatch:
     monkeypatch.setattr(hash_table.HashTable, "find", half_written_at_first)
     assert engine.encode(text).tolist() == readable_ids(gpt2(), text)
     assert len(calls) == 2
+
+
+def test_a_signal_handler_that_encodes_while_the_memory_learns_breaks_nothing() -> None:
+    inside, outside, seen = mixed_words(200, seed=1), mixed_words(200, seed=2), 0
+    expected = {text: readable_ids(gpt2(), text) for text in (inside, outside)}
+
+    def encode_at(moment: int) -> None:
+        """Encode one text, and at the line with this number of the memory's code another, as a handler would."""
+        nonlocal seen
+        engine, seen = Engine(gpt2()), 0
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            nonlocal seen
+            if event == "line":
+                seen += 1
+            if event == "line" and seen == moment:
+                assert engine.encode(inside).tolist() == expected[inside]
+            return trace if frame.f_code.co_filename in FILES else None
+
+        sys.settrace(trace)
+        try:
+            assert engine.encode(outside).tolist() == expected[outside]
+        finally:
+            sys.settrace(None)
+        for text, ids in expected.items():
+            assert engine.encode(text).tolist() == ids
+
+    encode_at(0)
+    for moment in range(1, seen, 3):
+        encode_at(moment)
 
 
 def test_threads_that_share_an_engine_agree_with_one() -> None:
