@@ -15,6 +15,8 @@ from minigpt2.corpus import count, merge, tokenize
 from minigpt2.corpus.journal import line_of
 from tests.command import files_in
 from tests.corpus.samples import END, ids_of, large_tokenizer, read
+from tests.parity.made_up_tokenizers import MadeUp
+from tests.parity.test_tokenizer_files import BACKEND, one_file
 from tests.test_vocabulary import PUBLISHED, sha256
 
 
@@ -379,8 +381,13 @@ def test_an_end_of_text_that_also_occurs_in_text_cannot_tell_documents_apart(tmp
     (tmp_path / "a.txt").write_text("a.b")
     pointed = Tokenizer()
     pointed.eos_token = "."
-    tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=pointed)
-    assert read(tmp_path / "out") == [*Tokenizer().encode("a.b"), 13]
-    for options in ({"output_format": "megatron"}, {"val_fraction": 0.5}):
-        with pytest.raises(ValueError, match="this tokenizer's end of text, id 13, also occurs in text"):
-            tokenize(tmp_path / "a.txt", tmp_path / "out.bin", tokenizer=pointed, **options)
+    model = {"vocab": {"a": 0, "<s>": 1}, "merges": [], "unk_token": "<s>"}
+    MadeUp({**one_file(model=model), "tokenizer_config.json": BACKEND | {"eos_token": "<s>"}}).write(tmp_path)
+    lacking = Tokenizer.from_pretrained(tmp_path)
+    for tokenizer, ids in (pointed, [*Tokenizer().encode("a.b"), 13]), (lacking, [0, 1, 1, 1]):
+        tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=tokenizer)
+        assert read(tmp_path / "out") == ids
+        for options in ({"output_format": "megatron"}, {"val_fraction": 0.5}):
+            named = f"this tokenizer's end of text, id {tokenizer.eos_token_id}, also occurs in text"
+            with pytest.raises(ValueError, match=named):
+                tokenize(tmp_path / "a.txt", tmp_path / "out.bin", tokenizer=tokenizer, **options)

@@ -127,6 +127,7 @@ class Watch:
         if not FORK_WAITS._is_owned():
             print(name, "is imported, and a fork does not wait for it")
 
+{before}
 tokenizer, text = Tokenizer(), "The meaning of life \\u00e9\\u0436\\u751f\\U0001f600 " * 5000
 sys.meta_path.insert(0, Watch())
 {work}
@@ -142,7 +143,12 @@ WORK = [
 
 @pytest.mark.parametrize("work", WORK)
 def test_a_fork_waits_for_every_import_that_encoding_and_decoding_need(work: str) -> None:
-    assert run(WATCHED.format(work=work)) == ""
+    assert run(WATCHED.format(before="", work=work)) == ""
+
+
+def test_so_it_does_for_those_of_sampling() -> None:
+    before = "from minigpt2 import GPT2; model = GPT2.bundled(); model.generate([464], max_new_tokens=1)"
+    assert run(WATCHED.format(before=before, work="model.generate([464], do_sample=True, max_new_tokens=1)")) == ""
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst", "a.jsonl", "a.parquet"])
@@ -153,4 +159,5 @@ def test_so_it_does_for_those_of_a_corpus(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(compress.get(Path(name).suffix, bytes)(data))
     if name == "a.parquet":
         write_table(tmp_path / name, documents)
-    assert run(WATCHED.format(work=f"corpus.tokenize({str(tmp_path / name)!r}, {str(tmp_path / 'ids')!r})")) == ""
+    work = f"corpus.tokenize({str(tmp_path / name)!r}, {str(tmp_path / 'ids')!r})"
+    assert run(WATCHED.format(before="", work=work)) == ""
