@@ -9,7 +9,6 @@ pyarrow's while it gets memory.
 import logging  # noqa: F401  # see the end
 import os
 from threading import RLock
-from typing import Any
 from weakref import WeakSet
 
 #: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example, and
@@ -18,27 +17,19 @@ FORK_WAITS = RLock()
 
 
 class RenewedLock:
-    """A reentrant lock that a forked child gets anew; a fork does not wait for it, however long it is held.
+    """A reentrant lock, `with lock.now:`, that a forked child gets anew; a fork does not wait, however long it is held.
 
-    What it guards must be sound at every moment, because a fork may come at any.
+    What it guards must be sound at every moment, because a fork may come at any. `now` is Python's own lock, which no
+    exception of a signal handler leaves held; where the holder forks, its block in the child releases the old one.
     """
 
     def __init__(self) -> None:
-        self._held: list[Any] = []  # the locks to release, the last first: another one where the holder itself forks
         self.renew()
         _renewed.add(self)
 
     def renew(self) -> None:
         """Forget who holds it."""
-        self._lock = RLock()
-
-    def __enter__(self) -> None:
-        lock = self._lock
-        lock.acquire()
-        self._held.append(lock)
-
-    def __exit__(self, *_: object) -> None:
-        self._held.pop().release()
+        self.now = RLock()
 
 
 _renewed: WeakSet[RenewedLock] = WeakSet()
@@ -49,11 +40,27 @@ def _renew_all() -> None:
         lock.renew()
 
 
+def _before_fork() -> None:
+    """Take FORK_WAITS once more, also where a signal handler raises meanwhile: Python would fork without it."""
+    interrupt = None
+    if _is_held_here():
+        FORK_WAITS.acquire()
+    while not _is_held_here():
+        try:
+            FORK_WAITS.acquire()
+        except BaseException as error:  # such as that of Ctrl-C
+            interrupt = error
+    if interrupt:
+        raise interrupt  # Python prints it, as it does with every exception here, and forks
+
+
+def _is_held_here() -> bool:
+    return bool(FORK_WAITS._is_owned())  # type: ignore[attr-defined]  # as `threading.Condition` asks any lock
+
+
 if hasattr(os, "register_at_fork"):
     # The last that is registered is acquired first. `logging` registers its lock when it is imported, before FORK_WAITS
     # here: otherwise a fork could hold logging's lock and wait for FORK_WAITS, while an import holds FORK_WAITS and
     # waits for logging's.
-    os.register_at_fork(
-        before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
     os.register_at_fork(after_in_child=_renew_all)

@@ -1,6 +1,10 @@
 """A renewed lock keeps other threads out, and a forked child can take it even if its parent holds it."""
 
 import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from threading import Thread
 
 import pytest
@@ -12,10 +16,10 @@ def test_another_thread_waits() -> None:
     lock, seen = RenewedLock(), list[str]()
 
     def take() -> None:
-        with lock:
+        with lock.now:
             seen.append("taken")
 
-    with lock:
+    with lock.now:
         thread = Thread(target=take)
         thread.start()
         thread.join(0.05)
@@ -28,12 +32,74 @@ def test_another_thread_waits() -> None:
 def test_the_holder_can_fork_and_take_it_again_in_the_child() -> None:
     lock, child, outcome = RenewedLock(), -1, 1
     try:
-        with lock:
+        with lock.now:
             child = os.fork()
-            with lock:
+            with lock.now:
                 pass
         outcome = 0
     finally:
         if child == 0:
             os._exit(outcome)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from minigpt2.forking import FORK_WAITS
+
+class Interrupt(Exception):
+    pass
+
+def interrupt(*_):
+    raise Interrupt
+
+def hold():
+    with FORK_WAITS:
+        held.set()
+        time.sleep(0.5)
+
+held = threading.Event()
+threading.Thread(target=hold).start()
+held.wait()
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 0.1)
+child = os.fork()
+if not child:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(10)  # ends a child that hangs
+with FORK_WAITS:
+    pass
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_signal_whose_handler_raises_does_not_end_the_wait_of_a_fork() -> None:
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0
+    assert ended.stderr.count("Interrupt") == 1 and "un-acquired" not in ended.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_an_exception_of_a_signal_handler_leaves_no_lock_held() -> None:
+    lock, seen = RenewedLock(), 0
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(200):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-5 * (number % 30 + 1))
+                while True:
+                    with lock.now:
+                        pass
+            except InterruptedError:
+                seen += 1
+            is_free = ThreadPoolExecutor(1).submit(lock.now.acquire, timeout=5).result()
+            assert is_free
+            lock.renew()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert seen == 200

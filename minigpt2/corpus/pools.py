@@ -70,7 +70,7 @@ def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
         yield
     except BaseException:
         # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
-        with _STARTING, _silent_manager(), suppress(RuntimeError):  # or it never started
+        with _STARTING.now, _silent_manager(), suppress(RuntimeError):  # or it never started
             ours.close()
             # Without a writer the pool does not wait for the rest of a result that is half written.
             pool._result_queue._writer.close()  # type: ignore[attr-defined]
@@ -85,7 +85,7 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
     Raises:
         OSError, RuntimeError: one cannot be started.
     """
-    with _STARTING, _silent_manager(), warnings.catch_warnings():
+    with _STARTING.now, _silent_manager(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of numpy's threads, which are idle
         task = pool.submit(os.getpid)
         while not wait([task], _LOOKS).done:

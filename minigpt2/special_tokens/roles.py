@@ -87,7 +87,7 @@ class SpecialTokens(ABC):
             raise TypeError(f"{role} is a str or None, not {type(token).__name__}: {token!r}")
         if token == "":
             raise ValueError(f"{role} cannot be an empty token")
-        with _CHANGING:
+        with _CHANGING.now:
             if token is not None and self.vocabulary.id_of(token) is None:
                 way = f"tokenizer.add_special_tokens({{{role!r}: {token!r}}})"
                 raise ValueError(f"{role} cannot be {token!r}, which is not in the vocabulary: add it by {way}")
@@ -141,7 +141,7 @@ class SpecialTokens(ABC):
         if not isinstance(special_tokens_dict, Mapping):
             given = type(special_tokens_dict).__name__
             raise TypeError(f"special tokens are given by their roles, {{'pad_token': '<pad>'}}, not as a {given}")
-        with _CHANGING:
+        with _CHANGING.now:
             roles: dict[str, str] = {}
             tokens: list[AddedToken] = []
             extra = list(self.settings.extra_special_tokens)
@@ -169,7 +169,7 @@ class SpecialTokens(ABC):
         return added
 
     def _add(self, tokens: list[AddedToken]) -> int:
-        with _CHANGING:
+        with _CHANGING.now:
             vocabulary, settings = self.vocabulary, self.settings
             size = len(vocabulary.token_bytes) - len(vocabulary.beyond)
             added = settings.added.and_also(tokens, vocabulary.id_of, size)

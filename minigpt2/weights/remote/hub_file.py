@@ -80,7 +80,7 @@ class HubFile:
         started, left = time.monotonic(), end - begin
         with closing(self._answer(begin, end)) as response:
             for chunk in response.iter_raw():
-                with self._lock:
+                with self._lock.now:
                     self.fetched_bytes += len(chunk)
                 left -= len(chunk)
                 if left < 0:
@@ -111,7 +111,7 @@ class HubFile:
         """The URL of the file's content; if the hub has to be asked, it must still be the same file."""
         from huggingface_hub import constants
 
-        with self._lock:
+        with self._lock.now:
             if self._url is None or self._url == expired:
                 found = ask(self.model, self.filename, self.file.commit, ANSWER_SECONDS)
                 if (found.commit, found.hash, found.size) != (self.file.commit, self.file.hash, self.file.size):
@@ -166,7 +166,7 @@ class HubFile:
     def _check_unchanged(self, response: Any) -> None:
         """Refuse content that changed since the first answer, or that has another hash than the hub named."""
         etag = response.headers.get("ETag", "")
-        with self._lock:
+        with self._lock.now:
             first = self._etag = etag if self._etag is None else self._etag
         named = None if self._in_xet else _SHA256.fullmatch(etag)
         if etag != first or (named and len(self.file.hash) == 64 and named[1] != self.file.hash):

@@ -130,7 +130,7 @@ class RemoteTensors(SafetensorsFile):
         ranges = list(ranges)
         if not self._sparse.missing(ranges):
             return
-        with self._fetching:  # one thread at a time; the next one may find its bytes here
+        with self._fetching.now:  # one thread at a time; the next one may find its bytes here
             pieces = together(self._sparse.missing(ranges))
             if pieces:
                 self._bring(pieces)
