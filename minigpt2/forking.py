@@ -41,7 +41,7 @@ def _renew_all() -> None:
 
 
 def _before_fork() -> None:
-    """Take FORK_WAITS once more, also where a signal handler raises meanwhile: Python would fork without it."""
+    """Acquire FORK_WAITS even if a signal handler raises meanwhile: otherwise Python would fork without the lock."""
     interrupt = None
     if _is_held_here():
         FORK_WAITS.acquire()

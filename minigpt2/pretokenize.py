@@ -9,8 +9,8 @@ at the spans found.
 Source of the pattern: OpenAI's GPT-2 release (https://github.com/openai/gpt-2, src/encoder.py).
 """
 
-# Those who look up the classes encode their text as "utf-32-le". Python would import that codec at their first text,
-# and a child that is forked during an import inherits its lock.
+# Callers that look up the classes encode text as "utf-32-le". Python would import that codec at the first such call,
+# and a child forked during an import inherits the import's lock.
 import encodings.utf_32_le  # noqa: F401
 import re
 from functools import cache

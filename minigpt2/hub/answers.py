@@ -205,7 +205,7 @@ def _look_up_a_first_name() -> None:
     from huggingface_hub import constants
 
     if not constants.HF_HUB_OFFLINE:
-        with suppress(OSError, RuntimeError):  # the second where no thread can be started
+        with suppress(OSError, RuntimeError):  # RuntimeError: no thread can be started
             within(_FIRST_NAME_SECONDS, lambda: socket.getaddrinfo("localhost", None))
 
 

@@ -302,8 +302,8 @@ def _note_missing(folder: Path, commit: str, filename: str) -> None:
 def _verify_new(path: Path, blob: Path, expected: str, *, keeps_link: bool) -> None:
     """Refuse what was downloaded to a path if it is damaged.
 
-    A link that was there before stays, so that the file does not count as missing. Where huggingface_hub makes no links
-    it leaves an old file at the path, and the new one where links would lead; those of other snapshots may lead there.
+    A link that was there before stays, so that the file does not count as missing. Without links, huggingface_hub keeps
+    an old file at `path` and puts the new one at `blob`. Other snapshots may still link to `blob`, so it is copied.
     """
     if path.is_symlink() or not _is_file(blob):
         _verify(path, expected, keeps_link=keeps_link)

@@ -22,7 +22,7 @@ OPENAI_NAMES = ("encoder.json", "vocab.bpe")
 
 
 class NoTokenizerError(FileNotFoundError):
-    """A directory has no file of a tokenizer; no other error means that, also not that of a file that has just gone."""
+    """A directory has no file of a tokenizer. A file that vanishes while it is read gives another error."""
 
 
 #: Gives the path of a file by its name, or None where the model has no such file.

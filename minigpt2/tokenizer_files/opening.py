@@ -65,7 +65,7 @@ def open_directory(directory: PathLike) -> Opened:
     Raises:
         NoTokenizerError: the directory has no tokenizer.
         ValueError: a file is malformed, or of another kind of tokenizer, or says something that this package does not
-            do; or a file was replaced while they were read.
+            do; or a file was replaced while the files were read.
     """
     find, name, before = in_directory(directory), os.fspath(directory), _versions(directory)
     try:
@@ -74,7 +74,7 @@ def open_directory(directory: PathLike) -> Opened:
             _refuse_other_kinds(find, name)
     except (FileNotFoundError, ValueError) as error:
         if _versions(directory) != before:
-            raise _replaced(name) from error  # a file that has just gone, or half of two tokenizers
+            raise _replaced(name) from error  # a file is gone, or the files are of two tokenizers
         raise
     if _versions(directory) != before or not os.path.isdir(directory):  # noqa: PTH112 - pathlib is slow
         raise _replaced(name)
@@ -84,7 +84,7 @@ def open_directory(directory: PathLike) -> Opened:
 
 
 def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:
-    """What tells each file of a tokenizer from another that takes its name."""
+    """The inode, size and modification time of each file that a tokenizer may have; None if there is no such file."""
     versions: list[tuple[int, ...] | None] = []
     for name in _OF_A_TOKENIZER:
         try:
@@ -96,7 +96,7 @@ def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:
 
 
 def _replaced(directory: str) -> ValueError:
-    return ValueError(f"{directory}: a file of the tokenizer was replaced while they were read: open it again")
+    return ValueError(f"{directory}: a file of the tokenizer was replaced while the files were read: open it again")
 
 
 def open_from_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_files_only: bool) -> Opened:

@@ -162,9 +162,9 @@ class Memory:
 
     @property
     def _is_interrupted(self) -> bool:
-        """Whether this thread, which holds FORK_WAITS, is writing already, and a signal handler encodes in the middle.
+        """Whether a signal handler encodes while this same thread is writing; FORK_WAITS must be held.
 
-        Between two steps of Python the tables are sound to read, but nothing may be added.
+        The handler may read the tables, but must not add to them.
         """
         return self._version % 2 == 1
 

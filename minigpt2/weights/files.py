@@ -236,14 +236,14 @@ def siblings(path: Path) -> set[Path]:
     for index in path.parent.glob("*.safetensors.index*.json"):  # that of a variant is called `.index.fp16.json`
         try:
             shards = {path.with_name(shard) for shard in _weight_map(index).values()}
-        except (OSError, CheckpointError):  # a file still belongs to the others by its name
+        except (OSError, CheckpointError):  # the numbered names still say what belongs together
             shards = found
         found |= {index, *shards} if path in shards else set()
     return found
 
 
 def links_of(path: Path) -> list[Path]:
-    """A path and, as long as it is a symbolic link, what it leads to; each may lie in another directory."""
+    """The path, then the target of each symbolic link in the chain that starts there."""
     paths = [path]
     while paths[-1].is_symlink() and paths[-1] not in paths[:-1]:
         paths.append(paths[-1].parent / paths[-1].readlink())

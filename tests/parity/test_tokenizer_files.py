@@ -386,5 +386,5 @@ def test_a_directory_without_tokens_has_no_tokenizer_whatever_its_config_says(tm
 
 
 def test_a_directory_that_has_just_been_moved_away_is_not_one_without_a_tokenizer(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="replaced while they were read: open it again"):
+    with pytest.raises(ValueError, match="replaced while the files were read: open it again"):
         open_directory(tmp_path / "moved")

@@ -119,7 +119,10 @@ def test_what_is_opened_while_another_takes_its_place_is_one_of_the_two_or_an_er
                 nonlocal seen
                 path = in_directory(directory)(name)
                 if (seen := seen + 1) == moment:  # between the look for a file and the reading of it
-                    tokenizer.save_pretrained(directory) if is_saved else directory.rename(f"{directory} aside")
+                    if is_saved:
+                        tokenizer.save_pretrained(directory)
+                    else:
+                        directory.rename(f"{directory} aside")
                 return path
 
             return find

@@ -112,8 +112,8 @@ class SparseFile:
     def _reread(self) -> None:
         """Read the lines that were appended to the journal since the last time.
 
-        Their bytes may have come from another machine. On a file system over a network this one may remember holes
-        there, until it opens the file.
+        Another machine may have written their bytes. On a network file system, this machine's page cache may show holes
+        there until the file is opened again.
         """
         with FORK_WAITS:
             lines = list(_sound_lines(self._journal, self._known))
