@@ -51,9 +51,11 @@ def _tokenizer(model: str, commit: str) -> str:
     """
     from minigpt2 import Tokenizer, hub
     from minigpt2.hub.names import GPT2_MODELS
-    from minigpt2.tokenizer_files.files import NAMES
+    from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 
     paths = _bring(model, commit, NAMES)
+    if "vocab.json" not in paths:
+        _bring(model, commit, OPENAI_NAMES)
     if model not in GPT2_MODELS:
         with suppress(hub.MissingFileError):
             _note_what_is_refused(model, commit)

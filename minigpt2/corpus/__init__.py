@@ -233,8 +233,11 @@ def _end(tokenizer: Tokenizer, file_format: FileFormat) -> int:
             "this tokenizer has no end-of-text token, which must follow each document: choose another model"
         )
     vocabulary = tokenizer.vocabulary
-    is_unknown = end == vocabulary.unknown and -1 in vocabulary.byte_ids
-    if file_format.needs_documents and (end in vocabulary.products or end in vocabulary.byte_ids or is_unknown):
+    occurs = end in vocabulary.products or end in vocabulary.byte_ids
+    occurs |= end == vocabulary.unknown and -1 in vocabulary.byte_ids
+    # Where a pretoken that is a token is not merged, no merge has to lead to it.
+    occurs |= end in tokenizer.encode_ordinary(tokenizer.decode([end]))
+    if occurs and file_format.needs_documents:
         raise ValueError(
             f"this tokenizer's end of text, id {end}, also occurs in text: its documents cannot be told apart, as "
             "megatron and val_fraction need"

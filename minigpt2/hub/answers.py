@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
@@ -76,7 +77,12 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
 
     url = hf_hub_url(model, filename, revision=revision)
     seconds = min(timeout, _CONNECTION_SECONDS)
-    answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
+    try:
+        answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
+    except TimeoutError:
+        if "retry_on_errors" not in signature(get_hf_file_metadata).parameters:
+            _refuse_if_busy(url, seconds)
+        raise
     commit, file_hash = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
         raise RefusedError(
@@ -84,6 +90,19 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
             "check HF_ENDPOINT, and whether a proxy or a login page answered instead"
         )
     return Published(commit, file_hash, answer.size, urljoin(url, answer.location), answer.xet_file_data is not None)
+
+
+def _refuse_if_busy(url: str, seconds: float) -> None:
+    """Raise the hub's answer where it is an error, such as 429.
+
+    Some huggingface_hub before 1.3 asks a busy hub again by itself, for longer than we wait. Without this question that
+    would pass for a hub that cannot be reached.
+    """
+    from huggingface_hub import get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
+
+    answer = within(seconds, lambda: get_session().head(url, headers=build_hf_headers(), timeout=seconds))
+    hf_raise_for_status(answer)
 
 
 def _patiently(ask: Callable[[], _Result]) -> _Result:

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from minigpt2.atomic_write import require_writable
+from minigpt2.atomic_write import require_writable, resolved
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
 from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
@@ -318,8 +318,9 @@ class Checkpoint(Mapping[str, Array]):
         """
         own_files = {self.path, *(file.path for file in self._files.values())}
         names = ("config.json", "generation_config.json", *NAMES, *OPENAI_NAMES)
+        asked = resolved(path).name
         for named in links_of(self.path):
-            own_files |= {*siblings(named), *map(named.with_name, names)}
+            own_files |= {*siblings(named, asked), *map(named.with_name, names)}
         refuse_to_replace(Path(path), own_files)
 
     def parameter_names(self) -> list[str]:

@@ -37,7 +37,8 @@ ADAPTER_BESIDE_REASON: Final = (
 # Pickles of Trainer and Accelerate that hold no model.
 _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler|rng_state|random_states")
 
-_NUMBERED: Final = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")  # the name of a shard
+# The name of a shard; torch's distributed checkpoints put the process before it.
+_NUMBERED: Final = re.compile(r"(?:shard-[0-9]{5}-)?(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
 
 Files = dict[str, SafetensorsFile]  # the file of each tensor
 
@@ -227,11 +228,15 @@ def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
             raise ValueError(f"{path} belongs to the checkpoint that is read: save under another name")
 
 
-def siblings(path: Path) -> set[Path]:
-    """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none."""
+def siblings(path: Path, asked: str) -> set[Path]:
+    """The files of the sharded checkpoint that a file belongs to, with the index; none where it belongs to none.
+
+    The name that is asked for may be one of them though the directory does not list it.
+    """
     found: set[Path] = set()
     if own := _NUMBERED.fullmatch(path.name):
-        others = ((each, _NUMBERED.fullmatch(each.name)) for each in path.parent.glob("*.safetensors"))
+        there = [*path.parent.glob("*.safetensors"), path.parent / asked]
+        others = ((each, _NUMBERED.fullmatch(each.name)) for each in there)
         found = {each for each, other in others if other and other.groups() == own.groups()}
     for index in path.parent.glob("*.safetensors.index*.json"):  # that of a variant is called `.index.fp16.json`
         try:

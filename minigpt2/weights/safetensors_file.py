@@ -45,6 +45,7 @@ NUMPY_DTYPE: Final = {
     "C64": "<c8",
 }
 FLOATS: Final = ("BF16", "F16", "F32", "F64")
+_OFFSETS: Final = "DCP_SHARDING_INFO"
 BLOCK: Final = 1 << 16  # numbers read at a time by whatever goes through a whole tensor
 
 
@@ -264,7 +265,25 @@ def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], di
     length = int.from_bytes(read_at(descriptor, 8, 0), "little")
     header = json.loads(read_at(descriptor, length, 8))
     metadata = header.pop("__metadata__", None) or {}
+    _refuse_later_rows(path, metadata)
     return {name: _tensor_info(path, name, entry, 8 + length) for name, entry in header.items()}, metadata
+
+
+def _refuse_later_rows(path: Path, metadata: dict[str, str]) -> None:
+    """Refuse what a process of torch's distributed checkpoints wrote, unless its tensors begin at their first rows.
+
+    `DCP_SHARDING_INFO` holds, as JSON, where each tensor of the file begins in the whole one.
+    """
+    try:
+        starts = [entry["saved_offsets"] for entry in json.loads(metadata.get(_OFFSETS, "{}")).values()]
+        begins = not any(any(start) for start in starts)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        begins = False
+    if not begins:
+        raise CheckpointError(
+            f"{path}: its {_OFFSETS} says that it has a part of the tensors, saved by one process of several; "
+            "consolidate_safetensors_files of torch.distributed.checkpoint makes a model of all parts"
+        )
 
 
 def _tensor_info(path: Path, name: str, entry: object, data_start: int) -> TensorInfo:

@@ -378,16 +378,27 @@ def test_a_tokenizer_without_an_end_of_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_end_of_text_that_also_occurs_in_text_cannot_tell_documents_apart(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a.b")
+    (tmp_path / "a.txt").write_text("a.END")
     pointed = Tokenizer()
     pointed.eos_token = "."
-    model = {"vocab": {"a": 0, "<s>": 1}, "merges": [], "unk_token": "<s>"}
-    MadeUp({**one_file(model=model), "tokenizer_config.json": BACKEND | {"eos_token": "<s>"}}).write(tmp_path)
-    lacking = Tokenizer.from_pretrained(tmp_path)
-    for tokenizer, ids in (pointed, [*Tokenizer().encode("a.b"), 13]), (lacking, [0, 1, 1, 1]):
+    unknown = made_up(tmp_path / "unknown", "<s>", vocab={"a": 0, "<s>": 1}, unk_token="<s>")
+    unmerged = made_up(tmp_path / "unmerged", "END", vocab={"a": 0, ".": 1, "END": 2}, ignore_merges=True)
+    for tokenizer, ids in (
+        (pointed, [*Tokenizer().encode("a.END"), 13]),
+        (unknown, [0, 1, 1, 1, 1, 1]),
+        (unmerged, [0, 1, 2, 2]),
+    ):
         tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=tokenizer)
         assert read(tmp_path / "out") == ids
         for options in ({"output_format": "megatron"}, {"val_fraction": 0.5}):
             named = f"this tokenizer's end of text, id {tokenizer.eos_token_id}, also occurs in text"
             with pytest.raises(ValueError, match=named):
                 tokenize(tmp_path / "a.txt", tmp_path / "out.bin", tokenizer=tokenizer, **options)
+
+
+def made_up(directory: Path, eos_token: str, **model: Any) -> Tokenizer:
+    """A tokenizer without merges."""
+    directory.mkdir()
+    config = BACKEND | {"eos_token": eos_token}
+    MadeUp({**one_file(model={"merges": [], **model}), "tokenizer_config.json": config}).write(directory)
+    return Tokenizer.from_pretrained(directory)

@@ -68,6 +68,11 @@ def test_a_first_answer_that_is_no_answer_ends_it_at_once(
     assert len(hub.requests) == 1 and not client.cache.exists()
 
 
+def test_a_busy_hub_is_not_one_out_of_reach(hub: Hub, client: Client) -> None:
+    hub.faults["config.json"] = 429  # which some versions of huggingface_hub repeat for longer than we wait
+    assert "answered 429; too many requests: wait" in refusal(client.fetch("owner/tiny", "config.json"))
+
+
 def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
     client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     assert "127.0.0.1:9" in refusal(client.fetch("owner/tiny", "config.json"), "UnreachableError")

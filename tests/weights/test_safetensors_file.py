@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
+from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate_safetensors_files
 
 from minigpt2.weights.safetensors_file import NUMPY_DTYPE, CheckpointError, SafetensorsFile
 from tests.weights.test_damage import ENTRY, A, B, content
@@ -117,6 +118,28 @@ def test_a_shape_that_numpy_lacks_opens_and_is_refused_when_read(tmp_path: Path,
 
 
 TWO = {"a": A, "b": B}
+
+
+def test_of_tensors_saved_in_parts_only_the_first_rows_and_the_whole_are_read(tmp_path: Path) -> None:
+    wte = torch.arange(12.0).reshape(6, 2)
+    paths = [tmp_path / f"shard-0000{n}-model-00001-of-00001.safetensors" for n in (1, 2)]
+    for path, begin in zip(paths, (0, 3), strict=True):  # as torch.distributed.checkpoint has it
+        places = json.dumps({"wte.weight": {"saved_offsets": [begin, 0]}})
+        save_torch_file({"wte.weight": wte[begin:][:3].clone()}, path, {"DCP_SHARDING_INFO": places})
+    np.testing.assert_array_equal(SafetensorsFile(paths[0]).read("wte.weight"), wte[:3])
+    with pytest.raises(CheckpointError, match=r"shard-00002.*DCP_SHARDING_INFO.*consolidate_safetensors_files"):
+        SafetensorsFile(paths[1])
+    (tmp_path / "whole").mkdir()
+    consolidate_safetensors_files(str(tmp_path), str(tmp_path / "whole"), {"wte.weight": 1})
+    whole = SafetensorsFile(tmp_path / "whole" / "model-00001-of-00001.safetensors")
+    np.testing.assert_array_equal(whole.read("wte.weight"), wte)
+
+
+@pytest.mark.parametrize("places", ["", "[]", "null", "[" * 100_000, '{"a": 1}', '{"a": {"saved_offsets": 1}}'])
+def test_places_of_parts_that_cannot_be_understood_are_refused(places: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.safetensors", {"__metadata__": {"DCP_SHARDING_INFO": places}, "a": ENTRY})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: its DCP_SHARDING_INFO"):
+        SafetensorsFile(path)
 
 
 def test_a_missing_file_is_file_not_found(tmp_path: Path) -> None:

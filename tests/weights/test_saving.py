@@ -207,6 +207,22 @@ def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, shar
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 
+@pytest.mark.parametrize("own", ["model-00001-of-00002", "shard-00001-model-00001-of-00002"])
+def test_a_shard_that_the_directory_does_not_list_is_not_written_either(own: str, tmp_path: Path) -> None:
+    save_whole(tmp_path, gpt2_tensors(), f"{own}.safetensors")
+    with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+        Checkpoint.open(tmp_path / f"{own}.safetensors").save(tmp_path / "model-00002-of-00002.safetensors")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_shard_of_another_process_is_not_replaced(tmp_path: Path) -> None:
+    paths = [tmp_path / f"shard-0000{n}-model-00001-of-00001.safetensors" for n in (1, 2)]
+    for path in paths:
+        save_whole(tmp_path, gpt2_tensors(), path.name)
+    with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+        Checkpoint.open(paths[0]).save(paths[1])
+
+
 def test_a_config_that_is_not_there_yet_is_not_written_either(weights: Checkpoint) -> None:
     config = weights.path.with_name("config.json")
     config.unlink()
