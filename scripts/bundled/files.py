@@ -15,7 +15,7 @@ from scripts.bundled.training import Recipe, Training
 
 def write_model(directory: Path, training: Training, losses: dict[str, float]) -> None:
     """Write the parameters in F16 with GPT-2's names and its whole vocabulary; the header says how they were made."""
-    parameters = {name: value.detach() for name, value in training.parameters.items()}
+    parameters = {name: value.detach().cpu() for name, value in training.parameters.items()}
     wte = whole_wte(parameters["wte.weight"], training.texts.seen, training.recipe.seed)
     tensors = {name: value.half() for name, value in (parameters | {"wte.weight": wte}).items()}
     facts = training.made_of() | {

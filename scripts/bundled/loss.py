@@ -33,7 +33,7 @@ class OutputLayer:
         drawn[-1] = 1  # the row of all tokens that never occur
         self.drawn = drawn.float()
         self.correction = (1 - (1 - drawn) * (1 - counts / counts.sum()) ** batch_tokens).log().float()
-        self.share = torch.zeros(seen + 1)
+        self.share = torch.zeros(seen + 1, device=counts.device)
         self.share[-1] = math.log(max(1, VOCAB_SIZE - seen))
 
     def loss(self, h: Tensor, wte: Tensor, targets: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class OutputLayer:
 
     def sampled_loss(self, h: Tensor, wte: Tensor, targets: Tensor) -> Tensor:
         """(N, n_embd), (n_rows, n_embd), (N,) -> (): the mean over the targets and tokens drawn."""
-        chosen = torch.rand(len(wte)) < self.drawn
+        chosen = torch.rand(len(wte), device=wte.device) < self.drawn
         chosen[targets] = True
         rows = chosen.nonzero()[:, 0]
         columns = (chosen.cumsum(0) - 1)[targets]  # of the targets' logits
@@ -53,21 +53,20 @@ class CrossEntropy(torch.autograd.Function):
     """Mean cross-entropy of the logits `h @ w.T + bias` in bfloat16 products.
 
     It goes through the hidden states some at a time and keeps the gradients instead of the logits: these stay in the
-    processor's cache, where those of a whole batch would be a gigabyte.
+    processor's cache, where those of a whole batch would be a gigabyte. A GPU takes more at a time.
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, w: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
         """(N, n_embd), (C, n_embd), (C,), (N,) -> ()"""
-        narrow_w = w.bfloat16()
-        h_grads, w_grad, total = [], torch.zeros_like(w), torch.zeros(())
-        rows = 512 if len(w) < 16384 else 128
+        narrow_w, narrow_bias = w.bfloat16(), bias.bfloat16()
+        h_grads, w_grad, total = [], torch.zeros_like(w), torch.zeros((), device=h.device)
+        rows = 8192 if h.is_cuda else 512 if len(w) < 16384 else 128
         for x, y in zip(h.bfloat16().split(rows), targets[:, None].split(rows), strict=True):
-            logits = (x @ narrow_w.T).float().add_(bias)  # (rows, C)
-            log_z = logits.logsumexp(1, keepdim=True)
-            total += (log_z - logits.gather(1, y)).sum()
-            p = logits.sub_(log_z).exp_()
-            grad = p.scatter_add_(1, y, torch.full_like(y, -1, dtype=p.dtype)).bfloat16()  # (rows, C)
+            p = torch.addmm(narrow_bias, x, narrow_w.T).softmax(1)  # (rows, C)
+            own = p.gather(1, y)
+            total -= own.float().log().sum()
+            grad = p.scatter_(1, y, own - 1)  # (rows, C)
             h_grads.append((grad @ narrow_w).float())
             w_grad += grad.T @ x
         ctx.save_for_backward(torch.cat(h_grads) / len(h), w_grad / len(h))
@@ -88,7 +87,7 @@ def book_loss(p: Parameters, ids: Tensor, output: OutputLayer, n_head: int, most
     number of windows: they are then taken from all over the book.
     """
     length = len(p["wpe.weight"])
-    starts = torch.arange(0, len(ids) - length, length)
+    starts = torch.arange(0, len(ids) - length, length, device=ids.device)
     step = max(1, len(starts) // most) if most else 1
     losses = []
     for some in starts[::step].split(4):
@@ -102,4 +101,4 @@ def book_loss(p: Parameters, ids: Tensor, output: OutputLayer, n_head: int, most
 
 def windows(ids: Tensor, starts: Tensor, length: int) -> Tensor:
     """(B, length + 1): the ids from each start on, and the one that is next."""
-    return ids[starts[:, None] + torch.arange(length + 1)]
+    return ids[starts[:, None] + torch.arange(length + 1, device=ids.device)]

@@ -28,12 +28,16 @@ def initial_parameters(n_rows: int, n_positions: int, n_embd: int, n_layer: int,
     return parameters
 
 
-def hidden_states(p: Parameters, ids: Tensor, n_head: int) -> Tensor:
-    """(B, T) -> (B, T, n_embd): the last hidden states, after `ln_f`."""
+def hidden_states(p: Parameters, ids: Tensor, n_head: int, dropout: float = 0.0) -> Tensor:
+    """(B, T) -> (B, T, n_embd): the last hidden states, after `ln_f`.
+
+    `dropout` is the part of the numbers that are set to zero wherever something is added to the hidden states.
+    """
     x = functional.embedding(ids, p["wte.weight"]) + p["wpe.weight"][: ids.shape[1]]  # (B, T, n_embd)
+    x = functional.dropout(x, dropout)
     for n in range(sum(name.endswith(".ln_1.weight") for name in p)):
-        x = x + attention(p, f"h.{n}.attn", norm(p, f"h.{n}.ln_1", x), n_head)
-        x = x + mlp(p, f"h.{n}.mlp", norm(p, f"h.{n}.ln_2", x))
+        x = x + functional.dropout(attention(p, f"h.{n}.attn", norm(p, f"h.{n}.ln_1", x), n_head), dropout)
+        x = x + functional.dropout(mlp(p, f"h.{n}.mlp", norm(p, f"h.{n}.ln_2", x)), dropout)
     return norm(p, "ln_f", x)
 
 
@@ -42,7 +46,7 @@ def attention(p: Parameters, name: str, x: Tensor, n_head: int) -> Tensor:
     b, t, d = x.shape
     heads = affine(p, f"{name}.c_attn", x).view(b, t, 3, n_head, d // n_head)
     q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, heads, T, d / heads) each
-    future = torch.full((t, t), -math.inf, dtype=q.dtype).triu(1)
+    future = torch.full((t, t), -math.inf, dtype=q.dtype, device=q.device).triu(1)
     scores = q * (d // n_head) ** -0.5 @ k.transpose(-2, -1) + future  # (B, heads, T, T)
     mixed = torch.softmax(scores, -1, dtype=q.dtype) @ v  # (B, heads, T, d / heads)
     return affine(p, f"{name}.c_proj", mixed.transpose(1, 2).reshape(b, t, d))

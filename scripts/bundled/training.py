@@ -1,10 +1,12 @@
 """Training: what it goes by, its state, and a step."""
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 
 from minigpt2.atomic_write import atomic_write
 from scripts.bundled.loss import OutputLayer, book_loss, windows
@@ -20,10 +22,11 @@ class Recipe:
     n_embd: int = 128
     n_head: int = 4
     n_positions: int = 256
-    batch: int = 16  # windows of n_positions tokens a step
+    batch: int = 128  # windows of n_positions tokens a step
     draws: int = 4096
-    lr: float = 4e-3
-    weight_decay: float = 0.1
+    dropout: float = 0.05
+    lr: float = 8e-3
+    weight_decay: float = 0.6
     warmup: int = 500_000  # tokens
     seed: int = 1
 
@@ -40,6 +43,16 @@ class Schedule:
     full: float  # the part of them, at the end, with the loss over all tokens
 
 
+def device() -> torch.device:
+    """The GPU if there is one, made to sum in the same order each time; or the processor, which does."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(True)
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it would cost time
+    return torch.device("cuda")
+
+
 class Training:
     """Parameters and how a step changes them.
 
@@ -50,13 +63,13 @@ class Training:
 
     def __init__(self, texts: Texts, recipe: Recipe, schedule: Schedule) -> None:
         self.texts, self.recipe, self.schedule = texts, recipe, schedule
+        self.device = device()
         self.steps, self.seconds = 0, 0.0
         self.schedules = {0: asdict(schedule)}
         r = recipe
-        self.parameters = initial_parameters(len(texts.counts), r.n_positions, r.n_embd, r.n_layer, r.seed)
-        for value in self.parameters.values():
-            value.requires_grad_()
-        self.output = OutputLayer(texts.counts, r.draws, r.batch * r.n_positions)
+        parameters = initial_parameters(len(texts.counts), r.n_positions, r.n_embd, r.n_layer, r.seed)
+        self.parameters = {name: value.to(self.device).requires_grad_() for name, value in parameters.items()}
+        self.output = OutputLayer(texts.counts.to(self.device), r.draws, r.batch * r.n_positions)
         self.optimizers = self._optimizers()
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
@@ -84,9 +97,9 @@ class Training:
     def step(self) -> float:
         """Train on one batch and return its loss before."""
         torch.manual_seed((self.recipe.seed << 32) + self.steps)
-        ids, targets = self._batch()
-        with torch.autocast("cpu", torch.bfloat16):
-            h = hidden_states(self.parameters, ids, self.recipe.n_head)
+        ids, targets = (each.to(self.device) for each in self._batch())
+        with torch.autocast(self.device.type, torch.bfloat16):
+            h = hidden_states(self.parameters, ids, self.recipe.n_head, self.recipe.dropout)
         full = self.tokens >= (1 - self.schedule.full) * self.schedule.tokens
         loss = (self.output.loss if full else self.output.sampled_loss)(
             h.flatten(0, 1), self.parameters["wte.weight"], targets.flatten()
@@ -124,13 +137,16 @@ class Training:
     def held_back_losses(self, most: int | None = None) -> dict[str, float]:
         """The loss of each book held back, by its name; see `book_loss`."""
         return {
-            name: round(book_loss(self.parameters, ids, self.output, self.recipe.n_head, most), 4)
+            name: round(book_loss(self.parameters, ids.to(self.device), self.output, self.recipe.n_head, most), 4)
             for name, ids in self.texts.held_back.items()
         }
 
     def made_of(self) -> dict[str, str | float]:
         """Everything the result depends on, besides the schedule."""
-        return asdict(self.recipe) | {"texts_sha256": self.texts.sha256, "torch": str(torch.__version__)}
+        facts = {"texts_sha256": self.texts.sha256, "torch": str(torch.__version__)}
+        if self.device.type == "cuda":
+            facts["gpu"] = torch.cuda.get_device_name()
+        return asdict(self.recipe) | facts
 
     def save(self, path: Path) -> None:
         """Write the state."""
@@ -151,7 +167,7 @@ class Training:
         Raises:
             ValueError: it was made of other texts, by another recipe or by another torch.
         """
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location=self.device, weights_only=True)
         for name, value in self.made_of().items():
             if (found := state["made_of"].get(name)) != value:
                 raise ValueError(f"{path} was made with {name} {found}, not {value}: use that, or another work folder")
