@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -124,10 +125,20 @@ def resolved(path: str | os.PathLike[str]) -> Path:
 
 
 def is_one_name(path: Path, other: Path) -> bool:
-    """Whether two resolved paths are one name in one directory, which can be mounted twice."""
+    """Whether two resolved paths are one name in one directory, which can be mounted twice.
+
+    Some file systems take `Book.txt` and `book.txt` for one name.
+    """
+    if folded(path.name) != folded(other.name):
+        return False
     with suppress(FileNotFoundError):  # a directory does not exist
-        return path.name == other.name and path.parent.samefile(other.parent)
+        return path.parent.samefile(other.parent) and (path.name == other.name or path.samefile(other))
     return False
+
+
+def folded(name: str) -> str:
+    """A file's name, the same for all names that a file system may take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def leads_to(path: Path, descriptor: int) -> bool:

@@ -41,7 +41,7 @@ class Settings:
         model_max_length: how many tokens the model takes, or `NO_LIMIT`.
         padding_side: where padding goes.
         truncation_side: where tokens are cut off.
-        chat_template: what a `tokenizer_config.json` has under this name, to be saved again.
+        chat_template: what `chat_template.jinja` has, or `tokenizer_config.json` under this name, to be saved again.
     """
 
     added: AddedTokens

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt2.atomic_write import atomic_write, locked, require_writable
+from minigpt2.atomic_write import atomic_write, is_one_name, locked, require_writable
 
 
 def names(directory: Path) -> list[str]:
@@ -220,3 +220,13 @@ def test_a_directory_that_takes_no_files_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write anywhere
     with pytest.raises(PermissionError, match=f"no file can be written in {tmp_path}"):
         require_writable(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "is_one"), [("Book", "book", True), ("\u00e9", "e\u0301", True), ("a", "b", False)]
+)
+def test_names_that_a_file_system_takes_for_one_are_one(name: str, other: str, is_one: bool, tmp_path: Path) -> None:
+    (tmp_path / name).touch()
+    assert not is_one_name(tmp_path / name, tmp_path / other)
+    os.link(tmp_path / name, tmp_path / other)  # as it is there on a file system that does not tell capitals apart
+    assert is_one_name(tmp_path / name, tmp_path / other) is is_one

@@ -139,10 +139,15 @@ def read_utf8() -> str:
         raise ValueError(not_utf8("standard input", error)) from None
 
 
+# Byte order marks; that of UTF-32 begins with that of UTF-16.
+_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
+_MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
 def read_as_it_comes() -> Iterator[str]:
     """Standard input as text, in parts, each as soon as it is there.
 
-    It is UTF-8, or UTF-16 behind a byte order mark; PowerShell puts such marks before what it pipes.
+    It is UTF-8, or UTF-16 or UTF-32 behind a byte order mark; PowerShell puts such marks before what it pipes.
 
     Raises:
         OSError: it cannot be read.
@@ -153,12 +158,12 @@ def read_as_it_comes() -> Iterator[str]:
     read = 0  # bytes that were decoded, or wait for the rest of their character
     for chunk in chain(_chunks(1 << 16), [b""]):
         data = beginning + chunk
-        if decoder is None and len(data) < 2 and chunk:
+        if decoder is None and len(data) < 4 and chunk and any(mark.startswith(data) for mark in _MARKS):
             beginning = data
             continue
         if decoder is None:
-            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-            decoder = codecs.getincrementaldecoder("utf-16" if is_utf16 else "utf-8-sig")()
+            encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
+            decoder = codecs.getincrementaldecoder(encoding)()
         beginning = b""
         try:
             yield decoder.decode(data, final=not chunk)

@@ -39,6 +39,8 @@ from minigpt2.corpus.output import Output, Paths
 from minigpt2.corpus.pools import processes
 from minigpt2.corpus.shards import WHOLE, Shard, Share, shard_summary, shares
 from minigpt2.corpus.sources import KINDS, Kind, find
+from minigpt2.forking import FORK_WAITS
+from minigpt2.pretokenize import pretokenize
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import Vocabulary
 
@@ -235,8 +237,9 @@ def _end(tokenizer: Tokenizer, file_format: FileFormat) -> int:
     vocabulary = tokenizer.vocabulary
     occurs = end in vocabulary.products or end in vocabulary.byte_ids
     occurs |= end == vocabulary.unknown and -1 in vocabulary.byte_ids
-    # Where a pretoken that is a token is not merged, no merge has to lead to it.
-    occurs |= end in tokenizer.encode_ordinary(tokenizer.decode([end]))
+    if vocabulary.ignores_merges:  # a pretoken that is a token is that token, where no merge leads to it either
+        text = tokenizer.decode([end])
+        occurs |= pretokenize(text) == [text] and vocabulary.id_of_bytes.get(text.encode()) == end
     if occurs and file_format.needs_documents:
         raise ValueError(
             f"this tokenizer's end of text, id {end}, also occurs in text: its documents cannot be told apart, as "
@@ -291,12 +294,14 @@ def _shown(results: Iterator[Encoded], parts: Sequence[Share], since: Progress, 
     if not (progress and sys.stderr and sys.stderr.isatty()):
         yield from results
         return
-    from tqdm import tqdm
-
     total = None if any(share.source.is_stream for share in parts) else sum(share.size for share in parts)
     done = sum(share.size for share in parts if share.source.index < since.source)
     tokens, start = 0, time.monotonic()
-    with tqdm(total=total, initial=done, unit="B", unit_scale=True) as bar:
+    with FORK_WAITS:  # it imports more as it is made
+        from minigpt2.corpus.progress_bar import ProgressBar
+
+        shown = ProgressBar(total=total, initial=done, unit="B", unit_scale=True)
+    with shown as bar:
         for each in results:
             yield each
             tokens += sum(part.tally.tokens for part in each.parts)

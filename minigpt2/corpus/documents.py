@@ -23,12 +23,14 @@ _BOM = b"\xef\xbb\xbf"
 _OTHER_KINDS = (
     (b"PK\x03\x04", "a zip archive", "unzip"),
     (b"PK\x05\x06", "a zip archive", "unzip"),  # without a file
+    (b"PK\x07\x08", "a zip archive", "unzip"),  # meant to be split
     (b"\xfd7zXZ\x00", "compressed by xz", "xz -dc"),
     *((b"BZh%d1AY&SY" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),
     *((b"BZh%d\x17rE8P\x90" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),  # without a byte
     (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )
+_BEGINNING = 265  # bytes that tell
 _OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
@@ -95,6 +97,7 @@ class Reader:
         if not find or not source.is_divisible:
             return None
         with opened(source) as (_, file):
+            _require_text(source, file.read(_BEGINNING))
             return find(file, source.size, start)
 
     def texts(self, chunk: Chunk) -> Iterator[Text]:
@@ -201,9 +204,11 @@ def likely_encoding(data: bytes, offset: int) -> str:
         return "UTF-32"
     if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
-    if b"\0" in data:  # half of every ASCII character
-        return "UTF-16LE" if (offset + data.index(b"\0")) % 2 else "UTF-16BE"
-    return "LATIN1"
+    if b"\0" not in data:  # half of every ASCII character
+        return "LATIN1"
+    # The upper halves of characters vary less: a text keeps to a few alphabets.
+    even, odd = (len(set(data[(start - offset) % 2 :: 2])) for start in (0, 1))
+    return "UTF-16BE" if even < odd or (even == odd and (offset + data.index(b"\0")) % 2 == 0) else "UTF-16LE"
 
 
 def _piped(source: Source, command: str) -> str:

@@ -25,6 +25,7 @@ import numpy as np
 
 from minigpt2.atomic_write import (
     atomic_write,
+    folded,
     is_one_name,
     leads_to,
     require_writable,
@@ -59,7 +60,7 @@ class Paths:
         self.tag = f"{crc32(os.fsencode(self.output.name)):08x}."  # of files whose names are still to come
         self.parts = self.output.with_name(f".{self.output.name}.parts.{os.urandom(4).hex()}")
         # Also what a run with a validation set can leave.
-        self._by_name = {each.name: each for each in [*self.all(), self.validation_journal]}
+        self._by_name = {folded(each.name): each for each in [*self.all(), self.validation_journal]}
 
     def all(self) -> list[Path]:
         """Every file that is or may be written."""
@@ -69,7 +70,7 @@ class Paths:
     def written_over(self, path: str | os.PathLike[str]) -> Path | None:
         """The one of these files that would replace the file at a path, or None."""
         path = resolved(path)
-        own = self._by_name.get(path.name)
+        own = self._by_name.get(folded(path.name))
         return own if own and is_one_name(path, own) else None
 
     def is_ours(self, path: Path) -> bool:

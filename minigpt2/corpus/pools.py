@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from minigpt2.forking import RenewedLock
+from minigpt2.forking import FORK_WAITS, RenewedLock
 
 _LOOKS = 1.0  # seconds between two looks at whether a pool has stopped as it starts
 
@@ -32,6 +33,10 @@ def processes(jobs: int) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
+    with FORK_WAITS:  # otherwise these are imported as a pool starts
+        for name in ("synchronize", "popen_fork", "popen_forkserver", "popen_spawn_posix"):
+            with suppress(ImportError):  # as some systems lack them
+                import_module(f"multiprocessing.{name}")
     with _noticed_ends(), _pool(jobs) as pool:
         yield pool
 

@@ -35,7 +35,12 @@ _OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # tho
 
 
 class HubError(OSError):
-    """A file is neither in the cache nor to be downloaded; the message says why and what to do."""
+    """A file is neither in the cache nor to be downloaded; the message says why and what to do.
+
+    `status` is that of the hub's answer, such as 429, if it gave one.
+    """
+
+    status: int | None = None
 
 
 class MissingFileError(HubError):
@@ -172,7 +177,9 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         if isinstance(error, EntryNotFoundError) and response is not None:
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
         reason, kind = _reason(error, model, cache), UnreachableError if _is_unreachable(error) else HubError
-        raise kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}") from error
+        failure = kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}")
+        failure.status = getattr(response, "status_code", None)
+        raise failure from error
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

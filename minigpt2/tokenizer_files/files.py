@@ -15,7 +15,7 @@ PathLike = str | os.PathLike[str]
 
 #: Every file that can say something about a tokenizer of GPT-2's kind, beside the model's `config.json`.
 NAMES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt")
-NAMES += ("added_tokens.json", "special_tokens_map.json")
+NAMES += ("added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
 
 #: OpenAI's names for the tokens and the merges.
 OPENAI_NAMES = ("encoder.json", "vocab.bpe")

@@ -19,6 +19,7 @@ from minigpt2.tokenizer_files.files import (
     named,
     on_hub,
     read_object,
+    read_text,
 )
 from minigpt2.tokenizer_files.tokenizer_json import TokenizerJson
 from minigpt2.vocabulary import Vocabulary, gpt2
@@ -184,6 +185,7 @@ def _combine(
         vocabulary = vocabulary.and_also(added.ids)
         steps = parsed.post_processing if parsed else _begin_and_end(config, declared.roles, vocabulary)
         _check_templates(steps, vocabulary)
+    template = find("chat_template.jinja")
     is_backend = model_class == "TokenizersBackend"
     adds_space = parsed.add_prefix_space if parsed and is_backend else bool(config.get("add_prefix_space", False))
     return vocabulary, Settings(
@@ -196,7 +198,7 @@ def _combine(
         configuration.max_length(config),
         configuration.side(config, "padding_side", parsed.padding_side if parsed else "right"),
         configuration.side(config, "truncation_side", parsed.truncation_side if parsed else "right"),
-        config.get("chat_template"),
+        read_text(template) if template else config.get("chat_template"),
     )
 
 

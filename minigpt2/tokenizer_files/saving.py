@@ -20,7 +20,7 @@ from minigpt2.vocabulary import Vocabulary
 # Every opener reads this file, so it decides whether the files around it are a tokenizer.
 _CONFIG = "tokenizer_config.json"
 # Files of the tokenizer that was there, which would count beside some of those written here.
-_STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json")
+_STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
 # Not an object, so no opener takes it.
 _MARK = json.dumps("the tokenizer is being saved; if not, that was interrupted: save it again").encode("ascii")
 

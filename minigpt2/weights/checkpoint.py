@@ -25,6 +25,7 @@ from minigpt2.hub.cache import cache_root
 from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
+    ADAPTER_CONFIG,
     INDEX,
     WEIGHTS,
     Files,
@@ -48,7 +49,7 @@ from minigpt2.weights.gpt2_layout import (
     unwrapped,
 )
 from minigpt2.weights.kept_path import KeptPath
-from minigpt2.weights.other_files import CONFIG, Beside, OnHub, fetch_configs
+from minigpt2.weights.other_files import CONFIG, GENERATION_CONFIG, Beside, OnHub, fetch_configs
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
@@ -317,10 +318,13 @@ class Checkpoint(Mapping[str, Array]):
             ValueError: it would.
         """
         own_files = {self.path, *(file.path for file in self._files.values())}
-        names = ("config.json", "generation_config.json", *NAMES, *OPENAI_NAMES)
+        names = (CONFIG, GENERATION_CONFIG, ADAPTER_CONFIG, *NAMES, *OPENAI_NAMES)
         asked = resolved(path).name
+        directories = {self.other_files.directory}
         for named in links_of(self.path):
-            own_files |= {*siblings(named, asked), *map(named.with_name, names)}
+            own_files |= siblings(named, asked)
+            directories.add(named.parent)
+        own_files |= {directory / name for directory in directories for name in names}
         refuse_to_replace(Path(path), own_files)
 
     def parameter_names(self) -> list[str]:

@@ -6,8 +6,9 @@ The `weight_map` of `model.safetensors.index.json`, the index of a sharded check
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +40,8 @@ _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler
 
 # The name of a shard; torch's distributed checkpoints put the process before it.
 _NUMBERED: Final = re.compile(r"(?:shard-[0-9]{5}-)?(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
+
+_INDEX_NAMES: Final = "*.safetensors.index*.json"  # that of a variant is called `.index.fp16.json`
 
 Files = dict[str, SafetensorsFile]  # the file of each tensor
 
@@ -88,7 +91,7 @@ def download_files(
 
     fetch = partial(hub.fetch, model, cache_dir=cache_dir, local_files_only=local_files_only)
     if _is_whole(model, revision, cache_dir):
-        with suppress(hub.MissingFileError):
+        with suppress(hub.MissingFileError), _cached_adapter_named(model, revision, cache_dir):
             return fetch(WEIGHTS, revision=revision)
     index = fetch_index(fetch, model, revision, asks=not local_files_only)
     for shard in shards_of(index):
@@ -117,7 +120,7 @@ def remote_files(
         return RemoteTensors.open(model, filename, revision=revision, cache_dir=cache_dir, timeout=timeout)
 
     if _is_whole(model, revision, cache_dir):
-        with suppress(hub.MissingFileError):
+        with suppress(hub.MissingFileError), _cached_adapter_named(model, revision, cache_dir):
             file = open_one(WEIGHTS, revision)
             commit = file.commit if isinstance(file, RemoteTensors) else file.path.parent.name
             return file.path, dict.fromkeys(file.tensors, file), commit
@@ -132,6 +135,21 @@ def _is_whole(model: str, revision: str | None, cache_dir: str | os.PathLike[str
 
     in_cache = partial(hub.cached, model, revision=revision, cache_dir=cache_dir)
     return bool(in_cache(WEIGHTS)) or not in_cache(INDEX)
+
+
+@contextmanager
+def _cached_adapter_named(model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Say of a model that cannot be asked for whether it is an adapter, as the cache knows."""
+    from minigpt2 import hub
+
+    try:
+        yield
+    except hub.MissingFileError:
+        raise
+    except HubError as error:
+        if hub.cached(model, ADAPTER_CONFIG, revision=revision, cache_dir=cache_dir):
+            raise NoWeightsError(f"{model}: {ADAPTER_REASON}; {error}") from error
+        raise
 
 
 def fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *, asks: bool) -> Path:
@@ -154,9 +172,12 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
     from minigpt2 import hub
 
     later = f"if {WEIGHTS} has been added since, `minigpt2 download {model}` gets it"
-    with suppress(HubError):
+    try:
         fetch(ADAPTER_CONFIG, revision=revision)
         return f"{ADAPTER_REASON}; {later}"
+    except HubError as error:
+        if error.status is not None:
+            raise
     conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
     ways = [PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])]
     return "; ".join([*ways, later])
@@ -234,11 +255,11 @@ def siblings(path: Path, asked: str) -> set[Path]:
     The name that is asked for may be one of them though the directory does not list it.
     """
     found: set[Path] = set()
+    there = [path, *path.parent.glob("*.safetensors*"), path.parent / asked]
     if own := _NUMBERED.fullmatch(path.name):
-        there = [*path.parent.glob("*.safetensors"), path.parent / asked]
         others = ((each, _NUMBERED.fullmatch(each.name)) for each in there)
         found = {each for each, other in others if other and other.groups() == own.groups()}
-    for index in path.parent.glob("*.safetensors.index*.json"):  # that of a variant is called `.index.fp16.json`
+    for index in (each for each in there if fnmatchcase(each.name, _INDEX_NAMES)):
         try:
             shards = {path.with_name(shard) for shard in _weight_map(index).values()}
         except (OSError, CheckpointError):  # the numbered names still say what belongs together

@@ -30,6 +30,7 @@ _PART = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
 _ADAPTER = re.compile(
     r"lora_|(^|\.)(base_layer|original_module|modules_to_save|prompt_encoder|prompt_embeddings|adapters|ia3_l)(\.|$)"
 )
+_OF_A_MODEL = ("wte.weight", "attn.c_attn.weight")  # in every whole model, and in every shard of one
 # What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
 _WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 
@@ -218,7 +219,7 @@ def check_config(weights: "Checkpoint", config: Mapping[str, Any], path: "Path")
     Raises:
         CheckpointError: it is not, or the tensors are not a GPT-2's.
     """
-    if weights.is_remote and weights.other_files.adapter_config:  # asked for where the whole model is wanted
+    if weights.commit and weights.other_files.adapter_config:  # the hub is asked where the whole model is wanted
         raise _not_a_gpt2(weights, ADAPTER_BESIDE_REASON)
     shapes = parameter_shapes(weights)
     vocab_size, n_positions, n_embd = embedding_sizes(weights)
@@ -267,6 +268,8 @@ def _adapter_reason(weights: "Checkpoint") -> str | None:
     """Why weights are not the model that is meant, where an adapter is: among them, or in their directory."""
     if weights.path.name.startswith("adapter_model.") or any(map(_ADAPTER.search, weights)):
         return ADAPTER_REASON
+    if all(name.startswith("base_model.") and not name.endswith(_OF_A_MODEL) for name in weights):
+        return ADAPTER_REASON  # by PEFT's prefix, of a kind that has no name of its own in its tensors
     is_beside = not weights.is_remote and os.path.lexists(weights.path.with_name(ADAPTER_CONFIG))
     return ADAPTER_BESIDE_REASON if is_beside else None
 

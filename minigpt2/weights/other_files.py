@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from minigpt2.hub.answers import HubError, MissingFileError, UnreachableError
+from minigpt2.hub.answers import HubError, MissingFileError
 from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import ADAPTER_CONFIG
@@ -26,6 +26,11 @@ class Beside:
 
     def __init__(self, weights: KeptPath) -> None:
         self._weights = weights
+
+    @property
+    def directory(self) -> Path:
+        """Where these files are."""
+        return self._weights.now.parent
 
     @property
     def config(self) -> Path | None:
@@ -52,7 +57,7 @@ class Beside:
         from minigpt2.tokenizer import Tokenizer
         from minigpt2.tokenizer_files.opening import open_directory
 
-        directory = self._weights.now.parent
+        directory = self.directory
         if not directory.is_dir():
             gone = f"{directory} has been removed since its weights were opened, and its tokenizer with it"
             raise CheckpointError(gone)
@@ -70,6 +75,13 @@ class OnHub:
         self.commit = commit
         self._model, self._cache_dir, self._local_files_only = model, cache_dir, local_files_only
 
+    @property
+    def directory(self) -> Path:
+        """Where these files are in the hub's cache, once they are needed."""
+        from minigpt2.hub.cache import model_folder
+
+        return model_folder(self._model, self._cache_dir) / "snapshots" / self.commit
+
     @ComputedOnce
     def config(self) -> Path | None:
         """The `config.json`, or None.
@@ -84,17 +96,32 @@ class OnHub:
 
     @ComputedOnce
     def adapter_config(self) -> Path | None:
-        """The `adapter_config.json` of an adapter, or None, also where the hub cannot be reached.
+        """The `adapter_config.json` of an adapter, or None, also where the hub does not answer.
 
         The published models have none, so they are not asked.
 
         Raises:
-            HubError: the hub answers something else.
+            HubError: the hub answers something else, or the file that it has does not arrive.
         """
-        try:
-            return None if self._model in GPT2_MODELS else self._fetch(ADAPTER_CONFIG, self._local_files_only)
-        except (MissingFileError, UnreachableError):
+        if self._model in GPT2_MODELS or not self._has(ADAPTER_CONFIG):
             return None
+        return self._fetch(ADAPTER_CONFIG, self._local_files_only)
+
+    def _has(self, name: str) -> bool:
+        """Whether the model has a file, as the cache or else the hub says; not if that does not answer."""
+        from minigpt2 import hub
+
+        if hub.cached(self._model, name, revision=self.commit, cache_dir=self._cache_dir):
+            return True
+        hub.refuse_broken_link(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+        try:
+            if not self._local_files_only:
+                hub.published(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+            return not self._local_files_only
+        except HubError as error:
+            if error.status is None:
+                return False
+            raise
 
     def generation_config(self) -> Path | None:
         """The `generation_config.json`, or None.

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.atomic_write import naming
-from minigpt2.weights.damage import explanation
+from minigpt2.weights.damage import MOST_HEADER, explanation
 from minigpt2.weights.file_io import opened, read_at, read_into
 from minigpt2.weights.kept_path import KeptPath
 
@@ -97,6 +97,8 @@ class SafetensorsFile:
         self._identity = _identity(path)
         self._path = KeptPath(path)
         self._descriptor = opened(self, path, os.O_RDONLY)  # an error names the path, as `safetensors` does not
+        with naming(path):
+            _read_through_header(self._descriptor)
         _refuse_unsound(path)
         with naming(path):
             self.size = os.fstat(self._descriptor).st_size
@@ -247,6 +249,15 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
+def _read_through_header(descriptor: int) -> None:
+    """Read a header that may be damaged, to see whether the disk fails.
+
+    `safetensors` maps the file, and where a disk fails under a mapping the process ends without a word.
+    """
+    length = int.from_bytes(read_at(descriptor, 8, 0), "little")
+    read_at(descriptor, min(length, MOST_HEADER, os.fstat(descriptor).st_size), 8)
+
+
 def _refuse_unsound(path: Path) -> None:
     """Let `safetensors` check the header against the file's size; it reads none of the numbers."""
     from safetensors import SafetensorError, safe_open
@@ -265,24 +276,25 @@ def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], di
     length = int.from_bytes(read_at(descriptor, 8, 0), "little")
     header = json.loads(read_at(descriptor, length, 8))
     metadata = header.pop("__metadata__", None) or {}
-    _refuse_later_rows(path, metadata)
+    _refuse_part(path, metadata)
     return {name: _tensor_info(path, name, entry, 8 + length) for name, entry in header.items()}, metadata
 
 
-def _refuse_later_rows(path: Path, metadata: dict[str, str]) -> None:
-    """Refuse what a process of torch's distributed checkpoints wrote, unless its tensors begin at their first rows.
+def _refuse_part(path: Path, metadata: dict[str, str]) -> None:
+    """Refuse the part of the tensors that one process of torch's distributed checkpoints wrote.
 
-    `DCP_SHARDING_INFO` holds, as JSON, where each tensor of the file begins in the whole one.
+    `DCP_SHARDING_INFO` holds, as JSON, where each tensor of the file begins in the whole one. The first process has
+    their beginnings, under a name of its own.
     """
     try:
         starts = [entry["saved_offsets"] for entry in json.loads(metadata.get(_OFFSETS, "{}")).values()]
-        begins = not any(any(start) for start in starts)
+        is_part = any(any(start) for start in starts) or (_OFFSETS in metadata and path.name.startswith("shard-"))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        begins = False
-    if not begins:
+        is_part = True
+    if is_part:
         raise CheckpointError(
             f"{path}: its {_OFFSETS} says that it has a part of the tensors, saved by one process of several; "
-            "consolidate_safetensors_files of torch.distributed.checkpoint makes a model of all parts"
+            "torch.distributed.checkpoint.load with its HuggingFaceStorageReader puts all parts together"
         )
 
 

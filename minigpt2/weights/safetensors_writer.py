@@ -92,7 +92,7 @@ def _blocks(file: SafetensorsFile, name: str, dtype: str) -> Iterator[Array]:
 
 def _converted(numbers: Array, dtype: str) -> Array:
     """Floating-point numbers (n,), each rounded to the nearest of another dtype; BF16 as its bits, uint16."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return _rounded_to_bfloat16(numbers) if dtype == "BF16" else numbers.astype(NUMPY_DTYPE[dtype])
 
 

@@ -39,9 +39,9 @@ def test_ids_are_whole_wherever_the_input_is_cut(ids: list[int], data: st.DataOb
         assert [each for part in _ids(parts) for each in part] == ids
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
 def test_ids_behind_a_byte_order_mark_are_read(encoding: str) -> None:
-    mark = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    mark = "\ufeff" if encoding.endswith(("-le", "-be")) else ""
     finished = run("decode", stdin=f"{mark}464 3616\r\n".encode(encoding))
     assert (finished.returncode, finished.stdout) == (0, b"The meaning")
 

@@ -15,7 +15,7 @@ from minigpt2.corpus import count, merge, tokenize
 from minigpt2.corpus.journal import line_of
 from tests.command import files_in
 from tests.corpus.samples import END, ids_of, large_tokenizer, read
-from tests.parity.made_up_tokenizers import MadeUp
+from tests.parity.made_up_tokenizers import BYTE_LEVEL, MadeUp
 from tests.parity.test_tokenizer_files import BACKEND, one_file
 from tests.test_vocabulary import PUBLISHED, sha256
 
@@ -381,12 +381,16 @@ def test_an_end_of_text_that_also_occurs_in_text_cannot_tell_documents_apart(tmp
     (tmp_path / "a.txt").write_text("a.END")
     pointed = Tokenizer()
     pointed.eos_token = "."
-    unknown = made_up(tmp_path / "unknown", "<s>", vocab={"a": 0, "<s>": 1}, unk_token="<s>")
-    unmerged = made_up(tmp_path / "unmerged", "END", vocab={"a": 0, ".": 1, "END": 2}, ignore_merges=True)
+    unknown = made_up(tmp_path / "unknown", "<s>", {"vocab": {"a": 0, "<s>": 1}, "unk_token": "<s>"})
+    model = {"vocab": {"a": 0, ".": 1, "END": 2}, "ignore_merges": True}
+    unmerged = made_up(tmp_path / "unmerged", "END", model)
+    prefixed = made_up(tmp_path / "prefixed", "END", model, pre_tokenizer=BYTE_LEVEL | {"add_prefix_space": True})
+    assert prefixed.settings.add_prefix_space
     for tokenizer, ids in (
         (pointed, [*Tokenizer().encode("a.END"), 13]),
         (unknown, [0, 1, 1, 1, 1, 1]),
         (unmerged, [0, 1, 2, 2]),
+        (prefixed, [0, 1, 2, 2]),
     ):
         tokenize(tmp_path / "a.txt", tmp_path / "out", tokenizer=tokenizer)
         assert read(tmp_path / "out") == ids
@@ -396,9 +400,10 @@ def test_an_end_of_text_that_also_occurs_in_text_cannot_tell_documents_apart(tmp
                 tokenize(tmp_path / "a.txt", tmp_path / "out.bin", tokenizer=tokenizer, **options)
 
 
-def made_up(directory: Path, eos_token: str, **model: Any) -> Tokenizer:
+def made_up(directory: Path, eos_token: str, model: dict[str, Any], **changes: Any) -> Tokenizer:
     """A tokenizer without merges."""
     directory.mkdir()
     config = BACKEND | {"eos_token": eos_token}
-    MadeUp({**one_file(model={"merges": [], **model}), "tokenizer_config.json": config}).write(directory)
+    files = {**one_file(model={"merges": [], **model}, **changes), "tokenizer_config.json": config}
+    MadeUp(files).write(directory)
     return Tokenizer.from_pretrained(directory)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pytest
@@ -21,6 +23,7 @@ from pyarrow import parquet
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
+from minigpt2.corpus.documents import likely_encoding
 from minigpt2.corpus.output import Output
 from tests.command import one_line, run
 from tests.corpus.samples import DOCUMENTS, lines_of, write_table
@@ -245,6 +248,17 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, text: bytes, t
     assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == text
 
 
+@pytest.mark.parametrize("shard", [(1, 3), (2, 3), (3, 3)])
+@pytest.mark.parametrize("name", [name for name in COMPRESSED if not name.endswith((".gz", ".zst"))])
+def test_so_it_is_where_a_shard_begins_in_its_middle(name: str, shard: tuple[int, int], tmp_path: Path) -> None:
+    make, what, _ = COMPRESSED[name]
+    (tmp_path / name).write_bytes(make(os.urandom(10_000)))
+    options: list[dict[str, Any]] = [{"input_format": "jsonl"}, {"separator": "e", "errors": "replace"}]
+    for each in options:
+        with pytest.raises(ValueError, match=f"{name} is {what}, not text"):
+            tokenize(tmp_path / name, tmp_path / "out.bin", shard=shard, **each)
+
+
 @pytest.mark.parametrize("name", [*COMPRESSED, "a.zip"])
 @pytest.mark.parametrize(
     "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"]]
@@ -288,6 +302,22 @@ def test_a_byte_that_is_not_utf8_is_named_by_its_offset_in_any_document(
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     with pytest.raises(ValueError, match=f"byte 0xFF at byte offset {data.index(0xFF)};"):
         count(tmp_path / name, separator="<|endoftext|>")
+
+
+# The half that is zero in the first character that has one is not always that of an ASCII character.
+UTF16_TEXTS = [
+    "\u4e00\u500b\u4eba\u5728\u8def\u4e0a\u8d70\u3002\n",  # Chinese; its first character is U+4E00
+    "\u4e8c\u4eba\u3001\u4e00\u4eba\n",
+    "\u0100bele un \u0101bols\n",  # Latvian
+    "\u041c\u0430\u043c\u0430\n\u0400\n",  # Cyrillic
+    "\u3000\u65e5\u672c\u8a9e\u306f\u96e3\u3057\u3044\u3068\u8a00\u3046\u3002\n",  # Japanese, behind its space, U+3000
+]
+
+
+@pytest.mark.parametrize("text", UTF16_TEXTS)
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+def test_the_halves_of_utf16_are_told_apart_in_every_script(encoding: str, text: str) -> None:
+    assert all(likely_encoding(text.encode(encoding)[start:], start) == encoding for start in (0, 2, 3))
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a b.txt", "a.txt.gz", "-l.txt", "a\nb.txt"])

@@ -135,6 +135,14 @@ def test_nor_is_one_whose_directory_is_mounted_twice(sources: list[str], output:
     assert (tmp_path / "d" / "a.txt").read_text() == "mine"
 
 
+def test_nor_is_one_on_a_file_system_that_does_not_tell_capitals_apart(tmp_path: Path) -> None:
+    (tmp_path / "Book.txt").write_text("mine")
+    os.link(tmp_path / "Book.txt", tmp_path / "book.txt")  # there these are one name
+    with pytest.raises(ValueError, match=r"Book\.txt is where the corpus is written to"):
+        tokenize(tmp_path / "Book.txt", tmp_path / "book.txt")
+    assert (tmp_path / "Book.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("output_format", "name"), [("bin", "val.bin"), ("megatron", "train.idx"), ("llm.c", "train_000001.bin")]
 )

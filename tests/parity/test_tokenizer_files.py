@@ -133,6 +133,11 @@ OPENS: dict[str, dict[str, Any]] = {
         **two_files(*CHATML),
         "tokenizer_config.json": GPT2 | {"extra_special_tokens": CHATML, "chat_template": "{{ messages }}"},
     },
+    "a chat template in a file of its own": {
+        **two_files(),
+        "tokenizer_config.json": GPT2 | {"chat_template": "{{ older }}"},
+        "chat_template.jinja": "{{ messages }}\n",
+    },
     "the class from config.json": {**two_files(), "config.json": {"model_type": "opt"}},
     "transformers 4": {**two_files(), **SAVED_BY_4},
     "a template with a BOS": {**one_file("<s>", post_processor=TEMPLATE), "tokenizer_config.json": BACKEND},

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import hf_hub_download
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings, HubError
 from minigpt2.cli import main
+from minigpt2.hub import answers
 from tests.command import files_in
-from tests.hub_server import BEFORE_1, Hub
+from tests.hub_server import BEFORE_1, Fault, Hub
 from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
 from tests.weights.test_gpt2_layout import TIED, needs_of_a_gpt2
 
@@ -18,6 +20,17 @@ ADAPTERS: dict[str, tuple[str, Tensors]] = {
     "LoRA under another name": ("model.safetensors", LORA),
     "IA3": ("adapter_model.safetensors", {"base_model.model.transformer.h.0.attn.c_attn.ia3_l": np.zeros(12)}),
     "LoRA with a long name": ("model.safetensors", {"lora_" * 20_000 + "-": np.zeros(1)}),
+    "VeRA under another name": (
+        "model.safetensors",
+        {
+            "base_model.model.transformer.h.0.attn.c_attn.vera_lambda_b": np.zeros(3),
+            "base_model.vera_A": np.zeros((2, 4)),
+        },
+    ),
+    "LN tuning under another name": (
+        "model.safetensors",
+        {"base_model.model.transformer.h.0.ln_1.weight": np.zeros(4)},
+    ),
     "prompt tuning": ("adapter_model.safetensors", {"prompt_embeddings": np.zeros((8, 4))}),
     "a model with LoRA unmerged": (
         "model.safetensors",
@@ -71,13 +84,69 @@ def test_one_that_is_read_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path) ->
         GPT2(Checkpoint.remote("owner/name"))
 
 
-@pytest.mark.skipif(BEFORE_1, reason="which cannot be read by ranges")
-def test_a_hub_that_fails_to_say_whether_there_is_one_is_an_error(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_cached", [True] if BEFORE_1 else [False, True])  # which cannot read by ranges
+def test_a_hub_that_fails_to_say_whether_there_is_one_is_an_error(is_cached: bool, hub: Hub, tmp_path: Path) -> None:
     save(tmp_path, gpt2_tensors(), config=TIED)
     hub.publish("owner/name", files_in(tmp_path))
     hub.faults["adapter_config.json"] = 500
+    for _ in range(2):
+        with pytest.raises(HubError, match=r"adapter_config\.json .* answered 500"):
+            GPT2((Checkpoint.from_pretrained if is_cached else Checkpoint.remote)("owner/name"))
+
+
+@pytest.mark.parametrize("has_adapter", [False, True])
+def test_a_hub_is_asked_for_one_where_others_brought_the_weights(has_adapter: bool, hub: Hub, tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), config=TIED)
+    if has_adapter:
+        (tmp_path / "adapter_config.json").write_text("{}")
+    hub.publish("owner/name", files_in(tmp_path))
+    for name in ("model.safetensors", "config.json"):
+        hf_hub_download("owner/name", name)
+    if has_adapter:
+        with pytest.raises(CheckpointError, match=r"adapter_config\.json is beside it"):
+            GPT2.from_pretrained("owner/name")
+    else:
+        GPT2.from_pretrained("owner/name")
+        hub.requests.clear()
+        GPT2.from_pretrained("owner/name")
+        assert hub.requests == []
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Fault.LOGIN_PAGE, None])
+def test_weights_that_others_brought_open_where_the_hub_does_not_answer(
+    fault: Fault | None, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, gpt2_tensors(), config=TIED)
+    hub.publish("owner/name", files_in(tmp_path))
+    for name in ("model.safetensors", "config.json"):
+        hf_hub_download("owner/name", name)
+    if fault:
+        monkeypatch.setattr(answers, "_CONNECTION_SECONDS", 0.3)
+        hub.faults["adapter_config.json"] = fault
+    GPT2.from_pretrained("owner/name", local_files_only=fault is None)
+
+
+def test_a_hub_that_fails_to_say_whether_the_model_is_an_adapter_is_an_error(hub: Hub, tmp_path: Path) -> None:
+    save(tmp_path, LORA, "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    hub.publish("owner/name", files_in(tmp_path))
+    hub.faults["adapter_config.json"] = 500
     with pytest.raises(HubError, match=r"adapter_config\.json .* answered 500"):
-        GPT2(Checkpoint.remote("owner/name"))
+        Checkpoint.from_pretrained("owner/name")
+
+
+@pytest.mark.parametrize("is_remote", [False] if BEFORE_1 else [False, True])  # which cannot read by ranges
+def test_an_adapter_in_the_cache_is_named_where_the_hub_cannot_be_asked(
+    is_remote: bool, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, LORA, "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    hub.publish("owner/name", files_in(tmp_path))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        hf_hub_download("owner/name", name)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match=r"owner/name: it is an adapter.*merge_and_unload\(\).*HF_HUB_OFFLINE"):
+        (Checkpoint.remote if is_remote else Checkpoint.from_pretrained)("owner/name")
 
 
 # What PEFT and `adapters` put beside the output matrix, another part, or the model, in names of the whole model.

@@ -1,6 +1,8 @@
 """A checkpoint is a read-only mapping of names to arrays that knows whether it is a GPT-2."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,10 +95,20 @@ def test_a_missing_path_is_file_not_found(tmp_path: Path) -> None:
             Checkpoint.open(path)
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux has a file that cannot be mapped")
-def test_a_file_that_cannot_be_mapped_is_named() -> None:
-    with pytest.raises(CheckpointError, match="/proc/self/mem"):
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux has a file whose first byte cannot be read")
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match="Input/output error: '/proc/self/mem'"):
         Checkpoint.open("/proc/self/mem")
+
+
+def test_a_file_that_cannot_be_mapped_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot_map(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    path = save(tmp_path, gpt2_tensors())
+    monkeypatch.setattr("safetensors.safe_open", cannot_map)
+    with pytest.raises(CheckpointError, match=rf"{path} cannot be read: .*No such device"):
+        Checkpoint.open(path)
 
 
 @pytest.mark.parametrize("path", [None, 5, b"gpt2"])

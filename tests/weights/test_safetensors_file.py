@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import safetensors
 import torch
+import torch.distributed.checkpoint as distributed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch_file
-from torch.distributed.checkpoint._consolidate_hf_safetensors import consolidate_safetensors_files
 
 from minigpt2.weights.safetensors_file import NUMPY_DTYPE, CheckpointError, SafetensorsFile
 from tests.weights.test_damage import ENTRY, A, B, content
@@ -120,19 +120,27 @@ def test_a_shape_that_numpy_lacks_opens_and_is_refused_when_read(tmp_path: Path,
 TWO = {"a": A, "b": B}
 
 
-def test_of_tensors_saved_in_parts_only_the_first_rows_and_the_whole_are_read(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_part_of_tensors_that_several_processes_saved_is_refused(tmp_path: Path) -> None:
     wte = torch.arange(12.0).reshape(6, 2)
     paths = [tmp_path / f"shard-0000{n}-model-00001-of-00001.safetensors" for n in (1, 2)]
     for path, begin in zip(paths, (0, 3), strict=True):  # as torch.distributed.checkpoint has it
         places = json.dumps({"wte.weight": {"saved_offsets": [begin, 0]}})
         save_torch_file({"wte.weight": wte[begin:][:3].clone()}, path, {"DCP_SHARDING_INFO": places})
-    np.testing.assert_array_equal(SafetensorsFile(paths[0]).read("wte.weight"), wte[:3])
-    with pytest.raises(CheckpointError, match=r"shard-00002.*DCP_SHARDING_INFO.*consolidate_safetensors_files"):
-        SafetensorsFile(paths[1])
-    (tmp_path / "whole").mkdir()
-    consolidate_safetensors_files(str(tmp_path), str(tmp_path / "whole"), {"wte.weight": 1})
-    whole = SafetensorsFile(tmp_path / "whole" / "model-00001-of-00001.safetensors")
-    np.testing.assert_array_equal(whole.read("wte.weight"), wte)
+    for path in paths:
+        with pytest.raises(CheckpointError, match=r"shard-0000.*DCP_SHARDING_INFO.*HuggingFaceStorageReader"):
+            SafetensorsFile(path)
+    whole = {"wte.weight": torch.zeros(6, 2)}
+    distributed.load(whole, storage_reader=distributed.HuggingFaceStorageReader(str(tmp_path)), no_dist=True)  # type: ignore[attr-defined]
+    assert torch.equal(whole["wte.weight"], wte)  # the advice
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_what_one_process_saved_is_read(tmp_path: Path) -> None:
+    writer = distributed.HuggingFaceStorageWriter(str(tmp_path), {"wte.weight": 1})  # type: ignore[attr-defined]
+    distributed.save({"wte.weight": torch.ones(6, 2)}, storage_writer=writer, no_dist=True)  # type: ignore[attr-defined]
+    (path,) = tmp_path.glob("*.safetensors")
+    assert SafetensorsFile(path).read("wte.weight").shape == (6, 2)
 
 
 @pytest.mark.parametrize("places", ["", "[]", "null", "[" * 100_000, '{"a": 1}', '{"a": {"saved_offsets": 1}}'])

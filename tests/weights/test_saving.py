@@ -142,6 +142,13 @@ def test_any_other_dtype_is_refused(weights: Checkpoint, tmp_path: Path, dtype: 
     assert not (tmp_path / "a.safetensors").exists()
 
 
+def test_numbers_that_become_zero_are_no_error(weights: Checkpoint, tmp_path: Path) -> None:
+    save_whole(tmp_path, {"a": np.array([1e-30], np.float32)})
+    with np.errstate(all="raise"):
+        for dtype in ("F16", "BF16", "F32"):
+            Checkpoint.open(tmp_path).save(tmp_path / "b.safetensors", dtype=dtype)
+
+
 def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(KeyError, match=r"close to it: wte\.weight"):
         weights.save(tmp_path / "a.safetensors", names=["wte.wieght"])
@@ -150,8 +157,8 @@ def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint,
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("name", [*NAMES, "encoder.json", "vocab.bpe"])
-def test_no_file_of_the_tokenizer_beside_the_weights_is_replaced(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [*NAMES, "encoder.json", "vocab.bpe", "adapter_config.json"])
+def test_no_file_beside_the_weights_that_belongs_to_them_is_replaced(name: str, tmp_path: Path) -> None:
     save_whole(tmp_path, gpt2_tensors())
     (tmp_path / name).write_text("of the tokenizer")
     with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
@@ -208,10 +215,12 @@ def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, shar
 
 
 @pytest.mark.parametrize("own", ["model-00001-of-00002", "shard-00001-model-00001-of-00002"])
-def test_a_shard_that_the_directory_does_not_list_is_not_written_either(own: str, tmp_path: Path) -> None:
+def test_what_the_directory_does_not_list_is_not_written_either(own: str, tmp_path: Path) -> None:
     save_whole(tmp_path, gpt2_tensors(), f"{own}.safetensors")
-    with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
-        Checkpoint.open(tmp_path / f"{own}.safetensors").save(tmp_path / "model-00002-of-00002.safetensors")
+    weights = Checkpoint.open(tmp_path / f"{own}.safetensors")
+    for other in ("model-00002-of-00002.safetensors", "model.safetensors.index.json"):
+        with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+            weights.save(tmp_path / other)
     assert len(list(tmp_path.iterdir())) == 1
 
 

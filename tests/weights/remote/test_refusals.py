@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import hf_hub_download
 
 from minigpt2 import CheckpointError, Embeddings, HubError
 from tests.command import errors_on_a_terminal, files_in
 from tests.hub_server import Hub
 from tests.hub_settings import online
-from tests.weights.remote.published import WEIGHTS, Open, assert_same
+from tests.weights.remote.published import MODEL, WEIGHTS, Open, assert_same
 from tests.weights.test_checkpoint import gpt2_tensors, save
 
 
@@ -95,3 +96,13 @@ def test_a_files_name_cannot_send_escapes_to_a_terminal(hub: Hub, published: Pat
     hub.publish("owner/odd", {"a\x1b[2J.safetensors": (published / WEIGHTS).read_bytes()})
     shown = errors_on_a_terminal([sys.executable, "-c", SHOWN], online(hub.url, tmp_path / "home"))
     assert "a\\x1b[2J.safetensors: 100%" in shown and "\x1b[2J" not in shown
+
+
+@pytest.mark.parametrize("name", ["config.json", "vocab.json"])
+def test_what_the_cache_has_beside_it_is_not_replaced(name: str, remote: Open, hub: Hub, published: Path) -> None:
+    (published / "vocab.json").write_text("{}")
+    hub.publish(MODEL, files_in(published))
+    weights = remote()
+    path = hf_hub_download(MODEL, name, cache_dir=weights.other_files.directory.parents[2])
+    with pytest.raises(ValueError, match="belongs to the checkpoint that is read"):
+        weights.save(path, names=["wpe.weight"])
