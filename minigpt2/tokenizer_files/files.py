@@ -13,9 +13,12 @@ from minigpt2.atomic_write import naming
 
 PathLike = str | os.PathLike[str]
 
+#: How a conversation becomes a text; no id of a text depends on it.
+CHAT_TEMPLATE = "chat_template.jinja"
+
 #: Every file that can say something about a tokenizer of GPT-2's kind, beside the model's `config.json`.
 NAMES: tuple[str, ...] = ("tokenizer_config.json", "tokenizer.json", "vocab.json", "merges.txt")
-NAMES += ("added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
+NAMES += ("added_tokens.json", "special_tokens_map.json", CHAT_TEMPLATE)
 
 #: OpenAI's names for the tokens and the merges.
 OPENAI_NAMES = ("encoder.json", "vocab.bpe")
@@ -48,8 +51,8 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
     """Find files of a model on the hub, all of one commit: the cache's, or else that of the hub's first answer.
 
     A file that the cache lacks counts as missing, as in transformers, if we are offline, and with a warning if the hub
-    cannot be reached and the cache had a vocabulary before. Any other failure is an error, except for files of other
-    kinds of tokenizers: what brought the vocabulary into the cache would have brought those.
+    cannot be reached and the cache had a vocabulary before. Any other failure is an error, except for the chat template
+    and for files of other kinds of tokenizers: what brought the vocabulary into the cache would have brought those.
     """
     from minigpt2 import hub
 
@@ -61,7 +64,7 @@ def on_hub(model: str, revision: str | None, cache_dir: PathLike | None, local_f
 
     def find(name: str) -> Path | None:
         nonlocal commit, asks, asks_for_others
-        is_other = name not in (*NAMES, "config.json")
+        is_other = name == CHAT_TEMPLATE or name not in (*NAMES, "config.json")
         asks_now = asks and (asks_for_others or not is_other)
         try:
             path = fetch(name, commit=commit, local_files_only=not asks_now)

@@ -10,6 +10,7 @@ from minigpt2.special_tokens import AddedTokens
 from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, tokenizer_json
 from minigpt2.tokenizer_files.bpe_model import BpeModel
 from minigpt2.tokenizer_files.files import (
+    CHAT_TEMPLATE,
     NAMES,
     OPENAI_NAMES,
     Find,
@@ -185,7 +186,7 @@ def _combine(
         vocabulary = vocabulary.and_also(added.ids)
         steps = parsed.post_processing if parsed else _begin_and_end(config, declared.roles, vocabulary)
         _check_templates(steps, vocabulary)
-    template = find("chat_template.jinja")
+    template = find(CHAT_TEMPLATE)
     is_backend = model_class == "TokenizersBackend"
     adds_space = parsed.add_prefix_space if parsed and is_backend else bool(config.get("add_prefix_space", False))
     return vocabulary, Settings(

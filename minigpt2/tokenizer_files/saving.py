@@ -14,13 +14,13 @@ from minigpt2.atomic_write import atomic_write, locked, naming, resolved
 from minigpt2.batches import PostProcessing, Template
 from minigpt2.settings import ROLES, Settings, of
 from minigpt2.special_tokens import AddedTokens
-from minigpt2.tokenizer_files.files import NAMES, PathLike
+from minigpt2.tokenizer_files.files import CHAT_TEMPLATE, NAMES, PathLike
 from minigpt2.vocabulary import Vocabulary
 
 # Every opener reads this file, so it decides whether the files around it are a tokenizer.
 _CONFIG = "tokenizer_config.json"
 # Files of the tokenizer that was there, which would count beside some of those written here.
-_STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json", "chat_template.jinja")
+_STALE = ("merges.txt", "tokenizer.json", "added_tokens.json", "special_tokens_map.json", CHAT_TEMPLATE)
 # Not an object, so no opener takes it.
 _MARK = json.dumps("the tokenizer is being saved; if not, that was interrupted: save it again").encode("ascii")
 
