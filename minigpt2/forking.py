@@ -2,8 +2,8 @@
 
 A child has only the thread that forked: a lock that another thread held would stay locked there for ever.
 
-Those that libraries hold in C for a moment are out of reach: OpenSSL's while a thread ends that has used it, and
-pyarrow's while it gets memory.
+Those that libraries hold for a moment are out of reach: OpenSSL's while a thread ends that has used it, pyarrow's while
+it gets memory, and tqdm's while it draws a bar.
 """
 
 import logging  # noqa: F401  # see the end

@@ -297,11 +297,11 @@ def _shown(results: Iterator[Encoded], parts: Sequence[Share], since: Progress, 
     total = None if any(share.source.is_stream for share in parts) else sum(share.size for share in parts)
     done = sum(share.size for share in parts if share.source.index < since.source)
     tokens, start = 0, time.monotonic()
-    with FORK_WAITS:  # it imports more as it is made
-        from minigpt2.corpus.progress_bar import ProgressBar
+    with FORK_WAITS:
+        from tqdm import tqdm
 
-        shown = ProgressBar(total=total, initial=done, unit="B", unit_scale=True)
-    with shown as bar:
+        tqdm.get_lock()  # it imports more
+    with tqdm(total=total, initial=done, unit="B", unit_scale=True) as bar:
         for each in results:
             yield each
             tokens += sum(part.tally.tokens for part in each.parts)

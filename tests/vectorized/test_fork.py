@@ -171,35 +171,3 @@ def test_so_it_does_for_those_of_processes_and_of_a_progress_bar(options: str, t
     (tmp_path / "a.txt").write_text("The meaning of life is")
     work = f"corpus.count({str(tmp_path / 'a.txt')!r}, {options})"
     assert run(WATCHED.format(before=ON_A_TERMINAL, work=work)) == ""
-
-
-BESIDE_A_BAR = """
-import os, signal, threading
-from minigpt2 import corpus
-from minigpt2.corpus.progress_bar import ProgressBar
-
-{terminal}
-threading.Thread(target=lambda: [os.read(terminal, 65536) for _ in iter(int, 1)], daemon=True).start()
-is_held = threading.Event()
-
-def show():
-    with ProgressBar.get_lock():
-        is_held.set()
-        is_over.wait(0.5)
-
-is_over = threading.Event()
-threading.Thread(target=show, daemon=True).start()
-is_held.wait()
-child = os.fork()
-if not child:
-    signal.alarm(20)  # ends a child that hangs
-    corpus.count({path!r}, progress=True)
-    os._exit(0)
-print(os.waitpid(child, 0)[1], flush=True)
-os._exit(0)
-"""
-
-
-def test_a_child_forked_while_a_thread_draws_a_progress_bar_draws_its_own(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("The meaning of life is")
-    assert run(BESIDE_A_BAR.format(terminal=ON_A_TERMINAL, path=str(tmp_path / "a.txt"))) == "0\n"
