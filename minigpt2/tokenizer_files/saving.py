@@ -43,6 +43,8 @@ def write(vocabulary: Vocabulary, settings: Settings, directory: PathLike) -> li
     reads_back = re.fullmatch(r"(\S+ \S+\n)*", texts["merges.txt"])  # not where a token of a merge has white space
     if settings.model_class == "TokenizersBackend" or settings.post_processing or not reads_back:
         texts["tokenizer.json"] = json.dumps(tokenizer_json(vocabulary, settings), indent=2) + "\n"
+    if isinstance(settings.chat_template, str) and (target / CHAT_TEMPLATE).is_file():
+        texts[CHAT_TEMPLATE] = settings.chat_template  # other files of templates may be beside it
     with locked(target):
         before = {path: _content(path) for path in map(target.joinpath, NAMES) if path.is_file()}
         try:

@@ -176,7 +176,7 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
         fetch(ADAPTER_CONFIG, revision=revision)
         return f"{ADAPTER_REASON}; {later}"
     except HubError as error:
-        if error.status is not None:
+        if error.is_answer:
             raise
     conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
     ways = [PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])]

@@ -96,7 +96,7 @@ class OnHub:
 
     @ComputedOnce
     def adapter_config(self) -> Path | None:
-        """The `adapter_config.json` of an adapter, or None, also where the hub does not answer.
+        """The `adapter_config.json` of an adapter, or None, also, with a warning, where the hub does not answer.
 
         The published models have none, so they are not asked.
 
@@ -109,19 +109,25 @@ class OnHub:
 
     def _has(self, name: str) -> bool:
         """Whether the model has a file, as the cache or else the hub says; not if that does not answer."""
+        from huggingface_hub import constants
+
         from minigpt2 import hub
 
         if hub.cached(self._model, name, revision=self.commit, cache_dir=self._cache_dir):
             return True
         hub.refuse_broken_link(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+        if self._local_files_only or constants.HF_HUB_OFFLINE:
+            return False
         try:
-            if not self._local_files_only:
-                hub.published(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
-            return not self._local_files_only
+            hub.published(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+        except MissingFileError:
+            return False
         except HubError as error:
-            if error.status is None:
-                return False
-            raise
+            if error.is_answer:
+                raise
+            warnings.warn(f"if the model has an adapter, its answers lack that: {error}", stacklevel=2)
+            return False
+        return True
 
     def generation_config(self) -> Path | None:
         """The `generation_config.json`, or None.

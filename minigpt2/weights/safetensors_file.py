@@ -293,7 +293,7 @@ def _refuse_part(path: Path, metadata: dict[str, str]) -> None:
         is_part = True
     if is_part:
         raise CheckpointError(
-            f"{path}: its {_OFFSETS} says that it has a part of the tensors, saved by one process of several; "
+            f"{path}: its {_OFFSETS} says that one process saved it, perhaps only a part of the tensors; "
             "torch.distributed.checkpoint.load with its HuggingFaceStorageReader puts all parts together"
         )
 

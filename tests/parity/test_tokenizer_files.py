@@ -227,6 +227,15 @@ def test_it_opens_as_in_transformers_and_again_after_saving(files: dict[str, Any
         assert [token.id for token in explain(ours, text).tokens] == ours.encode(text)
 
 
+def test_saving_in_place_keeps_every_chat_template(tmp_path: Path) -> None:
+    MadeUp({**two_files(), "tokenizer_config.json": GPT2, "chat_template.jinja": "{{ messages }}"}).write(tmp_path)
+    (tmp_path / "additional_chat_templates").mkdir()
+    (tmp_path / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}")
+    before = auto_tokenizer(tmp_path).chat_template
+    Tokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    assert auto_tokenizer(tmp_path).chat_template == before == {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
+
+
 @pytest.mark.parametrize("key", [*WRITTEN_ALONG, "use_auth_token"])
 @pytest.mark.parametrize("files", [{**two_files(), "config.json": {"model_type": "gpt2"}}, one_file()], ids=len)
 def test_what_transformers_was_given_and_wrote_down_changes_nothing(
