@@ -109,25 +109,26 @@ class OnHub:
 
     def _has(self, name: str) -> bool:
         """Whether the model has a file, as the cache or else the hub says; not if that does not answer."""
-        from huggingface_hub import constants
-
         from minigpt2 import hub
 
         if hub.cached(self._model, name, revision=self.commit, cache_dir=self._cache_dir):
             return True
         hub.refuse_broken_link(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
-        if self._local_files_only or constants.HF_HUB_OFFLINE:
+        if self._local_files_only:
             return False
         try:
             hub.published(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+            return True
         except MissingFileError:
             return False
         except HubError as error:
+            from huggingface_hub import constants
+
             if error.is_answer:
                 raise
-            warnings.warn(f"if the model has an adapter, its answers lack that: {error}", stacklevel=2)
+            if not constants.HF_HUB_OFFLINE:
+                warnings.warn(f"if the model has an adapter, its answers lack that: {error}", stacklevel=2)
             return False
-        return True
 
     def generation_config(self) -> Path | None:
         """The `generation_config.json`, or None.
