@@ -133,10 +133,26 @@ def read_utf8() -> str:
         OSError: it cannot be read.
         ValueError: it is not UTF-8.
     """
+    return decoded("standard input", next(_chunks(-1), b""))
+
+
+def decoded(name: str, data: bytes) -> str:
+    """All bytes of an input as text.
+
+    Raises:
+        ValueError: they are not UTF-8, or those of an archive.
+    """
+
     try:
-        return next(_chunks(-1), b"").decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(not_utf8("standard input", error)) from None
+        raise ValueError(not_utf8(name, error)) from None
+    if "\0" in text[:512]:  # as in archives, of which some are UTF-8
+        from minigpt2.corpus.documents import other_kind
+
+        if other := other_kind(data):
+            raise ValueError(_unpacks(name, *other))
+    return text
 
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16.
@@ -197,11 +213,14 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0) -> str:
 
     data = error.object
     if offset == 0 and (other := other_kind(data)):
-        what, command = other
-        return f"{name} is {what}, not text: `{command} FILE` unpacks it"
+        return _unpacks(name, *other)
     encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
     return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `iconv -f {encoding} -t UTF-8` converts it"
+
+
+def _unpacks(name: str, what: str, command: str) -> str:
+    return f"{name} is {what}, not text: `{command} FILE` unpacks it"
 
 
 def flush() -> None:

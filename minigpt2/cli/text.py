@@ -35,15 +35,13 @@ def read_file(name: str) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not UTF-8.
+        ValueError: it is not UTF-8, or an archive.
     """
     if name == "-":
         return streams.read_utf8()
-    try:
-        with naming(name):
-            return Path(name).read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(streams.not_utf8(name, error)) from None
+    with naming(name):
+        data = Path(name).read_bytes()
+    return streams.decoded(name, data)
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:

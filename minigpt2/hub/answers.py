@@ -37,10 +37,10 @@ _OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # tho
 class HubError(OSError):
     """A file is neither in the cache nor to be downloaded; the message says why and what to do.
 
-    `is_answer` is whether the hub, or what stands in its place, gave an answer that was an error.
+    `status` is that of the hub's answer, such as 429, if it gave one.
     """
 
-    is_answer = False
+    status: int | None = None
 
 
 class MissingFileError(HubError):
@@ -55,10 +55,6 @@ class UnreachableError(HubError):
 
 class RefusedError(Exception):
     """The hub's answer was refused; the message says why and what to do."""
-
-
-class WrongAnswerError(RefusedError):
-    """What answered is not a hub."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
         raise
     commit, file_hash = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
-        raise WrongAnswerError(
+        raise RefusedError(
             f"{constants.ENDPOINT} did not answer as a hub does (commit {commit!r}, hash {file_hash!r}); "
             "check HF_ENDPOINT, and whether a proxy or a login page answered instead"
         )
@@ -182,7 +178,7 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
         reason, kind = _reason(error, model, cache), UnreachableError if _is_unreachable(error) else HubError
         failure = kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}")
-        failure.is_answer = response is not None or isinstance(error, WrongAnswerError)
+        failure.status = getattr(response, "status_code", None)
         raise failure from error
 
 

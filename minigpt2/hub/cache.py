@@ -161,10 +161,10 @@ def known_commit(
     return next((commit for _, commit in _snapshots(model, revision or "main", cache_dir)), None)
 
 
-def pull_requests_with(model: str, filename: str) -> list[str]:
-    """The pull requests of a model, as revisions, that have this file, such as conversions that were never merged.
+def pull_requests_with(model: str, *filenames: str) -> list[str]:
+    """The pull requests of a model, as revisions, that have one of these files: conversions that were never merged.
 
-    Only the ten newest are looked at. The list is empty if the hub does not answer.
+    Only the ten oldest and the ten newest are looked at. The list is empty if the hub does not answer.
     """
     import_huggingface_hub()
     try:
@@ -172,14 +172,16 @@ def pull_requests_with(model: str, filename: str) -> list[str]:
             from huggingface_hub import HfApi
 
         refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
-        revisions = [each.ref for each in refs.pull_requests or []][-10:]
+        revisions = [each.ref for each in refs.pull_requests or []]
     except Exception:  # this only makes an error more helpful
         return []
     found = []
-    for revision in revisions:
-        with suppress(HubError, ValueError):
-            published(model, filename, revision=revision)
-            found.append(revision)
+    for revision in dict.fromkeys([*revisions[:10], *revisions[-10:]]):
+        for filename in filenames:
+            with suppress(HubError, ValueError):
+                published(model, filename, revision=revision)
+                found.append(revision)
+                break
     return found
 
 

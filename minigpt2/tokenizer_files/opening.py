@@ -41,7 +41,8 @@ _OTHER_KINDS += (
     "dict.txt",
     "prophetnet.tokenizer",
 )
-_OF_A_TOKENIZER = (*_OTHER_KINDS, *(name for pair in _PAIRS for name in pair), *NAMES)
+_OF_A_TOKENIZER = (*_OTHER_KINDS, *(name for pair in _PAIRS for name in pair))
+_OF_A_TOKENIZER += tuple(name for name in NAMES if name != CHAT_TEMPLATE)
 
 
 def has_tokenizer(directory: PathLike) -> bool:

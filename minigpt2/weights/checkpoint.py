@@ -318,7 +318,7 @@ class Checkpoint(Mapping[str, Array]):
             ValueError: it would.
         """
         own_files = {self.path, *(file.path for file in self._files.values())}
-        names = (CONFIG, GENERATION_CONFIG, ADAPTER_CONFIG, *NAMES, *OPENAI_NAMES)
+        names = (CONFIG, GENERATION_CONFIG, ADAPTER_CONFIG, "adapter_model.safetensors", *NAMES, *OPENAI_NAMES)
         asked = resolved(path).name
         directories = {self.other_files.directory}
         for named in links_of(self.path):

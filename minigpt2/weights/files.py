@@ -175,12 +175,13 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
     try:
         fetch(ADAPTER_CONFIG, revision=revision)
         return f"{ADAPTER_REASON}; {later}"
+    except hub.MissingFileError:
+        unknown = []
     except HubError as error:
-        if error.is_answer:
-            raise
-    conversions = hub.pull_requests_with(model, WEIGHTS) if asks else []
-    ways = [PICKLE_REASON, *(f"or take the {WEIGHTS} of revision {each!r}" for each in conversions[-1:])]
-    return "; ".join([*ways, later])
+        unknown = [f"it may be an adapter ({error})"] if asks else []
+    conversions = hub.pull_requests_with(model, WEIGHTS, INDEX) if asks else []
+    ways = [PICKLE_REASON, *(f"or take the safetensors weights of revision {each!r}" for each in conversions[-1:])]
+    return "; ".join([*unknown, *ways, later])
 
 
 def _weights_in(directory: Path) -> Path:
@@ -194,6 +195,8 @@ def _weights_in(directory: Path) -> Path:
     if singles:
         names = ", ".join(path.name for path in singles[:4])
         raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
+    if (directory / ADAPTER_CONFIG).exists() or any(directory.glob("adapter_model.*")):
+        raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
     others = [path.name for path in directory.iterdir() if path.suffix in PICKLES]
     pickles = sorted(name for name in others if not _STATE_OF_TRAINING.match(name))
     reason = f", only {', '.join(pickles)}: {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
@@ -203,7 +206,7 @@ def _weights_in(directory: Path) -> Path:
 def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
     """The file of each tensor, after making sure that the index and the shards agree.
 
-    An index may list an `lm_head.weight` that no shard has: tied to `wte`, it is saved once.
+    Of `wte` and the `lm_head` that is tied to it, one may be in the index alone, or in a shard alone.
     """
     weight_map = _weight_map(index)
     shards: dict[str, SafetensorsFile] = {}
@@ -219,10 +222,11 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
                 raise CheckpointError(f"{index}: both {found[name]} and {shard} have {name!r}")
             found[name] = shard
     for name in [*weight_map, *found]:
-        if weight_map.get(name) != found.get(name) and not (name.endswith("lm_head.weight") and name not in found):
+        is_once = name.endswith(("lm_head.weight", "wte.weight")) and (name not in found or name not in weight_map)
+        if weight_map.get(name) != found.get(name) and not is_once:
             there, listed = found.get(name, "no shard"), weight_map.get(name, "none")
             raise CheckpointError(f"{index}: {there} has {name!r}, and the index says that it is in {listed}")
-    return {name: shards[found[name]] for name in weight_map if name in found}
+    return {name: shards[found[name]] for name in weight_map | found if name in found}
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -96,19 +96,19 @@ class OnHub:
 
     @ComputedOnce
     def adapter_config(self) -> Path | None:
-        """The `adapter_config.json` of an adapter, or None, also, with a warning, where the hub does not answer.
+        """The `adapter_config.json` of an adapter, or None, also, with a warning, where the hub does not say.
 
         The published models have none, so they are not asked.
 
         Raises:
-            HubError: the hub answers something else, or the file that it has does not arrive.
+            HubError: the hub may say later, or the file that it has does not arrive.
         """
         if self._model in GPT2_MODELS or not self._has(ADAPTER_CONFIG):
             return None
         return self._fetch(ADAPTER_CONFIG, self._local_files_only)
 
     def _has(self, name: str) -> bool:
-        """Whether the model has a file, as the cache or else the hub says; not if that does not answer."""
+        """Whether the model has a file, as the cache or else the hub says; not if that does not say."""
         from minigpt2 import hub
 
         if hub.cached(self._model, name, revision=self.commit, cache_dir=self._cache_dir):
@@ -124,7 +124,7 @@ class OnHub:
         except HubError as error:
             from huggingface_hub import constants
 
-            if error.is_answer:
+            if error.status == 429 or (error.status or 0) >= 500:
                 raise
             if not constants.HF_HUB_OFFLINE:
                 warnings.warn(f"if the model has an adapter, its answers lack that: {error}", stacklevel=2)

@@ -8,6 +8,7 @@ mapped into memory, so a row costs no more than the pages that it lies on.
 import json
 import mmap
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ NUMPY_DTYPE: Final = {
 }
 FLOATS: Final = ("BF16", "F16", "F32", "F64")
 _OFFSETS: Final = "DCP_SHARDING_INFO"
+_PART: Final = re.compile("shard-[0-9]{5}-")
 BLOCK: Final = 1 << 16  # numbers read at a time by whatever goes through a whole tensor
 
 
@@ -288,7 +290,7 @@ def _refuse_part(path: Path, metadata: dict[str, str]) -> None:
     """
     try:
         starts = [entry["saved_offsets"] for entry in json.loads(metadata.get(_OFFSETS, "{}")).values()]
-        is_part = any(any(start) for start in starts) or (_OFFSETS in metadata and path.name.startswith("shard-"))
+        is_part = any(any(start) for start in starts) or (_OFFSETS in metadata and _PART.match(path.name))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         is_part = True
     if is_part:

@@ -149,9 +149,15 @@ def test_what_is_not_a_model_of_the_hub_is_refused(tmp_path: Path, capsys: Captu
 
 
 @pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
-@pytest.mark.parametrize("withheld", [(), ("X-Repo-Commit",)])
+@pytest.mark.parametrize(("withheld", "is_sharded"), [((), False), (("X-Repo-Commit",), False), ((), True)])
 def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_safetensors(
-    withheld: tuple[str, ...], arguments: list[str], hub: Hub, published: dict[str, bytes], capsys: Capture
+    withheld: tuple[str, ...],
+    is_sharded: bool,
+    arguments: list[str],
+    hub: Hub,
+    published: dict[str, bytes],
+    tmp_path: Path,
+    capsys: Capture,
 ) -> None:
     hub.withheld = withheld
     pickles = {"pytorch_model.bin": b"\x80\x02", "config.json": published["config.json"]}
@@ -160,10 +166,15 @@ def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_saf
     assert "pickle" in refused and "refs/pr" not in refused
     hub.publish("someone/old", pickles | {"README.md": b"x"}, branch="refs/pr/1")
     converted = {"model.safetensors": published["model.safetensors"]}
+    if is_sharded:
+        save_sharded(tmp_path, load(published["model.safetensors"]))
+        converted = files_in(tmp_path)
     hub.publish("someone/old", pickles | converted, branch="refs/pr/2")
+    for number in range(3, 15):  # later ones
+        hub.publish("someone/old", pickles | {"README.md": b"y"}, branch=f"refs/pr/{number}")
     for _ in range(2):  # the second run learns from the cache that there are no weights
         refused = complaint(capsys, *arguments, "someone/old")
-        assert "pickle" in refused and "or take the model.safetensors of revision 'refs/pr/2'" in refused
+        assert "pickle" in refused and "or take the safetensors weights of revision 'refs/pr/2'" in refused
     answer(capsys, "download", "someone/old", "--revision", "refs/pr/2")
     answer(capsys, *arguments, "someone/old", "--revision", "refs/pr/2")
 

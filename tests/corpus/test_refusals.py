@@ -248,6 +248,24 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, text: bytes, t
     assert subprocess.run(pipe, shell=True, capture_output=True, check=True).stdout == text
 
 
+@pytest.mark.parametrize(
+    "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"]]
+)
+@pytest.mark.parametrize("name", ["a.tar", "empty.zip"])
+def test_so_is_an_archive_that_is_utf8(name: str, arguments: list[str], tmp_path: Path) -> None:
+    file = io.BytesIO()
+    if name == "empty.zip":
+        zipfile.ZipFile(file, "w").close()
+    else:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("a.txt"))
+    data = file.getvalue()
+    assert data.decode("utf-8")
+    (tmp_path / name).write_bytes(data)
+    finished = run(*(each.format(tmp_path / name) for each in arguments), stdin=data)
+    assert finished.returncode == 1 and f"is a {name.split('.')[1]} archive, not text" in one_line(finished.stderr)
+
+
 @pytest.mark.parametrize("shard", [(1, 3), (2, 3), (3, 3)])
 @pytest.mark.parametrize("name", [name for name in COMPRESSED if not name.endswith((".gz", ".zst"))])
 def test_so_it_is_where_a_shard_begins_in_its_middle(name: str, shard: tuple[int, int], tmp_path: Path) -> None:

@@ -84,16 +84,16 @@ def test_one_that_is_read_on_the_hub_is_refused_too(hub: Hub, tmp_path: Path) ->
         GPT2(Checkpoint.remote("owner/name"))
 
 
-@pytest.mark.parametrize("fault", [500, Fault.LOGIN_PAGE])
+@pytest.mark.parametrize("fault", [429, 500])
 @pytest.mark.parametrize("is_cached", [True] if BEFORE_1 else [False, True])  # which cannot read by ranges
 def test_a_hub_that_fails_to_say_whether_there_is_one_is_an_error(
-    is_cached: bool, fault: Fault | int, hub: Hub, tmp_path: Path
+    is_cached: bool, fault: int, hub: Hub, tmp_path: Path
 ) -> None:
     save(tmp_path, gpt2_tensors(), config=TIED)
     hub.publish("owner/name", files_in(tmp_path))
     hub.faults["adapter_config.json"] = fault
     for _ in range(2):
-        with pytest.raises(HubError, match=r"adapter_config\.json .* (answered 500|did not answer as a hub does)"):
+        with pytest.raises(HubError, match=rf"adapter_config\.json .* answered {fault}"):
             GPT2((Checkpoint.from_pretrained if is_cached else Checkpoint.remote)("owner/name"))
 
 
@@ -115,8 +115,9 @@ def test_a_hub_is_asked_for_one_where_others_brought_the_weights(has_adapter: bo
         assert hub.requests == []
 
 
-def test_weights_that_others_brought_open_where_the_hub_does_not_answer(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", [401, 403, 404, Fault.GATED, Fault.LOGIN_PAGE, Fault.HANG])
+def test_weights_that_others_brought_open_where_the_hub_does_not_say(
+    fault: Fault | int, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, gpt2_tensors(), config=TIED)
     hub.publish("owner/name", files_in(tmp_path))
@@ -124,18 +125,29 @@ def test_weights_that_others_brought_open_where_the_hub_does_not_answer(
         hf_hub_download("owner/name", name)
     GPT2.from_pretrained("owner/name", local_files_only=True)
     monkeypatch.setattr(answers, "_CONNECTION_SECONDS", 0.3)
-    hub.faults["adapter_config.json"] = Fault.HANG
+    hub.faults["adapter_config.json"] = fault
     with pytest.warns(UserWarning, match=r"if the model has an adapter, its answers lack that: .*adapter_config\.json"):
         GPT2.from_pretrained("owner/name")
 
 
-def test_a_hub_that_fails_to_say_whether_the_model_is_an_adapter_is_an_error(hub: Hub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [401, 404, 429, 500, Fault.LOGIN_PAGE, Fault.DROP, Fault.TRUNCATE, Fault.CORRUPT])
+def test_where_the_hub_fails_to_say_whether_the_model_is_an_adapter_the_error_says_that_it_may_be(
+    fault: Fault | int, hub: Hub, tmp_path: Path
+) -> None:
     save(tmp_path, LORA, "adapter_model.safetensors")
     (tmp_path / "adapter_config.json").write_text("{}")
     hub.publish("owner/name", files_in(tmp_path))
-    hub.faults["adapter_config.json"] = 500
-    with pytest.raises(HubError, match=r"adapter_config\.json .* answered 500"):
+    hub.faults["adapter_config.json"] = fault
+    with pytest.raises(HubError, match=r"it may be an adapter \(owner/name: adapter_config\.json "):
         Checkpoint.from_pretrained("owner/name")
+
+
+@pytest.mark.parametrize("beside", [[], ["adapter_model.bin"], ["adapter_model.bin", "pytorch_model.bin"]])
+def test_an_adapter_that_is_a_pickle_is_refused_as_an_adapter(beside: list[str], tmp_path: Path) -> None:
+    for name in ("adapter_config.json", *beside):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+        Checkpoint.open(tmp_path)
 
 
 @pytest.mark.parametrize("is_remote", [False] if BEFORE_1 else [False, True])  # which cannot read by ranges

@@ -203,6 +203,20 @@ def test_a_name_is_found_with_and_without_the_prefix(tmp_path: Path, prefix: str
         np.testing.assert_array_equal(weights[name], tensors[prefix + "wte.weight"])
 
 
+@pytest.mark.parametrize("listed", [["wte.weight"], ["wte.weight", "lm_head.weight"], ["lm_head.weight"]])
+@pytest.mark.parametrize("there", [["wte.weight"], ["wte.weight", "lm_head.weight"], ["lm_head.weight"]])
+def test_an_index_may_list_either_or_both_of_two_tied_names(
+    listed: list[str], there: list[str], tmp_path: Path
+) -> None:
+    tensors = gpt2_tensors()
+    wte, config = tensors.pop("wte.weight"), {"model_type": "gpt2", "n_head": 2}
+    shard = save(tmp_path, tensors | dict.fromkeys(there, wte), "model-00001-of-00001.safetensors", config=config)
+    write_index(tmp_path, {"weight_map": dict.fromkeys([*tensors, *listed], shard.name)})
+    weights = Checkpoint.open(tmp_path)
+    for name in ("wte.weight", "lm_head.weight"):
+        np.testing.assert_array_equal(weights[name], wte)
+
+
 def test_an_own_lm_head_is_not_the_wte(tmp_path: Path) -> None:
     tensors = gpt2_tensors() | {"lm_head.weight": np.ones((10, 4), np.float32)}
     np.testing.assert_array_equal(Checkpoint.open(save(tmp_path, tensors))["lm_head.weight"], 1)
