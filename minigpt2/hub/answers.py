@@ -106,7 +106,8 @@ def _refuse_if_busy(url: str, seconds: float) -> None:
     from huggingface_hub import get_session
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
-    answer = within(seconds, lambda: get_session().head(url, headers=build_hf_headers(), timeout=seconds))
+    # Unlike `head` of some sessions, this follows the redirects of renamed models.
+    answer = within(seconds, lambda: get_session().request("HEAD", url, headers=build_hf_headers(), timeout=seconds))
     hf_raise_for_status(answer)
 
 

@@ -68,8 +68,12 @@ def test_a_first_answer_that_is_no_answer_ends_it_at_once(
     assert len(hub.requests) == 1 and not client.cache.exists()
 
 
-def test_a_busy_hub_is_not_one_out_of_reach(hub: Hub, client: Client) -> None:
-    hub.faults["config.json"] = 429  # which some versions of huggingface_hub repeat for longer than we wait
+@pytest.mark.parametrize("is_redirected", [False, True])
+def test_a_busy_hub_is_not_one_out_of_reach(is_redirected: bool, hub: Hub, client: Client) -> None:
+    if is_redirected:
+        hub.statuses["config.json"] = repeat((429, {}))
+    else:
+        hub.faults["config.json"] = 429  # which some versions of huggingface_hub repeat for longer than we wait
     assert "answered 429; too many requests: wait" in refusal(client.fetch("owner/tiny", "config.json"))
 
 
