@@ -12,9 +12,9 @@ of torch and one number of threads (`OMP_NUM_THREADS`).
 It runs on the GPU if torch finds one: the bundled model took five minutes on an H100. Without one, these options take
 90 minutes on two cores, for 0.07 nats a token more: `--tokens 46000000 --batch 16 --lr 0.004 --weight-decay 0.1
 --dropout 0 --full 0.006`. Matrix products are in bfloat16: a processor with AMX does these about five times as fast as
-float32. In the environment `OMP_WAIT_POLICY=PASSIVE`, so that threads do not wait in a busy loop, and
-`MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296`, so that memory that was freed is used again,
-several gigabytes of it, help as well.
+float32. Two settings of the environment help. `OMP_WAIT_POLICY=PASSIVE` keeps threads from waiting in a busy loop.
+`MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296` lets several gigabytes of freed memory be used
+again.
 """
 
 import argparse

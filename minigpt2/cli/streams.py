@@ -140,9 +140,8 @@ def decoded(name: str, data: bytes) -> str:
     """All bytes of an input as text.
 
     Raises:
-        ValueError: they are not UTF-8, or those of an archive.
+        ValueError: they are not UTF-8, or they are an archive.
     """
-
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

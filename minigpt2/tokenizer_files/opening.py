@@ -87,7 +87,7 @@ def open_directory(directory: PathLike) -> Opened:
 
 
 def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:
-    """The inode, size and modification time of each file that a tokenizer may have; None if there is no such file."""
+    """One entry for each file name of a tokenizer: its inode, size and modification time, or None without the file."""
     versions: list[tuple[int, ...] | None] = []
     for name in _OF_A_TOKENIZER:
         try:

@@ -139,7 +139,7 @@ def _is_whole(model: str, revision: str | None, cache_dir: str | os.PathLike[str
 
 @contextmanager
 def _cached_adapter_named(model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Say of a model that cannot be asked for whether it is an adapter, as the cache knows."""
+    """If the weights cannot be fetched and the cache has the config of an adapter, the error names the adapter too."""
     from minigpt2 import hub
 
     try:

@@ -96,28 +96,28 @@ class OnHub:
 
     @ComputedOnce
     def adapter_config(self) -> Path | None:
-        """The `adapter_config.json` of an adapter, or None, also, with a warning, where the hub does not say.
+        """The `adapter_config.json` of an adapter, or None; if the hub does not say, None with a warning.
 
         The published models have none, so they are not asked.
 
         Raises:
-            HubError: the hub may say later, or the file that it has does not arrive.
+            HubError: the hub is busy or fails (429, 5xx), or its file does not arrive.
         """
-        if self._model in GPT2_MODELS or not self._has(ADAPTER_CONFIG):
+        if self._model in GPT2_MODELS or not self._has_adapter():
             return None
         return self._fetch(ADAPTER_CONFIG, self._local_files_only)
 
-    def _has(self, name: str) -> bool:
-        """Whether the model has a file, as the cache or else the hub says; not if that does not say."""
+    def _has_adapter(self) -> bool:
+        """Whether the cache or the hub knows of an adapter; False with a warning if the hub does not say."""
         from minigpt2 import hub
 
-        if hub.cached(self._model, name, revision=self.commit, cache_dir=self._cache_dir):
+        if hub.cached(self._model, ADAPTER_CONFIG, revision=self.commit, cache_dir=self._cache_dir):
             return True
-        hub.refuse_broken_link(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+        hub.refuse_broken_link(self._model, ADAPTER_CONFIG, revision=self.commit, cache_dir=self._cache_dir)
         if self._local_files_only:
             return False
         try:
-            hub.published(self._model, name, revision=self.commit, cache_dir=self._cache_dir)
+            hub.published(self._model, ADAPTER_CONFIG, revision=self.commit, cache_dir=self._cache_dir)
             return True
         except MissingFileError:
             return False
@@ -127,7 +127,7 @@ class OnHub:
             if error.status == 429 or (error.status or 0) >= 500:
                 raise
             if not constants.HF_HUB_OFFLINE:
-                warnings.warn(f"if the model has an adapter, its answers lack that: {error}", stacklevel=2)
+                warnings.warn(f"the model may have an adapter, which is not used: {error}", stacklevel=2)
             return False
 
     def generation_config(self) -> Path | None:

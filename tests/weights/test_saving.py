@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from minigpt2 import Checkpoint, CheckpointError
 from minigpt2.cli import main
-from minigpt2.tokenizer_files.files import NAMES
+from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.weights import safetensors_writer
 from minigpt2.weights.safetensors_file import BLOCK
 from tests.command import Capture, answer, complaint, disk_is_full, write_small_gpt2
@@ -157,7 +157,7 @@ def test_a_name_there_is_not_and_one_name_alone_are_refused(weights: Checkpoint,
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("name", [*NAMES, "encoder.json", "vocab.bpe", "adapter_config.json"])
+@pytest.mark.parametrize("name", [*NAMES, *OPENAI_NAMES, "adapter_config.json", "adapter_model.safetensors"])
 def test_no_file_beside_the_weights_that_belongs_to_them_is_replaced(name: str, tmp_path: Path) -> None:
     save_whole(tmp_path, gpt2_tensors())
     (tmp_path / name).write_text("of the tokenizer")
