@@ -3,7 +3,8 @@
 A child has only the thread that forked: a lock that another thread held would stay locked there for ever.
 
 Those that libraries hold for a moment are out of reach: OpenSSL's while a thread ends that has used it, pyarrow's while
-it gets memory, and tqdm's while it draws a bar.
+it gets memory, tqdm's while it draws a bar, and multiprocessing's while its resource tracker is told that a pool
+starts or ends.
 """
 
 import logging  # noqa: F401  # see the end

@@ -5,12 +5,15 @@ import errno
 import io
 import json
 import os
+import select
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO
+
+from minigpt2.standard_input import waiting
 
 # Characters of a message; one that repeats a longer input is shortened.
 MOST_OF_A_NOTE = 2000
@@ -47,11 +50,13 @@ def prepare() -> None:
 
 
 class _StandardOutput(io.FileIO):
-    """Standard output, whose errors name it."""
+    """Standard output. It waits while nothing can be written, and its errors name it."""
 
     def write(self, data: Any) -> int:
         try:
-            return super().write(data)
+            while (count := super().write(data)) is None:  # another process made it non-blocking
+                select.select([], [self], [])
+            return count
         except OSError as error:
             error.filename = "standard output"
             raise
@@ -195,8 +200,8 @@ def _chunks(size: int) -> Iterator[bytes]:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         if sys.stdin.isatty():
             note("reading from the terminal until Ctrl-D")
-        buffer = cast(io.BufferedReader, sys.stdin.buffer)
-        while chunk := buffer.read() if size < 0 else buffer.read1(size):
+        file = waiting(sys.stdin.buffer)
+        while chunk := file.read() if size < 0 else file.read1(size):
             yield chunk
     except OSError as error:
         error.filename = "standard input"

@@ -181,6 +181,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the token ids of files to a file."""
     from minigpt2 import corpus
 
+    refuse_model_files(options)
     with reading(options) as arguments:
         require_row(options, arguments["tokenizer"])
         counts = corpus.tokenize(
@@ -194,6 +195,19 @@ def run(options: argparse.Namespace) -> None:
             **arguments,
         )
     print_counts(options.output, counts)
+
+
+def refuse_model_files(options: argparse.Namespace) -> None:
+    """Raise ValueError if the output would replace a file of the model whose tokenizer is used."""
+    from minigpt2.weights import bundled
+    from minigpt2.weights.files import WEIGHTS, refuse_to_replace
+    from minigpt2.weights.other_files import NAMES_BESIDE
+
+    path = path_of(options)
+    if options.output and path and options.model != bundled.NAME:
+        directory = path.parent if path.is_file() else path
+        beside = {directory / name for name in (WEIGHTS, *NAMES_BESIDE)}
+        refuse_to_replace(Path(options.output), beside | {*directory.glob("*.safetensors*")})
 
 
 def print_counts(output: str, counts: "Counts") -> None:

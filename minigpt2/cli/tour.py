@@ -23,6 +23,7 @@ from minigpt2.cli.lesson import PROMPT, TO_LEARN_FROM, Facts, Step, line, steps
 from minigpt2.cli.model_option import add_model, open_or_bundled
 from minigpt2.cli.terminal import has_colours, say, terminal_width
 from minigpt2.cli.text import argument
+from minigpt2.standard_input import waiting
 from minigpt2.weights.bundled import LABEL, NAME, is_bundled
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def _pause(options: argparse.Namespace) -> None:
     """Wait for Enter, where there is someone to press it."""
     if not options.no_pause and sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
         print("\n(Enter) ", end="", flush=True)
-        options.no_pause = not sys.stdin.buffer.readline()  # Ctrl-D: go on to the end
+        options.no_pause = not waiting(sys.stdin.buffer).readline()  # Ctrl-D: go on to the end
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from minigpt2.cli import streams
 from minigpt2.cli.columns import print_table
 from minigpt2.cli.numbers import positive
 from minigpt2.cli.text import file_name, read_file
+from minigpt2.standard_input import is_standard_input
 from minigpt2.tokenizer_files.files import NAMES
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ def run(options: argparse.Namespace) -> None:
     if options.output:
         for path in (options.output / name for name in NAMES):
             require_writable(path, makes_directories=True)
-            if any(is_one_name(resolved(each), resolved(path)) for each in set(options.files) - {"-"}):
+            if any(
+                is_standard_input(path) if each == "-" else is_one_name(resolved(each), resolved(path))
+                for each in options.files
+            ):
                 raise ValueError(f"{path} is read, and would be replaced: name another directory")
     learned = [*islice(bpe.train(pretoken_counts(options.files)), min(options.merges, sys.maxsize))]
     if not learned:

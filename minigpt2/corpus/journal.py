@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from minigpt2.atomic_write import leads_to
+from minigpt2.atomic_write import leads_to, naming
 from minigpt2.corpus.encoding import Tally
 from minigpt2.corpus.sources import Source
 
@@ -169,9 +169,10 @@ class Journal:
 
     def leave(self) -> None:
         """Let another process have it; remove it if it is empty, unless it was here before with an `OUT.partial`."""
-        is_empty = not self._file.closed and not os.fstat(self._file.fileno()).st_size
-        if is_empty and (self.is_new or not self._path.with_suffix(".partial").exists()):
-            self.remove()
+        with naming(self._path):  # another machine may have removed it
+            is_empty = not self._file.closed and not os.fstat(self._file.fileno()).st_size
+            if is_empty and (self.is_new or not self._path.with_suffix(".partial").exists()):
+                self.remove()
         self.close()
 
     def remove(self) -> None:

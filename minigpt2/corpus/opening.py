@@ -13,6 +13,7 @@ from minigpt2.atomic_write import naming
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
 from minigpt2.forking import FORK_WAITS
+from minigpt2.standard_input import waiting
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def _stored(source: Source) -> Iterator[BinaryIO]:
     elif sys.stdin is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     else:
-        yield sys.stdin.buffer
+        yield waiting(sys.stdin.buffer)
 
 
 def _file(source: Source) -> BinaryIO:

@@ -39,8 +39,16 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
             if isinstance(error, HubError) or (isinstance(error, OSError) and error.errno):
                 raise  # it could not be read: pyarrow's own errors have no number
             require_unchanged(source, stored)
-            raise ValueError(f"{source.name} is damaged: {error}") from None
+            raise ValueError(f"{source.name} is {_fault(source, stored, error)}") from None
         require_unchanged(source, stored)
+
+
+def _fault(source: Source, stored: BinaryIO, error: Exception) -> str:
+    """What is wrong with a file that pyarrow does not read; `.gz` may also name the compression within a table."""
+    stored.seek(0)
+    if source.compression and stored.read(4) != b"PAR1":
+        return "compressed as a whole, and a table is read in parts: decompress it"
+    return f"damaged: {error}"
 
 
 def _require_strings(source: Source, schema: Any, field: str) -> None:

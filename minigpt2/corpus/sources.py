@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from minigpt2.corpus import hub_files
+from minigpt2.standard_input import is_standard_input
 from minigpt2.vocabulary import ComputedOnce
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def _compression(name: str) -> str:
 
 def _paths(name: str, output: "Paths | None") -> list[str]:
     if name == STANDARD_INPUT:
+        for path in filter(is_standard_input, output.all() if output else []):
+            raise ValueError(f"standard input is {path}, where the corpus is written to: name another output")
         return [name]
     if not name:
         raise ValueError("a name is empty: name a file, a directory or a glob, or . for the current directory")

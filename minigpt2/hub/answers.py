@@ -5,6 +5,7 @@ The errors of `huggingface_hub` have no common base class. Each of them becomes 
 
 import os
 import re
+import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
-from minigpt2.forking import FORK_WAITS
+from minigpt2.forking import FORK_WAITS, RenewedLock
 
 _Result = TypeVar("_Result")
 
@@ -192,6 +193,29 @@ def _is_unreachable(error: BaseException | None) -> bool:
     return is_unreachable
 
 
+class _LockOfBars(RenewedLock):
+    """A lock for huggingface_hub's bars: they hold it while they draw.
+
+    If an exception interrupts that, they never release it. So it is not FORK_WAITS.
+    """
+
+    def acquire(self, *arguments: Any, **named: Any) -> bool:
+        return self.now.acquire(*arguments, **named)
+
+    def release(self) -> None:
+        with suppress(RuntimeError):  # a child of its holder has a new one
+            self.now.release()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+_LOCK_OF_BARS = _LockOfBars()  # a child could inherit tqdm's own while it is held
+
+
 def prepare_client() -> None:
     """Import what asks the hub and make its session while forks wait.
 
@@ -206,7 +230,7 @@ def prepare_client() -> None:
             from huggingface_hub import constants, get_session
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-            tqdm.set_lock(FORK_WAITS)  # a child would inherit its own, too
+            tqdm.set_lock(_LOCK_OF_BARS)
             session: Any = get_session()
             if getattr(session, "made_in", os.getpid()) != os.getpid():
                 session = _own_session()
@@ -315,11 +339,26 @@ def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line}"
 
 
+def download_command(model: str, revision: str | None) -> str:
+    """The command that downloads a model's files at a revision.
+
+    >>> download_command("gpt2", "main"), download_command("gpt2", "refs/pr/1")
+    ('`minigpt2 download gpt2`', '`minigpt2 download gpt2 --revision refs/pr/1`')
+    """
+    option = [] if revision in (None, "main") else ["--revision", revision]
+    return f"`{shlex.join(['minigpt2', 'download', model, *option])}`"
+
+
+def update_command(model: str, revision: str | None) -> str:
+    """The command that downloads the newest files at a revision, or at `main`, as a commit gets no new ones."""
+    return download_command(model, None if revision and COMMIT.fullmatch(revision) else revision)
+
+
 def missing(model: str, filename: str, revision: str, commit: str) -> MissingFileError:
     """The error that a model has no such file at that revision, which is this commit."""
     error = MissingFileError(
         f"{model} has no file {filename} (revision {revision}); "
-        f"if it was added recently, `minigpt2 download {model}` gets the newest"
+        f"if it was added recently, {update_command(model, revision)} gets the newest"
     )
     error.commit = commit
     return error

@@ -25,6 +25,7 @@ from minigpt2.hub.answers import (
     Published,
     RefusedError,
     ask,
+    download_command,
     missing,
     translated_errors,
     within,
@@ -65,9 +66,8 @@ def fetch(
     revision = revision or "main"
     known_commit = _commit_to_ask(model, filename, commit or revision, cache_dir)
     if local_files_only:
-        raise HubError(
-            f"{model}: {filename} (revision {revision}) is not in the cache; `minigpt2 download {model}` gets it"
-        )
+        way_out = f"{download_command(model, revision)} gets it"
+        raise HubError(f"{model}: {filename} (revision {revision}) is not in the cache; {way_out}")
     return _download(model, filename, revision, known_commit, cache_dir)
 
 

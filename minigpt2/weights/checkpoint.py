@@ -22,10 +22,8 @@ from numpy.typing import DTypeLike, NDArray
 from minigpt2.atomic_write import require_writable, resolved
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
-from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import (
-    ADAPTER_CONFIG,
     INDEX,
     WEIGHTS,
     Files,
@@ -49,7 +47,7 @@ from minigpt2.weights.gpt2_layout import (
     unwrapped,
 )
 from minigpt2.weights.kept_path import KeptPath
-from minigpt2.weights.other_files import CONFIG, GENERATION_CONFIG, Beside, OnHub, fetch_configs
+from minigpt2.weights.other_files import CONFIG, NAMES_BESIDE, Beside, OnHub, fetch_configs
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
@@ -318,13 +316,12 @@ class Checkpoint(Mapping[str, Array]):
             ValueError: it would.
         """
         own_files = {self.path, *(file.path for file in self._files.values())}
-        names = (CONFIG, GENERATION_CONFIG, ADAPTER_CONFIG, "adapter_model.safetensors", *NAMES, *OPENAI_NAMES)
         asked = resolved(path).name
         directories = {self.other_files.directory}
         for named in links_of(self.path):
             own_files |= siblings(named, asked)
             directories.add(named.parent)
-        own_files |= {directory / name for directory in directories for name in names}
+        own_files |= {directory / name for directory in directories for name in NAMES_BESIDE}
         refuse_to_replace(Path(path), own_files)
 
     def parameter_names(self) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from minigpt2.atomic_write import naming, resolved
-from minigpt2.hub.answers import HubError
+from minigpt2.hub.answers import HubError, update_command
 from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
 
@@ -171,7 +171,7 @@ def fetch_index(fetch: Callable[..., Path], model: str, revision: str | None, *,
 def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str | None, asks: bool) -> str:
     from minigpt2 import hub
 
-    later = f"if {WEIGHTS} has been added since, `minigpt2 download {model}` gets it"
+    later = f"if {WEIGHTS} has been added since, {update_command(model, revision)} gets it"
     try:
         fetch(ADAPTER_CONFIG, revision=revision)
         return f"{ADAPTER_REASON}; {later}"

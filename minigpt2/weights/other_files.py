@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from minigpt2.hub.answers import HubError, MissingFileError
 from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.files import ADAPTER_CONFIG
 from minigpt2.weights.kept_path import KeptPath
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CONFIG: Final = "config.json"
 GENERATION_CONFIG: Final = "generation_config.json"
+
+#: What may lie beside weights and says what they mean.
+NAMES_BESIDE: Final = (CONFIG, GENERATION_CONFIG, ADAPTER_CONFIG, "adapter_model.safetensors", *NAMES, *OPENAI_NAMES)
 
 
 class Beside:

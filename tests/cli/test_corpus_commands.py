@@ -280,6 +280,19 @@ def test_the_model_says_which_vocabulary(tmp_path: Path, capsys: Capture) -> Non
     assert answer(capsys, "count", tmp_path / "a.txt", "--model", tmp_path / "model") == "5\n"
 
 
+@pytest.mark.parametrize("name", ["vocab.json", "config.json", "model.safetensors", "x-1.safetensors"])
+def test_no_file_of_the_model_is_written_over(name: str, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "a.txt").write_text("The meaning of life is")
+    Tokenizer().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "x-1.safetensors").touch()
+    before = {path: path.read_bytes() for path in (tmp_path / "model").iterdir()}
+    said = complaint(
+        capsys, "tokenize", tmp_path / "a.txt", "-o", tmp_path / "model" / name, "--model", tmp_path / "model"
+    )
+    assert f"{name} belongs to the checkpoint that is read" in said
+    assert {path: path.read_bytes() for path in (tmp_path / "model").iterdir()} == before
+
+
 def test_the_end_of_text_has_a_row_in_the_model(tmp_path: Path, capsys: Capture) -> None:
     Tokenizer().save_pretrained(tmp_path / "model")
     (tmp_path / "a.txt").write_text("The meaning of life is")

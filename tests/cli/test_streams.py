@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from minigpt2 import Tokenizer
 from minigpt2.cli import main
-from tests.command import Capture, answer, command, complaint, environment, limit_files, one_line, run
+from tests.command import Capture, answer, command, complaint, environment, limit_files, one_line, run, wait_until
 
 ASCII = {"PYTHONIOENCODING": "ascii"}
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -59,6 +60,44 @@ def test_a_pipe_that_does_not_wait_is_read_to_its_end(name: str) -> None:
     assert printed == {"encode": b"464 3616 286 1204 318\n", "count": b"5\n"}[name]
 
 
+WORDS = b"The meaning of life is\n" * 2000  # less than a pipe takes, so that nobody waits for a process that has ended
+READERS = [["count", "-"], ["count", "-", "--jobs", "2"], ["encode"], ["decode"], ["loss", "-", "--model", "bundled"]]
+
+
+@pytest.mark.parametrize("arguments", [*READERS, ["train-bpe", "-", "--merges", "1"]], ids=" ".join)
+def test_a_pipe_that_another_process_makes_non_blocking_is_read_to_its_end(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    data = WORDS[:4000] if "loss" in arguments else b"464 3616 " * 5000 if "decode" in arguments else WORDS
+    files = ["-o", str(tmp_path / "learned")] if "train-bpe" in arguments else []
+    printed = fed_without_blocking(data, command(*arguments, *files), tmp_path / "printed")
+    assert printed == run(*arguments, *files, stdin=data).stdout
+
+
+def test_a_pipe_that_becomes_non_blocking_is_read_to_its_end_by_a_program(tmp_path: Path) -> None:
+    code = "from minigpt2 import corpus; print(corpus.count('-').tokens)"
+    printed = fed_without_blocking(WORDS, [sys.executable, "-c", code], tmp_path / "printed")
+    assert printed == run("count", "-", stdin=WORDS).stdout
+
+
+def fed_without_blocking(data: bytes, arguments: Sequence[str | bytes], printed: Path) -> bytes:
+    """What a process prints that is given data in four parts, between which its standard input is non-blocking."""
+    reading, writing = os.pipe()
+    with (
+        printed.open("wb") as output,
+        subprocess.Popen(arguments, stdin=reading, stdout=output, env=environment()) as started,
+    ):
+        for part in range(4):
+            os.write(writing, data[len(data) * part // 4 : len(data) * (part + 1) // 4])
+            wait_until(lambda: not select.select([reading], [], [], 0)[0] or started.poll() is not None)
+            os.set_blocking(reading, False)  # the two share the open pipe
+            time.sleep(0.2)  # so that the process finds nothing to read
+        os.close(writing)
+        assert started.wait(timeout=120) == 0
+    os.close(reading)
+    return printed.read_bytes()
+
+
 def test_a_pipe_that_takes_no_more_for_now_gets_the_rest_later() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -67,6 +106,20 @@ def test_a_pipe_that_takes_no_more_for_now_gets_the_rest_later() -> None:
         time.sleep(1)
         with os.fdopen(reading, "rb") as file:
             assert file.read().count(b"\n") > 20_000
+
+
+def test_a_pipe_that_becomes_non_blocking_gets_all_that_is_written() -> None:
+    reading, writing = os.pipe()
+    arguments, read = ["vocab", "--longest", "20000"], b""
+    with subprocess.Popen(command(*arguments), stdout=writing, env=environment()) as started:
+        wait_until(lambda: not select.select([], [writing], [], 0)[1])  # until the pipe is full
+        os.set_blocking(writing, False)
+        os.close(writing)
+        while data := os.read(reading, 4096):
+            read += data
+            time.sleep(0.001)  # slower than the command writes
+    os.close(reading)
+    assert (started.returncode, read) == (0, run(*arguments).stdout)
 
 
 def test_without_a_further_thread_the_error_is_one_line(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,12 @@
 """`minigpt2 train-bpe`: what it prints and writes; the merges themselves are compared in tests/parity."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from minigpt2 import Tokenizer
-from tests.command import Capture, answer, complaint, one_line, run
+from tests.command import Capture, answer, command, complaint, environment, one_line, run
 
 
 def test_each_merge_is_shown_with_its_count_in_the_order_of_learning() -> None:
@@ -70,6 +71,10 @@ def test_what_is_learned_from_is_not_written_over(name: str, tmp_path: Path, cap
     (tmp_path / name).write_text("hello hello")
     (tmp_path / "link").symlink_to(name)
     for source in (tmp_path / name, tmp_path / "link"):
-        refused = complaint(capsys, "train-bpe", source, "--merges", 2, "-o", tmp_path)
-        assert f"{name} is read, and would be replaced: name another directory" in refused
+        said = complaint(capsys, "train-bpe", source, "--merges", 2, "-o", tmp_path)
+        assert f"{name} is read, and would be replaced: name another directory" in said
+    with (tmp_path / name).open() as file:
+        arguments = command("train-bpe", "-", "--merges", "2", "-o", str(tmp_path))
+        refused = subprocess.run(arguments, stdin=file, capture_output=True, env=environment(), check=False)
+    assert b"is read, and would be replaced" in refused.stderr
     assert (tmp_path / name).read_text() == "hello hello"

@@ -95,7 +95,7 @@ from threading import Event, Thread
 from minigpt2.cli import main
 from minigpt2.corpus import executors, pools
 
-executors.TASK = 64
+executors.TASK = 1 << 16  # longer in work than the next is in coming, so that a second worker starts
 
 def interrupt():
     os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
@@ -132,7 +132,7 @@ Popen._launch = interrupted_launch
 @pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here")
 @pytest.mark.parametrize("how", [FORKED, SPAWNED], ids=["forked", "spawned"])
 def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a" * 1000)
+    (tmp_path / "a.txt").write_text("a " * 500_000)
     code = INTERRUPTED.format(how=how, path=str(tmp_path / "a.txt"))
     finished = subprocess.run(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False

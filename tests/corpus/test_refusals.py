@@ -47,6 +47,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "cut.zst": (zstd.compress(b"a" * 1000)[:-4], r"cut\.zst is damaged: Compressed file ended"),
     "empty.zst": (b"", r"empty\.zst is damaged: "),
     "plain.parquet": (b"no parquet", r"plain\.parquet is damaged: "),
+    "whole.parquet.gz": (gzip.compress(b"PAR1" * 9), r"whole\.parquet\.gz is compressed as a whole"),
 }
 
 

@@ -96,6 +96,16 @@ def test_a_document_that_is_found_is_not_written_over(out: str, tmp_path: Path) 
     assert [path.read_text() for path in sorted(documents.iterdir())] == ["a", "b", "c", "c", "d", "a"]
 
 
+def test_a_document_on_standard_input_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with (tmp_path / "a.txt").open() as file:
+        arguments = command("tokenize", "-", "-o", str(tmp_path / "a.txt"))
+        said = subprocess.run(arguments, stdin=file, capture_output=True, env=environment(), check=False)
+    assert said.returncode == 1
+    assert said.stderr.startswith(b"minigpt2: standard input is ")
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["a"]
+
+
 @pytest.mark.parametrize("name", ["*", "./*", "[-]", ".", "**"])
 def test_a_file_with_the_name_of_standard_input_is_read(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -100,6 +100,12 @@ def test_a_row_group_that_repeats_a_text_takes_little_more_than_the_text(
     assert most_memory(parts_of(tmp_path / "a.parquet")) < 3 * length + (48 << 20)
 
 
+def test_a_suffix_can_name_the_compression_within_a_table(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet.gz", DOCUMENTS, compression="gzip")
+    tokenize(tmp_path / "a.parquet.gz", tmp_path / "out")
+    assert read(tmp_path / "out") == ids_of(*DOCUMENTS)
+
+
 def test_a_column_beside_a_structure_of_its_name_is_read(tmp_path: Path) -> None:
     table = pyarrow.table({"m": [{"text": "no"}] * 2, "m.text": ["a", "b"]})
     parquet.write_table(table, tmp_path / "a.parquet")

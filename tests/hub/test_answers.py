@@ -151,5 +151,13 @@ def test_offline_uses_the_cache_and_makes_no_request(hub: Hub, client: Client) -
 
 
 def test_local_files_only_makes_no_request(hub: Hub, client: Client) -> None:
-    assert "minigpt2 download owner/tiny" in refusal(client.fetch("owner/tiny", "config.json", local_files_only=True))
+    assert "`minigpt2 download owner/tiny`" in refusal(client.fetch("owner/tiny", "config.json", local_files_only=True))
+    other = client.fetch("owner/tiny", "config.json", revision="v1", local_files_only=True)
+    assert "`minigpt2 download owner/tiny --revision v1`" in refusal(other)
     assert hub.requests == []
+
+
+@pytest.mark.parametrize(("revision", "option"), [("main", ""), ("pr 1", " --revision 'pr 1'"), ("a" * 40, "")])
+def test_what_may_have_been_added_is_looked_for_where_it_can_come(revision: str, option: str) -> None:
+    error = hub_answers.missing("owner/tiny", "config.json", revision, "a" * 40)
+    assert f"`minigpt2 download owner/tiny{option}`" in str(error)

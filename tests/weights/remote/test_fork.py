@@ -185,3 +185,64 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or get_session() is 
 def test_a_child_asks_by_a_session_of_its_own_and_leaves_its_parents_open() -> None:
     # An inherited session has the locks of its connections, which a thread may have held.
     assert subprocess.run([sys.executable, "-c", OWN_SESSION], check=False).returncode == 0
+
+
+BARS = """
+import io, os, sys
+from threading import Event, Thread
+from minigpt2.forking import FORK_WAITS
+from minigpt2.hub.answers import prepare_client
+from huggingface_hub.utils import tqdm
+
+prepare_client()
+"""
+DRAWN = """
+class Held(io.StringIO):
+    def write(self, text):
+        is_drawn.set()
+        Event().wait()
+
+is_drawn = Event()
+Thread(target=lambda: tqdm(total=1, file=Held()), daemon=True).start()
+is_drawn.wait()
+child = os.fork()
+if not child:
+    tqdm(total=1, file=io.StringIO()).close()
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+BROKEN_OFF = """
+class Broken(io.StringIO):
+    def write(self, text):
+        raise KeyboardInterrupt
+
+try:
+    tqdm(total=1, file=Broken())
+except KeyboardInterrupt:
+    free = []
+    thread = Thread(target=lambda: free.append(FORK_WAITS.acquire(timeout=5)))
+    thread.start()
+    thread.join()
+    sys.exit(not free[0])
+else:
+    sys.exit("no bar was drawn")
+"""
+FORKED = """
+class Forking(io.StringIO):
+    def write(self, text):
+        self.child = os.fork()
+
+file = Forking()
+tqdm(total=1, file=file).refresh()
+if not file.child:
+    tqdm(total=1, file=io.StringIO()).close()
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(file.child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("code", [DRAWN, BROKEN_OFF, FORKED], ids=["drawn", "broken_off", "forked"])
+def test_a_bar_of_the_hub_keeps_neither_a_child_nor_a_thread_waiting(code: str) -> None:
+    subprocess.run(
+        [sys.executable, "-c", BARS + code], env={**os.environ, "HF_HUB_OFFLINE": "1"}, timeout=60, check=True
+    )
