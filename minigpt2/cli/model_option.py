@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from minigpt2.cli import streams
 from minigpt2.cli.terminal import say
 from minigpt2.cli.text import not_empty
-from minigpt2.hub.answers import ANSWER_SECONDS
+from minigpt2.hub.answers import ANSWER_SECONDS, download_command
 from minigpt2.hub.names import GPT2_MODELS
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def open_weights(
 def note_what_was_read(options: argparse.Namespace) -> None:
     """Tell the user how many bytes a command read on the hub, if it did."""
     if remote := vars(options).get("remote"):
-        whole = f"`minigpt2 download {options.model}` gets them all"
+        whole = f"{download_command(options.model, options.revision)} gets them all"
         read = f"read {remote.fetched_bytes:,} bytes from the hub instead of {remote.size:,}"
         streams.note(f"{options.model}: {read}; {whole}")
 

@@ -141,8 +141,8 @@ def read_utf8() -> str:
     return decoded("standard input", next(_chunks(-1), b""))
 
 
-def decoded(name: str, data: bytes) -> str:
-    """All bytes of an input as text.
+def decoded(name: str, data: bytes, path: str = "") -> str:
+    """All bytes of an input as text; `path` is where a command can read them.
 
     Raises:
         ValueError: they are not UTF-8, or they are an archive.
@@ -150,7 +150,7 @@ def decoded(name: str, data: bytes) -> str:
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(not_utf8(name, error)) from None
+        raise ValueError(not_utf8(name, error, path=path)) from None
     if "\0" in text[:512]:  # as in archives, of which some are UTF-8
         from minigpt2.corpus.documents import other_kind
 
@@ -208,19 +208,20 @@ def _chunks(size: int) -> Iterator[bytes]:
         raise
 
 
-def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0) -> str:
+def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = "") -> str:
     """The message that an input is not UTF-8: what it is instead, or at which byte, and the command that converts it.
 
     `offset` is where in the input the error's bytes begin.
     """
-    from minigpt2.corpus.documents import likely_encoding, other_kind
+    from minigpt2.corpus.documents import likely_encoding, other_kind, quoted
 
     data = error.object
     if offset == 0 and (other := other_kind(data)):
         return _unpacks(name, *other)
     encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-    return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `iconv -f {encoding} -t UTF-8` converts it"
+    convert = f"iconv -f {encoding} -t UTF-8" + (f" {quoted(path)}" if path else "")
+    return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `{convert}` converts it"
 
 
 def _unpacks(name: str, what: str, command: str) -> str:

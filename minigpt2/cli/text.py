@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.atomic_write import naming
 from minigpt2.cli import streams
+from minigpt2.standard_input import is_standard_input
 
 if TYPE_CHECKING:
     from minigpt2 import GPT2, Tokenizer
@@ -25,8 +26,11 @@ def read_text(options: argparse.Namespace) -> str:
 
     Raises:
         OSError: standard input cannot be read.
-        ValueError: the text is not UTF-8.
+        ValueError: the text is not UTF-8, or the output would be written over it.
     """
+    output = vars(options).get("output")
+    if options.text is None and output and is_standard_input(output):
+        raise ValueError(f"standard input is {output}, and would be written over: name another output")
     return streams.read_utf8() if options.text is None else argument(options.text)
 
 
@@ -41,7 +45,7 @@ def read_file(name: str) -> str:
         return streams.read_utf8()
     with naming(name):
         data = Path(name).read_bytes()
-    return streams.decoded(name, data)
+    return streams.decoded(name, data, f"./{name}" if name.startswith("-") else name)
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:

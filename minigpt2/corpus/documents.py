@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,15 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from minigpt2.corpus import hub_files
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
-from minigpt2.corpus.sources import STANDARD_INPUT, Source, kind_of
+from minigpt2.corpus.sources import Source, kind_of
 from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
 
 _BOM = b"\xef\xbb\xbf"
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32's other begins as UTF-16's
 
 # What a file that is not text begins with, what it is, and the command that unpacks it.
 _OTHER_KINDS = (
@@ -30,7 +33,8 @@ _OTHER_KINDS = (
     (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )
-_BEGINNING = 265  # bytes that tell
+#: The bytes at its beginning that tell what kind of file it is.
+BEGINNING = 265
 _OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
@@ -97,7 +101,10 @@ class Reader:
         if not find or not source.is_divisible:
             return None
         with opened(source) as (_, file):
-            _require_text(source, file.read(_BEGINNING))
+            beginning = file.read(BEGINNING)
+            _require_text(source, beginning)
+            if beginning.startswith(_MARKS):
+                self._decode(beginning[:4], source)  # raises, unless `errors` lets it through
             return find(file, source.size, start)
 
     def texts(self, chunk: Chunk) -> Iterator[Text]:
@@ -169,6 +176,8 @@ def _require_text(source: Source, data: bytes) -> None:
         what, command = other
         if command in _OF_ARCHIVES:
             way = f"`{command}` unpacks it, and its files can be read"
+        elif kind_of(Path(source.name).stem) == "parquet":
+            way = f"`{command}` unpacks it, and a table that is a file can be read"
         else:
             is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
             reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
@@ -220,9 +229,27 @@ def _piped(source: Source, command: str) -> str:
 
 def _argument(source: Source) -> str:
     """A source as the argument of a command that reads standard input where it has none."""
-    if source.name == STANDARD_INPUT:
+    if source.is_stream:
         return ""
-    return f" {shlex.quote(f'./{source.name}' if source.name.startswith('-') else source.name)}"  # not an option
+    if source.is_remote:
+        return f' "$({hub_files.download_command(source.name)})"'
+    return f" {quoted(f'./{source.name}' if source.name.startswith('-') else source.name)}"  # not an option
+
+
+def quoted(name: str) -> str:
+    r"""A name as a shell takes it. Messages escape what cannot be printed; here the shell has to read the escapes.
+
+    >>> print(quoted("two words"), quoted("the\u3000end"))
+    'two words' $'the\xe3\x80\x80end'
+    """
+    if name.isprintable():
+        return shlex.quote(name)
+    escaped = (rf"\{each}" if each in r"\'" else each if each.isprintable() else _bytes_of(each) for each in name)
+    return f"$'{''.join(escaped)}'"
+
+
+def _bytes_of(character: str) -> str:
+    return "".join(rf"\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _row(source: Source, row: int) -> str:

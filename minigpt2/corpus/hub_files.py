@@ -5,6 +5,7 @@ A name is pinned to the commit that its revision has when it is found: later com
 
 import errno
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import has_magic
@@ -62,6 +63,16 @@ def find(name: str) -> list[tuple[str, int]]:
     if not sizes:
         raise FileNotFoundError(errno.ENOENT, "this data set has no such file", name)
     return sorted(sizes.items(), key=lambda item: PurePosixPath(item[0]).parts)
+
+
+def download_command(name: str) -> str:
+    """The command that downloads a file of a pinned name and prints where it is.
+
+    >>> download_command("hf://datasets/owner/name@0123/a.txt")
+    'hf download --quiet --repo-type dataset --revision 0123 owner/name a.txt'
+    """
+    repository, revision, path = _NAME.fullmatch(name).groups(default="")  # type: ignore[union-attr]
+    return shlex.join(["hf", "download", "--quiet", "--repo-type", "dataset", "--revision", revision, repository, path])
 
 
 @contextmanager

@@ -39,15 +39,18 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
             if isinstance(error, HubError) or (isinstance(error, OSError) and error.errno):
                 raise  # it could not be read: pyarrow's own errors have no number
             require_unchanged(source, stored)
-            raise ValueError(f"{source.name} is {_fault(source, stored, error)}") from None
+            raise ValueError(f"{source.name} is {_fault(stored, error)}") from None
         require_unchanged(source, stored)
 
 
-def _fault(source: Source, stored: BinaryIO, error: Exception) -> str:
-    """What is wrong with a file that pyarrow does not read; `.gz` may also name the compression within a table."""
+def _fault(stored: BinaryIO, error: Exception) -> str:
+    """What is wrong with a file that pyarrow does not read: it may be a table that is compressed as a whole."""
+    from minigpt2.corpus.documents import BEGINNING, other_kind
+
     stored.seek(0)
-    if source.compression and stored.read(4) != b"PAR1":
-        return "compressed as a whole, and a table is read in parts: decompress it"
+    if other := other_kind(stored.read(BEGINNING)):
+        what, command = other
+        return f"{what}, and a table is read in parts: `{command}` unpacks it"
     return f"damaged: {error}"
 
 

@@ -12,9 +12,9 @@ from minigpt2.hub.cache import (
     fetch,
     known_commit,
     published,
-    pull_requests_with,
+    pull_request_with,
     refuse_broken_link,
 )
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
-__all__ += ["UnreachableError", "pull_requests_with", "refuse_broken_link"]
+__all__ += ["UnreachableError", "pull_request_with", "refuse_broken_link"]

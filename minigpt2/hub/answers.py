@@ -79,16 +79,10 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
     Without it `hf_hub_download` would retry for minutes when the network is down, and would use any hash that a server
     sends as a file name.
     """
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import constants, hf_hub_url
 
     url = hf_hub_url(model, filename, revision=revision)
-    seconds = min(timeout, _CONNECTION_SECONDS)
-    try:
-        answer = _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
-    except TimeoutError:
-        if "retry_on_errors" not in signature(get_hf_file_metadata).parameters:
-            _refuse_if_busy(url, seconds)
-        raise
+    answer = _metadata(url, timeout, min(timeout, _CONNECTION_SECONDS))
     commit, file_hash = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
         raise RefusedError(
@@ -96,6 +90,19 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
             "check HF_ENDPOINT, and whether a proxy or a login page answered instead"
         )
     return Published(commit, file_hash, answer.size, urljoin(url, answer.location), answer.xet_file_data is not None)
+
+
+def _metadata(url: str, timeout: float, seconds: float) -> Any:
+    """What huggingface_hub says of the file at a URL; a connection may take so many seconds."""
+    from huggingface_hub import get_hf_file_metadata
+
+    try:
+        return _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
+    except TimeoutError as error:
+        too_late = error
+    if "retry_on_errors" not in signature(get_hf_file_metadata).parameters:
+        _refuse_if_busy(url, seconds)  # its errors keep their own causes, as this is not within `except`
+    raise too_late
 
 
 def _refuse_if_busy(url: str, seconds: float) -> None:
@@ -108,7 +115,9 @@ def _refuse_if_busy(url: str, seconds: float) -> None:
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     # Unlike `head` of some sessions, this follows the redirects of renamed models.
-    answer = within(seconds, lambda: get_session().request("HEAD", url, headers=build_hf_headers(), timeout=seconds))
+    answer = within(
+        2 * seconds, lambda: get_session().request("HEAD", url, headers=build_hf_headers(), timeout=seconds)
+    )
     hf_raise_for_status(answer)
 
 
@@ -314,9 +323,9 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
     for kind, explanation in explanations.items():
         if isinstance(error, kind):
             return explanation
-    if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
-        return f"{hub} answered {error.response.status_code}; {advice(error.response.status_code)}"
-    if isinstance(error, OSError) and error.errno and _is_of(cache, error.filename):
+    if status := getattr(getattr(error, "response", None), "status_code", None):  # also of the HTTP client's own errors
+        return f"{hub} answered {status}; {advice(status)}"
+    if isinstance(error, OSError) and error.errno and _is_of(cache, error.filename2 or error.filename):
         return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"
     if isinstance(error, OSError) and error.errno:
         return f"{error.filename} cannot be used ({error.strerror}); check HF_TOKEN_PATH, HF_HOME and TMPDIR"

@@ -9,9 +9,11 @@ import os
 import re
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -161,28 +163,33 @@ def known_commit(
     return next((commit for _, commit in _snapshots(model, revision or "main", cache_dir)), None)
 
 
-def pull_requests_with(model: str, *filenames: str) -> list[str]:
-    """The pull requests of a model, as revisions, that have one of these files: conversions that were never merged.
+def pull_request_with(model: str, *filenames: str) -> str | None:
+    """The newest pull request of a model, as a revision, that has one of these files: a conversion that was not merged.
 
-    Only the ten oldest and the ten newest are looked at. The list is empty if the hub does not answer.
+    It is None where none is found in time, or the hub does not answer.
     """
     import_huggingface_hub()
+    give_up = time.monotonic() + ANSWER_SECONDS
     try:
         with FORK_WAITS:  # Python locks a module during its import
             from huggingface_hub import HfApi
 
         refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
-        revisions = [each.ref for each in refs.pull_requests or []]
     except Exception:  # this only makes an error more helpful
-        return []
-    found = []
-    for revision in dict.fromkeys([*revisions[:10], *revisions[-10:]]):
-        for filename in filenames:
-            with suppress(HubError, ValueError):
-                published(model, filename, revision=revision)
-                found.append(revision)
-                break
-    return found
+        return None
+    revisions = sorted((each.ref for each in refs.pull_requests or []), key=_number, reverse=True)
+    for revision, filename in product(revisions, filenames):
+        if time.monotonic() > give_up:
+            break
+        with suppress(HubError, ValueError):
+            published(model, filename, revision=revision)
+            return revision
+    return None
+
+
+def _number(revision: str) -> int:
+    """The number of a pull request, such as 12 for `refs/pr/12`."""
+    return int(re.sub("[^0-9]", "", revision) or 0)
 
 
 def long_name(model: str) -> str:

@@ -74,8 +74,21 @@ def open_files(path: Path) -> tuple[Path, Files]:
         path = _weights_in(path)
     if path.suffix == ".json":
         return path, _shards(path, lambda shard: SafetensorsFile(path.with_name(shard)))
-    file = SafetensorsFile(path)
+    with _adapter_named(path):
+        file = SafetensorsFile(path)
     return path, dict.fromkeys(file.tensors, file)
+
+
+@contextmanager
+def _adapter_named(path: Path) -> Iterator[None]:
+    """If a file cannot be read, and it is the pickle of an adapter, the error says so."""
+    try:
+        yield
+    except CheckpointError as error:
+        is_adapter = path.name.startswith("adapter_model.") or (path.parent / ADAPTER_CONFIG).exists()
+        if path.suffix in PICKLES and is_adapter:
+            raise CheckpointError(f"{path} holds no safetensors weights of a model: {ADAPTER_REASON}") from error
+        raise
 
 
 def download_files(
@@ -179,8 +192,8 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
         unknown = []
     except HubError as error:
         unknown = [f"it may be an adapter ({error})"] if asks else []
-    conversions = hub.pull_requests_with(model, WEIGHTS, INDEX) if asks else []
-    ways = [PICKLE_REASON, *(f"or take the safetensors weights of revision {each!r}" for each in conversions[-1:])]
+    conversion = hub.pull_request_with(model, WEIGHTS, INDEX) if asks else None
+    ways = [PICKLE_REASON, *([f"or take the safetensors weights of revision {conversion!r}"] if conversion else [])]
     return "; ".join([*unknown, *ways, later])
 
 

@@ -367,3 +367,13 @@ def test_a_device_is_written_to_and_never_replaced(model: Path) -> None:
     assert finished.returncode == 1
     assert one_line(finished.stderr) == "minigpt2: /dev/full: No space left on device\n"
     assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize("command_name", ["embed", "explain"])
+def test_a_text_on_standard_input_is_not_written_over(command_name: str, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("The meaning of life is")
+    with (tmp_path / "text").open() as file:
+        arguments = command(command_name, "--model", "bundled", "-o", str(tmp_path / "text"))
+        said = subprocess.run(arguments, stdin=file, capture_output=True, env=environment(), check=False)
+    assert "would be written over: name another output" in one_line(said.stderr)
+    assert (tmp_path / "text").read_text() == "The meaning of life is"

@@ -57,7 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit, files = found
         if match[2] == "resolve":
-            self._send_file(files[match[4]])
+            self._send_file(commit, files[match[4]])
         elif match[2] == "tree":
             tree = self._tree(files, match[4])
             if tree or not match[4]:
@@ -82,14 +82,15 @@ class _Handler(BaseHTTPRequestHandler):
         depth = directory.count("/") + bool(directory)
         return [entry for entry in entries if str(entry["path"]).count("/") == depth]
 
-    def _send_file(self, data: bytes) -> None:
+    def _send_file(self, commit: str, data: bytes) -> None:
+        described = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         if not asked or self.server.ignores_ranges:
-            self._send(200, data, {})
+            self._send(200, data, described)
             return
         self.server.ranges.append(asked[0])
         start, last = int(asked[1]), int(asked[2])
-        self._send(206, data[start : last + 1], {"Content-Range": f"bytes {start}-{last}/{len(data)}"})
+        self._send(206, data[start : last + 1], {**described, "Content-Range": f"bytes {start}-{last}/{len(data)}"})
 
     def _send_json(self, value: object) -> None:
         self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})

@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +132,17 @@ def test_a_revision_can_be_named(hub: DataSetHub, tmp_path: Path) -> None:
     tokenize(f"{NAME}/data/a.jsonl", tmp_path / "new")
     tokenize(f"{NAME}@{first}/data/a.jsonl", tmp_path / "old")
     assert (read(tmp_path / "new"), read(tmp_path / "old")) == (ids_of("newer"), ids_of(*DOCUMENTS[2:]))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "data/two words.txt.gz"])
+def test_the_advice_on_an_encoding_works_as_given(
+    name: str, hub: DataSetHub, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    data = "été".encode("latin1")
+    hub.commit({name: gzip.compress(data) if name.endswith(".gz") else data})
+    (advice,) = re.findall("`(.*)` converts it", complaint(capsys, "count", f"{NAME}/{name}"))
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    assert subprocess.run(advice, shell=True, capture_output=True, check=True).stdout == "été".encode()
 
 
 def test_ranges_are_large(hub: DataSetHub, tmp_path: Path) -> None:

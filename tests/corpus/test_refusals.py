@@ -25,7 +25,7 @@ from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
 from minigpt2.corpus.documents import likely_encoding
 from minigpt2.corpus.output import Output
-from tests.command import one_line, run
+from tests.command import Capture, complaint, one_line, run
 from tests.corpus.samples import DOCUMENTS, lines_of, write_table
 
 BAD: dict[str, tuple[bytes, str]] = {
@@ -47,7 +47,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "cut.zst": (zstd.compress(b"a" * 1000)[:-4], r"cut\.zst is damaged: Compressed file ended"),
     "empty.zst": (b"", r"empty\.zst is damaged: "),
     "plain.parquet": (b"no parquet", r"plain\.parquet is damaged: "),
-    "whole.parquet.gz": (gzip.compress(b"PAR1" * 9), r"whole\.parquet\.gz is compressed as a whole"),
+    "text.parquet.gz": (gzip.compress(b"hello"), r"text\.parquet\.gz is compressed by gzip, and a table"),
+    "whole.parquet": (lzma.compress(b"PAR1"), r"whole\.parquet is compressed by xz, and a table is read in parts"),
+    "whole.parquet.xz": (lzma.compress(b"PAR1"), r"whole\.parquet\.xz is compressed by xz.* a table that is a file"),
+    "whole.parquet.gz": (gzip.compress(b"PAR1" * 9), r"whole\.parquet\.gz is compressed by gzip, and a table"),
 }
 
 
@@ -278,6 +281,17 @@ def test_so_it_is_where_a_shard_begins_in_its_middle(name: str, shard: tuple[int
             tokenize(tmp_path / name, tmp_path / "out.bin", shard=shard, **each)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("options", [{"input_format": "jsonl"}, {"separator": "END"}], ids=["lines", "separator"])
+def test_a_shard_that_begins_behind_a_byte_order_mark_is_refused_as_the_first_is(
+    options: dict[str, Any], encoding: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(("\u041c\u0430\u043c\u0430\n" * 2000).encode(encoding))
+    for part in (1, 2, 3):
+        with pytest.raises(ValueError, match=f"is not UTF-8: .*; if it is {encoding.upper()}, `iconv"):
+            tokenize(tmp_path / "a", tmp_path / "out", shard=(part, 3), **options)
+
+
 @pytest.mark.parametrize("name", [*COMPRESSED, "a.zip"])
 @pytest.mark.parametrize(
     "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"]]
@@ -339,19 +353,39 @@ def test_the_halves_of_utf16_are_told_apart_in_every_script(encoding: str, text:
     assert all(likely_encoding(text.encode(encoding)[start:], start) == encoding for start in (0, 2, 3))
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a b.txt", "a.txt.gz", "-l.txt", "a\nb.txt"])
+# What a terminal is not sent: a new line, spaces of other widths, and a byte that is not UTF-8.
+NAMES = [
+    "a.txt",
+    "a b.txt",
+    "a.txt.gz",
+    "-l.txt",
+    "a\nb.txt",
+    "\u7ae0\u3000\u59cb.txt",
+    "it's\u202f\\.txt",
+    "\udce9.txt",
+]
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None or shutil.which("bash") is None, reason="needs iconv and bash")
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_the_advice_on_an_encoding_works_as_given(
-    encoding: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoding: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.chdir(tmp_path)
     text = "été à la plage\u00ff\n"
     data = text.encode(encoding)
     Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    with pytest.raises(ValueError, match=r"is not UTF-8: byte 0x.. at byte offset \d+; if it is ") as raised:
-        count(name)
-    (command,) = re.findall("`(.*)` converts it", str(raised.value), re.DOTALL)
-    assert subprocess.run(command, shell=True, capture_output=True, check=True).stdout == text.encode()
+    said = complaint(capsys, "count", "--", name)
+    (advice,) = re.findall(r"is not UTF-8: byte 0x.. at byte offset \d+; if it is [^ ]+, `(.*)` converts it", said)
+    assert subprocess.run(["bash", "-c", advice], capture_output=True, check=True).stdout == text.encode()
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
+def test_the_advice_on_a_pipe_reads_what_is_piped_again() -> None:
+    data = "été".encode("latin1")
+    (advice,) = re.findall("`(.*)` converts it", one_line(run("count", "/dev/stdin", stdin=data).stderr))
+    assert subprocess.run(advice, shell=True, input=data, capture_output=True, check=True).stdout == "été".encode()
 
 
 def test_a_table_under_another_name_is_named_as_what_it_is(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """A file that the hub lacks or withholds: one request, and a clear error."""
 
+import errno
+import os
 from itertools import repeat
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -65,7 +68,7 @@ def test_a_first_answer_that_is_no_answer_ends_it_at_once(
         monkeypatch.setattr(hub_answers, "_CONNECTION_SECONDS", 0.3)
     hub.faults["config.json"] = fault
     assert words in refusal(client.fetch("owner/tiny", "config.json"))
-    assert len(hub.requests) == 1 and not client.cache.exists()
+    assert (len(hub.requests) == 1 or BEFORE_1) and not client.cache.exists()  # some before 1.0 ask again by themselves
 
 
 @pytest.mark.parametrize("is_redirected", [False, True])
@@ -161,3 +164,18 @@ def test_local_files_only_makes_no_request(hub: Hub, client: Client) -> None:
 def test_what_may_have_been_added_is_looked_for_where_it_can_come(revision: str, option: str) -> None:
     error = hub_answers.missing("owner/tiny", "config.json", revision, "a" * 40)
     assert f"`minigpt2 download owner/tiny{option}`" in str(error)
+
+
+def test_a_link_that_the_caches_disk_has_no_room_for_is_the_caches(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    symlink = os.symlink
+
+    def fail(target: str, link: str, **options: Any) -> None:
+        if "snapshots" in str(link):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target, None, link)  # as Python names the two
+        symlink(target, link, **options)
+
+    monkeypatch.setattr(os, "symlink", fail)
+    told = refusal(client.fetch("owner/tiny", "config.json"))
+    assert f"cannot write to the cache {client.cache} (No space left on device)" in told

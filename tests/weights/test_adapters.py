@@ -146,8 +146,9 @@ def test_where_the_hub_fails_to_say_whether_the_model_is_an_adapter_the_error_sa
 def test_an_adapter_that_is_a_pickle_is_refused_as_an_adapter(beside: list[str], tmp_path: Path) -> None:
     for name in ("adapter_config.json", *beside):
         (tmp_path / name).write_text("{}")
-    with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
-        Checkpoint.open(tmp_path)
+    for path in (tmp_path, *map(tmp_path.joinpath, beside)):
+        with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+            Checkpoint.open(path)
 
 
 @pytest.mark.parametrize("is_remote", [False] if BEFORE_1 else [False, True])  # which cannot read by ranges

@@ -23,6 +23,7 @@ from minigpt2.hub.answers import (
     advice,
     ask,
     asked_pause,
+    download_command,
     translated_errors,
     within,
 )
@@ -42,9 +43,15 @@ class HubFile:
     """
 
     def __init__(
-        self, model: str, filename: str, file: Published, cache_dir: str | os.PathLike[str] | None = None
+        self,
+        model: str,
+        filename: str,
+        file: Published,
+        cache_dir: str | os.PathLike[str] | None = None,
+        revision: str | None = None,
     ) -> None:
-        _refuse_an_old_huggingface_hub(model)
+        self._download_command = download_command(model, revision)
+        _refuse_an_old_huggingface_hub(model, self._download_command)
         self.model, self.filename, self.file = model, filename, file
         self.fetched_bytes = 0
         self.cache_dir = cache_dir
@@ -117,7 +124,7 @@ class HubFile:
                 if (found.commit, found.hash, found.size) != (self.file.commit, self.file.hash, self.file.size):
                     raise RefusedError(
                         f"{constants.ENDPOINT} has another file there now ({found.size} bytes, hash {found.hash}, "
-                        f"not {self.file.size} and {self.file.hash}); `minigpt2 download {self.model}` gets the newest"
+                        f"not {self.file.size} and {self.file.hash}); {self._download_command} gets the newest"
                     )
                 # The URL is last: a forked child that finds the old one asks again.
                 self._etag, self._in_xet, self._url = None, found.in_xet, found.url
@@ -173,17 +180,17 @@ class HubFile:
             raise self._refusal(response, f"has another file there now (ETag {etag}, not {first or self.file.hash})")
 
     def _refusal(self, response: Any, what: str) -> RefusedError:
-        way_out = f"`minigpt2 download {self.model}` gets the whole file and checks its hash"
+        way_out = f"{self._download_command} gets the whole file and checks its hash"
         return RefusedError(f"{_server(str(response.url))} {what}; {way_out}")
 
 
-def _refuse_an_old_huggingface_hub(model: str) -> None:
+def _refuse_an_old_huggingface_hub(model: str, download: str) -> None:
     from huggingface_hub import __version__
 
     if int(__version__.partition(".")[0]) < 1:  # its session is another library's, with another interface
         raise HubError(
             f"reading {model} by byte ranges needs huggingface_hub 1.0 or newer, not {__version__}: "
-            f"upgrade it, or download the whole model with `minigpt2 download {model}`"
+            f"upgrade it, or download the whole model with {download}"
         )
 
 

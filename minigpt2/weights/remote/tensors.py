@@ -76,7 +76,7 @@ class RemoteTensors(SafetensorsFile):
             file = hub.published(model, filename, revision=commit or revision, cache_dir=cache_dir, timeout=timeout)
             with suppress(OSError):  # a folder that cannot be written to
                 cache.note_commit(folder, revision or "main", file.commit)
-        source = HubFile(model, filename, file, cache_dir)
+        source = HubFile(model, filename, file, cache_dir, revision)
         if sparse is None:
             with translated_errors(model, filename, file.commit, ours):
                 sparse = _made(folder / file.commit / filename, file)
