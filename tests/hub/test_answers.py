@@ -85,9 +85,12 @@ def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
     assert "127.0.0.1:9" in refusal(client.fetch("owner/tiny", "config.json"), "UnreachableError")
     client.environment["HF_ENDPOINT"] = "http://hub.invalid"
     assert "hub.invalid" in refusal(client.fetch("owner/tiny", "config.json"), "UnreachableError")
-    client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9/\udcff"  # a byte that is not UTF-8
-    error = "UnreachableError" if BEFORE_1 else "HubError"  # it is sent all the same
-    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"), error)
+
+
+@pytest.mark.skipif(BEFORE_1, reason="it is sent all the same")
+def test_an_endpoint_that_is_not_utf8_is_named(client: Client) -> None:
+    client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9/\udcff"
+    assert "HF_ENDPOINT" in refusal(client.fetch("owner/tiny", "config.json"))
 
 
 # What a variable of the environment may say, and the words of the error: it names the variable or what that names.
