@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
         weights.refuse_to_replace(options.output)
         with atomic_write(options.output) as file:
             _write_npy(file, rows)
-        print(streams.escaped(f"{options.output}: {rows.dtype} {rows.shape}"))
+        streams.print_about(options.output, f"{options.output}: {rows.dtype} {rows.shape}")
     elif options.json:
         streams.print_json_list(_as_json(tokenizer, ids, rows))
     else:

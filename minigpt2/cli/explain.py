@@ -111,7 +111,7 @@ def _write_page(html: str, options: argparse.Namespace) -> None:
     path = options.output or Path(tempfile.mkdtemp(prefix="minigpt2-")) / "page.html"
     with atomic_write(path) as file:
         file.write(html.encode("utf-8"))
-    print(streams.escaped(str(path)))
+    streams.print_about(path, str(path))
     if options.open:
         import webbrowser
 

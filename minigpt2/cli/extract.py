@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     weights.save(options.output, names=names, dtype=options.dtype)
     tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
     size = f", {options.output.stat().st_size:,} bytes" if options.output.is_file() else ""
-    print(streams.escaped(f"{options.output}: {tensors}{size}"))
+    streams.print_about(options.output, f"{options.output}: {tensors}{size}")
 
 
 def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:

@@ -13,6 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
+from minigpt2.atomic_write import leads_to
+from minigpt2.shell import quoted
 from minigpt2.standard_input import waiting
 
 # Characters of a message; one that repeats a longer input is shortened.
@@ -124,6 +126,14 @@ def _json(value: Any) -> str:
     return text
 
 
+def print_about(path: Path, line: str) -> None:
+    """Print a line about a file that was written, unless that is standard output, as a file is not to end in it."""
+    with suppress(OSError, ValueError):  # it is no longer there, or standard output has no descriptor
+        if leads_to(path, sys.stdout.fileno()):
+            return
+    print(escaped(line))
+
+
 def write_bytes(data: bytes) -> None:
     """Write bytes to standard output exactly; on a terminal, end the line."""
     sys.stdout.buffer.write(data)
@@ -213,7 +223,7 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
 
     `offset` is where in the input the error's bytes begin.
     """
-    from minigpt2.corpus.documents import likely_encoding, other_kind, quoted
+    from minigpt2.corpus.documents import likely_encoding, other_kind
 
     data = error.object
     if offset == 0 and (other := other_kind(data)):

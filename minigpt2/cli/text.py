@@ -45,7 +45,8 @@ def read_file(name: str) -> str:
         return streams.read_utf8()
     with naming(name):
         data = Path(name).read_bytes()
-    return streams.decoded(name, data, f"./{name}" if name.startswith("-") else name)
+    again = f"./{name}" if name.startswith("-") else name
+    return streams.decoded(name, data, again if Path(name).is_file() else "")  # a pipe is empty now
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:

@@ -2,8 +2,6 @@
 
 import codecs
 import json
-import os
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +13,7 @@ from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import Source, kind_of
+from minigpt2.shell import quoted
 from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
@@ -234,22 +233,6 @@ def _argument(source: Source) -> str:
     if source.is_remote:
         return f' "$({hub_files.download_command(source.name)})"'
     return f" {quoted(f'./{source.name}' if source.name.startswith('-') else source.name)}"  # not an option
-
-
-def quoted(name: str) -> str:
-    r"""A name as a shell takes it. Messages escape what cannot be printed; here the shell has to read the escapes.
-
-    >>> print(quoted("two words"), quoted("the\u3000end"))
-    'two words' $'the\xe3\x80\x80end'
-    """
-    if name.isprintable():
-        return shlex.quote(name)
-    escaped = (rf"\{each}" if each in r"\'" else each if each.isprintable() else _bytes_of(each) for each in name)
-    return f"$'{''.join(escaped)}'"
-
-
-def _bytes_of(character: str) -> str:
-    return "".join(rf"\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def _row(source: Source, row: int) -> str:

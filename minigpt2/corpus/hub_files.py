@@ -5,7 +5,6 @@ A name is pinned to the commit that its revision has when it is found: later com
 
 import errno
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import has_magic
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, cast
 from minigpt2.forking import FORK_WAITS
 from minigpt2.hub.answers import HubError, RefusedError, prepare_client, quiet
 from minigpt2.hub.cache import import_huggingface_hub
+from minigpt2.shell import quoted
 
 _PROTOCOL = "hf://"
 _NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@((?:refs/(?:convert|pr)/)?[^/]+))?(?:/(.*))?")
@@ -69,10 +69,11 @@ def download_command(name: str) -> str:
     """The command that downloads a file of a pinned name and prints where it is.
 
     >>> download_command("hf://datasets/owner/name@0123/a.txt")
-    'hf download --quiet --repo-type dataset --revision 0123 owner/name a.txt'
+    'hf download --quiet --repo-type dataset --revision 0123 -- owner/name a.txt'
     """
     repository, revision, path = _NAME.fullmatch(name).groups(default="")  # type: ignore[union-attr]
-    return shlex.join(["hf", "download", "--quiet", "--repo-type", "dataset", "--revision", revision, repository, path])
+    options = f"--quiet --repo-type dataset --revision {quoted(revision)}"
+    return f"hf download {options} -- {quoted(repository)} {quoted(path)}"
 
 
 @contextmanager

@@ -377,3 +377,13 @@ def test_a_text_on_standard_input_is_not_written_over(command_name: str, tmp_pat
         said = subprocess.run(arguments, stdin=file, capture_output=True, env=environment(), check=False)
     assert "would be written over: name another output" in one_line(said.stderr)
     assert (tmp_path / "text").read_text() == "The meaning of life is"
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout here")
+@pytest.mark.parametrize(
+    "arguments", [["extract", "{}", "wpe.weight"], ["embed", "!", "-o", "{}"], ["explain", "!", "-o", "{}"]]
+)
+def test_a_file_that_is_piped_ends_where_it_ends(arguments: list[str], tmp_path: Path) -> None:
+    run(*(each.format(tmp_path / "file") for each in arguments), "--model", "bundled")
+    piped = run(*(each.format("/dev/stdout") for each in arguments), "--model", "bundled").stdout
+    assert piped == (tmp_path / "file").read_bytes()

@@ -134,7 +134,9 @@ def test_a_revision_can_be_named(hub: DataSetHub, tmp_path: Path) -> None:
     assert (read(tmp_path / "new"), read(tmp_path / "old")) == (ids_of("newer"), ids_of(*DOCUMENTS[2:]))
 
 
-@pytest.mark.parametrize("name", ["a.txt", "data/two words.txt.gz"])
+@pytest.mark.parametrize(
+    "name", ["a.txt", "data/two words.txt.gz", "-x.txt", "\u7ae0\u3000\u59cb.txt", "it's\u202f\\.txt"]
+)
 def test_the_advice_on_an_encoding_works_as_given(
     name: str, hub: DataSetHub, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -142,7 +144,7 @@ def test_the_advice_on_an_encoding_works_as_given(
     hub.commit({name: gzip.compress(data) if name.endswith(".gz") else data})
     (advice,) = re.findall("`(.*)` converts it", complaint(capsys, "count", f"{NAME}/{name}"))
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
-    assert subprocess.run(advice, shell=True, capture_output=True, check=True).stdout == "été".encode()
+    assert subprocess.run(["bash", "-c", advice], capture_output=True, check=True).stdout == "été".encode()
 
 
 def test_ranges_are_large(hub: DataSetHub, tmp_path: Path) -> None:

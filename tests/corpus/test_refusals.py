@@ -382,9 +382,10 @@ def test_the_advice_on_an_encoding_works_as_given(
 
 
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
-def test_the_advice_on_a_pipe_reads_what_is_piped_again() -> None:
+@pytest.mark.parametrize("name", ["count", "loss --model bundled", "train-bpe --merges 1"])
+def test_the_advice_on_a_pipe_reads_what_is_piped_again(name: str) -> None:
     data = "été".encode("latin1")
-    (advice,) = re.findall("`(.*)` converts it", one_line(run("count", "/dev/stdin", stdin=data).stderr))
+    (advice,) = re.findall("`(.*)` converts it", one_line(run(*name.split(), "/dev/stdin", stdin=data).stderr))
     assert subprocess.run(advice, shell=True, input=data, capture_output=True, check=True).stdout == "été".encode()
 
 

@@ -1,0 +1,20 @@
+"""Names in commands that a message tells the user to run."""
+
+import os
+import shlex
+
+
+def quoted(name: str) -> str:
+    r"""A name as a shell takes it. Messages escape what cannot be printed; here the shell has to read the escapes.
+
+    >>> print(quoted("two words"), quoted("the\u3000end"))
+    'two words' $'the\xe3\x80\x80end'
+    """
+    if name.isprintable():
+        return shlex.quote(name)
+    escaped = (rf"\{each}" if each in r"\'" else each if each.isprintable() else _bytes_of(each) for each in name)
+    return f"$'{''.join(escaped)}'"
+
+
+def _bytes_of(character: str) -> str:
+    return "".join(rf"\x{byte:02x}" for byte in os.fsencode(character))
