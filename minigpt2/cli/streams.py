@@ -185,6 +185,7 @@ def read_as_it_comes() -> Iterator[str]:
     """
     beginning = b""
     decoder: codecs.IncrementalDecoder | None = None
+    encoding = "utf-8-sig"
     read = 0  # bytes that were decoded, or wait for the rest of their character
     for chunk in chain(_chunks(1 << 16), [b""]):
         data = beginning + chunk
@@ -192,13 +193,18 @@ def read_as_it_comes() -> Iterator[str]:
             beginning = data
             continue
         if decoder is None:
-            encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "utf-8-sig")
+            encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), encoding)
             decoder = codecs.getincrementaldecoder(encoding)()
         beginning = b""
         try:
             yield decoder.decode(data, final=not chunk)
         except UnicodeDecodeError as error:
             before = read + len(data) - len(error.object)
+            if encoding != "utf-8-sig":
+                wrong = (
+                    f"begins as {encoding.upper()} and goes on as something else at byte offset {before + error.start}"
+                )
+                raise ValueError(f"standard input {wrong}: write it anew in one encoding") from None
             raise ValueError(not_utf8("standard input", error, before)) from None
         read += len(data)
 

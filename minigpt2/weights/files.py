@@ -72,6 +72,8 @@ def open_files(path: Path) -> tuple[Path, Files]:
     """
     if path.is_dir():
         path = _weights_in(path)
+    if path.name == ADAPTER_CONFIG:
+        raise CheckpointError(f"{path} is not the index of a model: {ADAPTER_REASON}")
     if path.suffix == ".json":
         return path, _shards(path, lambda shard: SafetensorsFile(path.with_name(shard)))
     with _adapter_named(path):
@@ -86,7 +88,7 @@ def _adapter_named(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         is_adapter = path.name.startswith("adapter_model.") or (path.parent / ADAPTER_CONFIG).exists()
-        if path.suffix in PICKLES and is_adapter:
+        if path.suffix in PICKLES and is_adapter and not _STATE_OF_TRAINING.match(path.name):
             raise CheckpointError(f"{path} holds no safetensors weights of a model: {ADAPTER_REASON}") from error
         raise
 
@@ -208,7 +210,8 @@ def _weights_in(directory: Path) -> Path:
     if singles:
         names = ", ".join(path.name for path in singles[:4])
         raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
-    if (directory / ADAPTER_CONFIG).exists() or any(directory.glob("adapter_model.*")):
+    configs = [*directory.glob(ADAPTER_CONFIG), *directory.glob(f"*/{ADAPTER_CONFIG}")]  # PEFT's own, and named ones
+    if configs or any(directory.glob("adapter_model.*")):
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
     others = [path.name for path in directory.iterdir() if path.suffix in PICKLES]
     pickles = sorted(name for name in others if not _STATE_OF_TRAINING.match(name))

@@ -46,6 +46,11 @@ def test_ids_behind_a_byte_order_mark_are_read(encoding: str) -> None:
     assert (finished.returncode, finished.stdout) == (0, b"The meaning")
 
 
+def test_two_encodings_in_one_input_are_named() -> None:
+    message = one_line(run("decode", stdin="\ufeff464 3616\n".encode("utf-16-le") + b"464\n1").stderr)
+    assert "begins as UTF-16 and goes on as something else at byte offset 24" in message
+
+
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
 def test_the_command_that_the_error_names_makes_utf8_of_it(encoding: str) -> None:

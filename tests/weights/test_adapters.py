@@ -142,11 +142,19 @@ def test_where_the_hub_fails_to_say_whether_the_model_is_an_adapter_the_error_sa
         Checkpoint.from_pretrained("owner/name")
 
 
+def test_a_directory_of_named_adapters_is_refused_as_an_adapter(tmp_path: Path) -> None:
+    (tmp_path / "style").mkdir()
+    (tmp_path / "style" / "adapter_config.json").write_text("{}")
+    save(tmp_path / "style", LORA, "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+        Checkpoint.open(tmp_path)
+
+
 @pytest.mark.parametrize("beside", [[], ["adapter_model.bin"], ["adapter_model.bin", "pytorch_model.bin"]])
 def test_an_adapter_that_is_a_pickle_is_refused_as_an_adapter(beside: list[str], tmp_path: Path) -> None:
     for name in ("adapter_config.json", *beside):
         (tmp_path / name).write_text("{}")
-    for path in (tmp_path, *map(tmp_path.joinpath, beside)):
+    for path in (tmp_path, tmp_path / "adapter_config.json", *map(tmp_path.joinpath, beside)):
         with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
             Checkpoint.open(path)
 
