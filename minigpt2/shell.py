@@ -16,5 +16,14 @@ def quoted(name: str) -> str:
     return f"$'{''.join(escaped)}'"
 
 
+def file_argument(name: str) -> str:
+    """A file's name as an argument of any command, never one of its options.
+
+    >>> file_argument("-l.txt")
+    './-l.txt'
+    """
+    return quoted(f"./{name}" if name.startswith("-") else name)
+
+
 def _bytes_of(character: str) -> str:
     return "".join(rf"\x{byte:02x}" for byte in os.fsencode(character))

@@ -1,19 +1,22 @@
 """Standard input: read to its end, and not written over."""
 
 import io
+import os
 import select
 import sys
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, cast
 
 from minigpt2.atomic_write import leads_to
 
 
 def waiting(stream: BinaryIO) -> io.BufferedReader:
-    """What `sys.stdin.buffer` still has to give, as a file that waits while there is nothing to read.
+    """A file over `sys.stdin.buffer` whose reads block until there is data or the input ends.
 
-    Whoever shares an open pipe or terminal can make it non-blocking. Python then takes "nothing for now" for the end.
+    Another process that shares the pipe or terminal can make it non-blocking. Python then takes a moment without data
+    for the end of the input.
     """
     if isinstance(stream, io.BufferedReader):
         return io.BufferedReader(_Waiting(stream))
@@ -39,5 +42,5 @@ class _Waiting(io.RawIOBase):
 def is_standard_input(path: Path) -> bool:
     """Whether standard input is the file at this path, as in `minigpt2 tokenize - < FILE`, or a hard link to it."""
     with suppress(OSError, ValueError, AttributeError):  # it is closed, or not a file
-        return leads_to(path, sys.stdin.fileno())
+        return S_ISREG(os.fstat(sys.stdin.fileno()).st_mode) and leads_to(path, sys.stdin.fileno())
     return False

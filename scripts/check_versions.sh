@@ -62,7 +62,7 @@ echo "== python -O"
 python -O -m pytest -q -W ignore::pytest.PytestConfigWarning "${quick[@]}"
 with_hub "tests/hub tests/weights tests/cli/test_download.py tests/corpus/test_hub_files.py \
   tests/parity/test_saved_tokenizers.py" huggingface_hub==0.34.0 transformers==4.57.1
-# What pip takes beside it is the newest huggingface_hub before 1.0, which repeats its questions.
+# pip adds the newest huggingface_hub before 1.0, which repeats failed requests by itself.
 with_hub "tests/hub tests/weights/remote" transformers==4.57.1
 with_hub "tests/hub tests/weights/remote" huggingface_hub==1.0.1
 with_hub "tests/hub tests/corpus/test_hub_files.py" "huggingface_hub<2" transformers==5.0.0

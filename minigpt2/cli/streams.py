@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from minigpt2.atomic_write import leads_to
-from minigpt2.shell import quoted
+from minigpt2.shell import file_argument
 from minigpt2.standard_input import waiting
 
 # Characters of a message; one that repeats a longer input is shortened.
@@ -127,7 +127,7 @@ def _json(value: Any) -> str:
 
 
 def print_about(path: Path, line: str) -> None:
-    """Print a line about a file that was written, unless that is standard output, as a file is not to end in it."""
+    """Print a line about a file that was written, unless that is standard output: the line would become part of it."""
     with suppress(OSError, ValueError):  # it is no longer there, or standard output has no descriptor
         if leads_to(path, sys.stdout.fileno()):
             return
@@ -201,10 +201,8 @@ def read_as_it_comes() -> Iterator[str]:
         except UnicodeDecodeError as error:
             before = read + len(data) - len(error.object)
             if encoding != "utf-8-sig":
-                wrong = (
-                    f"begins as {encoding.upper()} and goes on as something else at byte offset {before + error.start}"
-                )
-                raise ValueError(f"standard input {wrong}: write it anew in one encoding") from None
+                other = f"continues in another one at byte offset {before + error.start}: use one encoding"
+                raise ValueError(f"standard input begins in {encoding.upper()} and {other}") from None
             raise ValueError(not_utf8("standard input", error, before)) from None
         read += len(data)
 
@@ -236,7 +234,7 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
         return _unpacks(name, *other)
     encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-    convert = f"iconv -f {encoding} -t UTF-8" + (f" {quoted(path)}" if path else "")
+    convert = f"iconv -f {encoding} -t UTF-8" + (f" {file_argument(path)}" if path else "")
     return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `{convert}` converts it"
 
 

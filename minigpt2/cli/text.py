@@ -45,8 +45,7 @@ def read_file(name: str) -> str:
         return streams.read_utf8()
     with naming(name):
         data = Path(name).read_bytes()
-    again = f"./{name}" if name.startswith("-") else name
-    return streams.decoded(name, data, again if Path(name).is_file() else "")  # a pipe is empty now
+    return streams.decoded(name, data, name if Path(name).is_file() else "")  # a pipe is empty now
 
 
 def token_ids(tokenizer: "Tokenizer", text: str, options: argparse.Namespace) -> list[int]:

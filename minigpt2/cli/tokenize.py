@@ -181,7 +181,7 @@ def run(options: argparse.Namespace) -> None:
     """Write the token ids of files to a file."""
     from minigpt2 import corpus
 
-    refuse_model_files(options)
+    _refuse_model_files(options)
     with reading(options) as arguments:
         require_row(options, arguments["tokenizer"])
         counts = corpus.tokenize(
@@ -197,7 +197,7 @@ def run(options: argparse.Namespace) -> None:
     print_counts(options.output, counts)
 
 
-def refuse_model_files(options: argparse.Namespace) -> None:
+def _refuse_model_files(options: argparse.Namespace) -> None:
     """Raise ValueError if the output would replace a file of the model whose tokenizer is used."""
     from minigpt2.weights import bundled
     from minigpt2.weights.files import WEIGHTS, refuse_to_replace

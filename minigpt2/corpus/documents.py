@@ -13,13 +13,13 @@ from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import Source, kind_of
-from minigpt2.shell import quoted
+from minigpt2.shell import file_argument
 from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
 
 _BOM = b"\xef\xbb\xbf"
-_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32's other begins as UTF-16's
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE begins with UTF-16-LE's
 
 # What a file that is not text begins with, what it is, and the command that unpacks it.
 _OTHER_KINDS = (
@@ -176,7 +176,7 @@ def _require_text(source: Source, data: bytes) -> None:
         if command in _OF_ARCHIVES:
             way = f"`{command}` unpacks it, and its files can be read"
         elif kind_of(Path(source.name).stem) == "parquet":
-            way = f"`{command}` unpacks it, and a table that is a file can be read"
+            way = f"save what `{command}` unpacks as a file, since a table cannot be read from a pipe"
         else:
             is_lines = "jsonl" in (source.kind, kind_of(Path(source.name).stem))
             reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
@@ -232,7 +232,7 @@ def _argument(source: Source) -> str:
         return ""
     if source.is_remote:
         return f' "$({hub_files.download_command(source.name)})"'
-    return f" {quoted(f'./{source.name}' if source.name.startswith('-') else source.name)}"  # not an option
+    return f" {file_argument(source.name)}"
 
 
 def _row(source: Source, row: int) -> str:

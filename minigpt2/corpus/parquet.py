@@ -44,7 +44,7 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
 
 
 def _fault(stored: BinaryIO, error: Exception) -> str:
-    """What is wrong with a file that pyarrow does not read: it may be a table that is compressed as a whole."""
+    """Why pyarrow cannot read a file: it is damaged, or the whole file was compressed."""
     from minigpt2.corpus.documents import BEGINNING, other_kind
 
     stored.seek(0)

@@ -93,16 +93,19 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
 
 
 def _metadata(url: str, timeout: float, seconds: float) -> Any:
-    """What huggingface_hub says of the file at a URL; a connection may take so many seconds."""
+    """huggingface_hub's metadata of the file at a URL; connecting may take up to `seconds`."""
     from huggingface_hub import get_hf_file_metadata
 
+    def ask() -> Any:
+        return within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds))
+
     try:
-        return _patiently(lambda: within(timeout, lambda: get_hf_file_metadata(url, timeout=seconds)))
-    except TimeoutError as error:
-        too_late = error
-    if "retry_on_errors" not in signature(get_hf_file_metadata).parameters:
-        _refuse_if_busy(url, seconds)  # its errors keep their own causes, as this is not within `except`
-    raise too_late
+        return _patiently(ask)
+    except TimeoutError:
+        if "retry_on_errors" in signature(get_hf_file_metadata).parameters:
+            raise
+    _refuse_if_busy(url, seconds)  # not within `except`, so that its errors keep their own causes
+    return _patiently(ask)  # the hub answers again
 
 
 def _refuse_if_busy(url: str, seconds: float) -> None:
@@ -205,7 +208,7 @@ def _is_unreachable(error: BaseException | None) -> bool:
 class _LockOfBars(RenewedLock):
     """A lock for huggingface_hub's bars: they hold it while they draw.
 
-    If an exception interrupts that, they never release it. So it is not FORK_WAITS.
+    An exception while they draw leaves it held, so it must not be FORK_WAITS.
     """
 
     def acquire(self, *arguments: Any, **named: Any) -> bool:
@@ -359,7 +362,7 @@ def download_command(model: str, revision: str | None) -> str:
 
 
 def update_command(model: str, revision: str | None) -> str:
-    """The command that downloads the newest files at a revision, or at `main`, as a commit gets no new ones."""
+    """The command that gets files added later: at the same branch, or at `main` for a commit, which never changes."""
     return download_command(model, None if revision and COMMIT.fullmatch(revision) else revision)
 
 

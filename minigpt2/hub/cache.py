@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import product
+from itertools import chain, product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -164,9 +164,9 @@ def known_commit(
 
 
 def pull_request_with(model: str, *filenames: str) -> str | None:
-    """The newest pull request of a model, as a revision, that has one of these files: a conversion that was not merged.
+    """A pull request of a model, as a revision, that has one of these files: a conversion that was not merged.
 
-    It is None where none is found in time, or the hub does not answer.
+    The newest and the oldest are looked at first. None if the hub does not answer or the search takes too long.
     """
     import_huggingface_hub()
     give_up = time.monotonic() + ANSWER_SECONDS
@@ -177,8 +177,9 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
         refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
     except Exception:  # this only makes an error more helpful
         return None
-    revisions = sorted((each.ref for each in refs.pull_requests or []), key=_number, reverse=True)
-    for revision, filename in product(revisions, filenames):
+    oldest = sorted((each.ref for each in refs.pull_requests or []), key=_number)
+    in_turn = dict.fromkeys(chain.from_iterable(zip(reversed(oldest), oldest, strict=True)))
+    for revision, filename in product(in_turn, filenames):
         if time.monotonic() > give_up:
             break
         with suppress(HubError, ValueError):

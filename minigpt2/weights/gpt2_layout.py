@@ -184,11 +184,9 @@ def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
 def parameter_names(weights: "Checkpoint") -> list[str]:
     """The names of GPT-2's parameters as transformers lists them. Raises as `parameter_shapes` does."""
     names = [PREFIX + name for name in parameter_shapes(weights)]
-    all_names = set(weights)
-    for name in names:
-        own = weights.bare_names[name.removeprefix(PREFIX)]
-        if own != name and name in all_names:  # another module of the file has the usual name
-            raise _not_a_gpt2(weights, f"{name!r} could be {own!r} or {name!r}: save the model alone")
+    for name in set(weights).intersection(names):  # the file has the usual name, perhaps for another module
+        if (own := weights.bare_names[name.removeprefix(PREFIX)]) != name:
+            raise _not_a_gpt2(weights, f"{name!r} could be {own!r} or itself: save the GPT-2 without the other module")
     return [*names, LM_HEAD] if _has_own_lm_head(weights) else names
 
 

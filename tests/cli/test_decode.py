@@ -48,7 +48,7 @@ def test_ids_behind_a_byte_order_mark_are_read(encoding: str) -> None:
 
 def test_two_encodings_in_one_input_are_named() -> None:
     message = one_line(run("decode", stdin="\ufeff464 3616\n".encode("utf-16-le") + b"464\n1").stderr)
-    assert "begins as UTF-16 and goes on as something else at byte offset 24" in message
+    assert "begins in UTF-16 and continues in another one at byte offset 24" in message
 
 
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")

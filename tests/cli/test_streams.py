@@ -60,7 +60,7 @@ def test_a_pipe_that_does_not_wait_is_read_to_its_end(name: str) -> None:
     assert printed == {"encode": b"464 3616 286 1204 318\n", "count": b"5\n"}[name]
 
 
-WORDS = b"The meaning of life is\n" * 2000  # less than a pipe takes, so that nobody waits for a process that has ended
+WORDS = b"The meaning of life is\n" * 2000  # fits into a pipe, so no write waits for a reader
 READERS = [["count", "-"], ["count", "-", "--jobs", "2"], ["encode"], ["decode"], ["loss", "-", "--model", "bundled"]]
 
 
@@ -81,7 +81,7 @@ def test_a_pipe_that_becomes_non_blocking_is_read_to_its_end_by_a_program(tmp_pa
 
 
 def fed_without_blocking(data: bytes, arguments: Sequence[str | bytes], printed: Path) -> bytes:
-    """What a process prints that is given data in four parts, between which its standard input is non-blocking."""
+    """The output of a process whose standard input turns non-blocking between four parts of the data."""
     reading, writing = os.pipe()
     with (
         printed.open("wb") as output,
@@ -377,6 +377,14 @@ def test_a_text_on_standard_input_is_not_written_over(command_name: str, tmp_pat
         said = subprocess.run(arguments, stdin=file, capture_output=True, env=environment(), check=False)
     assert "would be written over: name another output" in one_line(said.stderr)
     assert (tmp_path / "text").read_text() == "The meaning of life is"
+
+
+def test_a_device_can_be_both_standard_input_and_the_output() -> None:
+    with Path(os.devnull).open() as null:
+        arguments = command("explain", "-o", os.devnull, "--model", "bundled")
+        assert (
+            subprocess.run(arguments, stdin=null, capture_output=True, env=environment(), check=False).returncode == 0
+        )
 
 
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no /dev/stdout here")

@@ -95,7 +95,7 @@ from threading import Event, Thread
 from minigpt2.cli import main
 from minigpt2.corpus import executors, pools
 
-executors.TASK = 1 << 16  # longer in work than the next is in coming, so that a second worker starts
+executors.TASK = 1 << 16  # takes longer than submitting the next one, so that a second worker starts
 
 def interrupt():
     os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes

@@ -49,7 +49,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "plain.parquet": (b"no parquet", r"plain\.parquet is damaged: "),
     "text.parquet.gz": (gzip.compress(b"hello"), r"text\.parquet\.gz is compressed by gzip, and a table"),
     "whole.parquet": (lzma.compress(b"PAR1"), r"whole\.parquet is compressed by xz, and a table is read in parts"),
-    "whole.parquet.xz": (lzma.compress(b"PAR1"), r"whole\.parquet\.xz is compressed by xz.* a table that is a file"),
+    "whole.parquet.xz": (
+        lzma.compress(b"PAR1"),
+        r"whole\.parquet\.xz is compressed by xz.* save what `xz -dc` ",
+    ),
     "whole.parquet.gz": (gzip.compress(b"PAR1" * 9), r"whole\.parquet\.gz is compressed by gzip, and a table"),
 }
 

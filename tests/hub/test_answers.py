@@ -2,13 +2,16 @@
 
 import errno
 import os
+import time
 from itertools import repeat
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import huggingface_hub
 import pytest
 
+from minigpt2 import HubError
 from minigpt2.hub import answers as hub_answers
 from tests.hub.client import Client, refusal
 from tests.hub_server import BEFORE_1, BEFORE_2, Fault, Hub
@@ -78,6 +81,39 @@ def test_a_busy_hub_is_not_one_out_of_reach(is_redirected: bool, hub: Hub, clien
     else:
         hub.faults["config.json"] = 429  # which some versions of huggingface_hub repeat for longer than we wait
     assert "answered 429; too many requests: wait" in refusal(client.fetch("owner/tiny", "config.json"))
+
+
+def test_a_hub_that_recovers_while_it_is_asked_is_not_one_out_of_reach(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some huggingface_hub before 1.3 ask it again by themselves, for longer than we wait."""
+    metadata, waits = huggingface_hub.get_hf_file_metadata, iter([0.5])
+
+    def old_metadata(url: str, timeout: float) -> Any:
+        time.sleep(next(waits, 0))
+        return metadata(url, timeout=timeout)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", old_metadata)
+    monkeypatch.setattr("minigpt2.hub.cache.ANSWER_SECONDS", 0.2)
+    assert "path" in client.fetch("owner/tiny", "config.json")
+
+
+def test_of_many_pull_requests_the_newest_and_the_oldest_are_looked_at_first(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1, 12):
+        hub.publish("owner/tiny", {"config.json": b"{}"}, branch=f"refs/pr/{number}")
+    asked = list[str]()
+
+    def published(*_: str, revision: str) -> None:
+        asked.append(revision)
+        if revision != "refs/pr/2":
+            raise HubError
+
+    monkeypatch.setattr("minigpt2.hub.cache.published", published)
+    found = client.call("minigpt2.hub", "pull_request_with", "owner/tiny", "model.safetensors")
+    assert found == {"path": "refs/pr/2"}
+    assert asked == ["refs/pr/11", "refs/pr/1", "refs/pr/10", "refs/pr/2"]
 
 
 def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
