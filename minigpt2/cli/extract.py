@@ -56,6 +56,7 @@ def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
 
     if pattern in list(weights):
         return {pattern}
-    names = {own: (own, bare, PREFIX + bare) for bare, own in weights.bare_names.items()}
+    prefix = "" if weights.ambiguous_names else PREFIX
+    names = {own: (own, bare, prefix + bare) for bare, own in weights.bare_names.items()}
     named = {own for own, each in names.items() if pattern in each}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

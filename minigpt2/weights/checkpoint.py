@@ -39,6 +39,7 @@ from minigpt2.weights.gpt2_layout import (
     LM_HEAD,
     PREFIX,
     WTE,
+    ambiguous,
     bare_names,
     check_config,
     parameter_names,
@@ -57,11 +58,12 @@ class Checkpoint(Mapping[str, Array]):
     """The tensors of a checkpoint by name, on this machine or on the hub. No number is read before it is needed.
 
     Iteration and `len` give the files' own names. `[]` and `in` also take a name with or without `transformer.`, and
-    `lm_head.weight`. Arrays are read-only views of the file in its own dtype. BF16, which numpy lacks, is widened to
-    float32 at each access. If the data of a file starts at an odd byte, as in the published one, its views are
-    unaligned: numpy computes with them, only slower. Do not use an array after its file was truncated. A remote
-    checkpoint gives stand-ins that are read when they are indexed: see `remote`. A pickle holds no numbers, only where
-    they are: another process opens the same files, and refuses others.
+    `lm_head.weight`, unless one of these names could mean two tensors of the file: then all are as the file has them.
+    Arrays are read-only views of the file in its own dtype. BF16, which numpy lacks, is widened to float32 at each
+    access. If the data of a file starts at an odd byte, as in the published one, its views are unaligned: numpy
+    computes with them, only slower. Do not use an array after its file was truncated. A remote checkpoint gives
+    stand-ins that are read when they are indexed: see `remote`. A pickle holds no numbers, only where they are: another
+    process opens the same files, and refuses others.
 
     >>> weights = Checkpoint.bundled()
     >>> weights["wte.weight"].shape
@@ -389,6 +391,11 @@ class Checkpoint(Mapping[str, Array]):
         return {bare: own_names[name] for bare, name in bare_names(own_names).items()}
 
     @ComputedOnce
+    def ambiguous_names(self) -> tuple[str, str] | None:
+        """The first two of the files' names that one name could mean; if there are such, no other names are known."""
+        return ambiguous(self.bare_names)  # which are the files' own names then
+
+    @ComputedOnce
     def _tied(self) -> dict[str, str]:
         """The name of a missing `wte.weight` and that of the `lm_head.weight` which is the same matrix, if they are.
 
@@ -408,8 +415,10 @@ class Checkpoint(Mapping[str, Array]):
         """The file's own name for `name`, if it has that tensor."""
         if not isinstance(name, str) or name in self._files:
             return name if isinstance(name, str) else None
-        own_name = self.bare_names.get(name.removeprefix(PREFIX))
-        return self.bare_names.get(WTE) if own_name is None and name == LM_HEAD else own_name
+        if self.ambiguous_names:
+            return None
+        usual = (name, name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else []))
+        return next((self.bare_names[each] for each in usual if each in self.bare_names), None)
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

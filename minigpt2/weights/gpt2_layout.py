@@ -74,22 +74,43 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
     That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Where
-    two tensors could be `wte.weight`, or two names would become one, the names stay as they are.
+    two tensors could be `wte.weight`, or one name could mean two tensors, the names stay as they are.
 
     >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
     >>> bare_names(["wte.weight", "h.0._orig_mod.ln_1.weight"])
     {'wte.weight': 'wte.weight', 'h.0.ln_1.weight': 'h.0._orig_mod.ln_1.weight'}
     """
-    plain = [unwrapped(name) for name in names]
-    prefixes = [name.removesuffix(WTE) for name in _named(WTE, plain)] or [PREFIX]
-    prefix = prefixes[0]
+    if ambiguous(names):
+        return {name: name for name in names}
+    return {bare: name for name, bare in _without_prefix(names).items()}
+
+
+def ambiguous(names: Collection[str]) -> tuple[str, str] | None:
+    """The first two of a checkpoint's names that one name could mean, if there are such.
+
+    >>> ambiguous(["encoder.wte.weight", "decoder.wte.weight"])
+    ('encoder.wte.weight', 'decoder.wte.weight')
+    >>> ambiguous(["wte.weight", "ln_f.weight", "transformer.ln_f.weight"])
+    ('ln_f.weight', 'transformer.ln_f.weight')
+    """
+    several = [name for name in names if _named(WTE, [unwrapped(name)])]
+    if len(several) > 1:
+        return several[0], several[1]
+    meant: dict[str, str] = {}
+    for own_name, bare in _without_prefix(names).items():
+        for name in (own_name, bare, PREFIX + bare):
+            if meant.setdefault(name, own_name) != own_name:
+                return meant[name], own_name
+    return None
+
+
+def _without_prefix(names: Collection[str]) -> dict[str, str]:
+    """Each of these names without its wrappers and the prefix of the first `wte.weight`."""
+    plain = {name: unwrapped(name) for name in names}
+    prefix = next((name.removesuffix(WTE) for name in _named(WTE, plain.values())), PREFIX)
     around = _around(prefix)
-    bare = {
-        short.removeprefix(prefix if short.startswith(prefix) else around): name
-        for short, name in zip(plain, names, strict=True)
-    }
-    return bare if len(prefixes) == 1 and len(bare) == len(names) else {name: name for name in names}
+    return {name: each.removeprefix(prefix if each.startswith(prefix) else around) for name, each in plain.items()}
 
 
 def tied_names(names: Collection[str]) -> dict[str, str]:
@@ -123,11 +144,9 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     Raises:
         CheckpointError: one of them is missing, or they are not two matrices of numbers, equally wide.
     """
-    if len(several := _named(WTE, weights.bare_names)) > 1:
-        raise _not_a_gpt2(weights, f"it has several {WTE!r}: {', '.join(map(repr, several[:4]))}")
-    if several and WTE not in weights:
-        raise _not_a_gpt2(weights, f"without what stands before {several[0]!r}, two of its tensors have the same name")
-    if not several and (heads := _named(LM_HEAD, weights)):
+    if (own_names := _named(WTE, weights.bare_names)) not in ([], [WTE]):
+        _refuse_ambiguous_names(weights)
+    if not own_names and (heads := _named(LM_HEAD, weights)):
         reason = f"nothing says that {' or '.join(map(repr, heads[:4]))} is the same matrix"
         raise _not_a_gpt2(
             weights, f"it has no {WTE!r}, and {reason}, as the config.json of a tied GPT-2 beside it does"
@@ -155,6 +174,7 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     vocab_size, n_positions, n_embd = embedding_sizes(weights)
     if reason := _adapter_reason(weights):
         raise _not_a_gpt2(weights, reason)
+    _refuse_ambiguous_names(weights)
     bare = weights.bare_names
     n_layer = len({match[1] for name in bare if (match := _LAYER.match(name))})
     n_inner = _matrix_shape(weights, "h.0.mlp.c_fc.weight")[1] if n_layer else None
@@ -184,9 +204,6 @@ def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
 def parameter_names(weights: "Checkpoint") -> list[str]:
     """The names of GPT-2's parameters as transformers lists them. Raises as `parameter_shapes` does."""
     names = [PREFIX + name for name in parameter_shapes(weights)]
-    for name in set(weights).intersection(names):  # the file has the usual name, perhaps for another module
-        if (own := weights.bare_names[name.removeprefix(PREFIX)]) != name:
-            raise _not_a_gpt2(weights, f"{name!r} could be {own!r} or itself: save the GPT-2 without the other module")
     return [*names, LM_HEAD] if _has_own_lm_head(weights) else names
 
 
@@ -259,6 +276,11 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
         raise _not_a_gpt2(weights, f"its {name!r} has the shape {found}, not {shape}{why * (found == shape[::-1])}")
     if (dtype := weights.info(name).dtype) not in FLOATS:
         raise _not_a_gpt2(weights, f"its {name!r} is {dtype}, not one of {', '.join(FLOATS)}")
+
+
+def _refuse_ambiguous_names(weights: "Checkpoint") -> None:
+    if two := weights.ambiguous_names:
+        raise _not_a_gpt2(weights, f"one name could mean {two[0]!r} or {two[1]!r}: save the GPT-2 alone")
 
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:

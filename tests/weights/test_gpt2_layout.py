@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ UNSOUND: dict[str, dict[str, Array | None]] = {
     "'wte.weight' has the shape (4,)": {"wte.weight": np.zeros(4)},
     "'wte.weight' has the shape (0, 4)": {"wte.weight": np.zeros((0, 4))},
     "'wpe.weight' has the shape (8, 5), not (8, 4)": {"wpe.weight": np.zeros((8, 5))},
-    "has several 'wte.weight': 'decoder.wte.weight', 'wte.weight'": {"decoder.wte.weight": np.zeros((10, 4))},
+    "one name could mean 'decoder.wte.weight' or 'wte.weight'": {"decoder.wte.weight": np.zeros((10, 4))},
 }
 
 
@@ -198,7 +200,7 @@ def test_a_model_whose_blocks_are_wrapped_computes_as_without(tmp_path: Path, wr
 
 def test_a_tensor_that_is_there_wrapped_and_unwrapped_is_refused(tmp_path: Path) -> None:
     tensors = gpt2_tensors("transformer.") | {"transformer.h.0._orig_mod.ln_1.weight": np.ones(4, np.float32)}
-    with pytest.raises(CheckpointError, match=r"two of its tensors have the same name"):
+    with pytest.raises(CheckpointError, match=r"'transformer\.h\.0\._orig_mod\.ln_1\.weight' or 'transf"):
         Checkpoint.open(save(tmp_path, tensors)).parameter_names()
 
 
@@ -287,10 +289,45 @@ def test_a_name_that_could_be_two_tensors_is_refused_with_both(tmp_path: Path) -
     np.testing.assert_array_equal(weights["decoder.wte.weight"], tensors["decoder.wte.weight"])
 
 
+BESIDE = ["", "transformer.", "decoder.", "_orig_mod.", "_orig_mod.transformer.", "decoder.transformer."]
+
+
+@pytest.mark.parametrize(("prefix", "other_prefix"), list(permutations([*BESIDE, "encoder.transformer."], 2)))
+@pytest.mark.parametrize("name", ["ln_f.weight", "layers.0.weight"])
+def test_no_name_means_a_tensor_of_another_module(
+    tmp_path: Path, prefix: str, other_prefix: str, name: str, capsys: Capture
+) -> None:
+    usual, other = gpt2_tensors(), other_prefix + name
+    tensors = {**{prefix + each: array for each, array in usual.items()}, other: np.full(4, 7, np.float32)}
+    weights = Checkpoint.open(save(tmp_path, tensors))
+    assert_holds(weights, tensors)
+    for each, array in usual.items():
+        for called in {each, f"transformer.{each}"} - {other}:
+            assert called not in weights or np.array_equal(weights[called], array)
+    with suppress(CheckpointError):
+        named = {each.removeprefix("transformer."): array for each, array in weights.named_parameters()}
+        assert all(np.array_equal(array, usual[each]) for each, array in named.items())
+    compared = answer(capsys, "diff", weights.path, weights.path)
+    assert f"{len(tensors)} tensors in both with the same shape, 0 of them with other numbers" in compared
+
+
+def test_a_model_beside_another_module_of_its_usual_names_is_refused_with_both(tmp_path: Path) -> None:
+    for prefix, other, reason in (
+        ("decoder.transformer.", "transformer.", "'decoder.transformer.ln_f.weight' or 'transformer.ln_f.weight'"),
+        ("", "transformer.", "'ln_f.weight' or 'transformer.ln_f.weight'"),
+        ("_orig_mod.", "_orig_mod.transformer.", "'_orig_mod.ln_f.weight' or '_orig_mod.transformer.ln_f.weight'"),
+    ):
+        tensors = gpt2_tensors(prefix) | {f"{other}ln_f.weight": np.ones(4, np.float32)}
+        weights = Checkpoint.open(save(tmp_path, tensors))
+        for need in needs_of_a_gpt2(weights):
+            with pytest.raises(CheckpointError, match=re.escape(reason)):
+                need()
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ("wpe.weight", "without what stands before 'transformer.wte.weight', two of its tensors have the same name"),
+        ("wpe.weight", "one name could mean 'transformer.wpe.weight' or 'wpe.weight'"),
         ("transformer.lm_head.weight", "it has 'transformer.lm_head.weight', which GPT-2 lacks"),
     ],
 )

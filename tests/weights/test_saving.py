@@ -303,6 +303,14 @@ def test_extract_takes_a_name_as_the_file_has_it_before_the_usual_one(tmp_path: 
         assert set(load_file(tmp_path / "some")) == {name}
 
 
+def test_extract_takes_no_usual_name_where_one_could_mean_two_tensors(tmp_path: Path, capsys: Capture) -> None:
+    names = ["encoder.wte.weight", "decoder.wte.weight", "ln_f.weight"]
+    save_file({name: np.zeros((2, 2)) for name in names}, tmp_path / "all.safetensors")
+    for usual in ("wte.weight", "transformer.ln_f.weight"):
+        error = complaint(capsys, "extract", tmp_path / "some", usual, "--model", tmp_path / "all.safetensors")
+        assert f"is called '{usual}'" in error
+
+
 def test_extract_says_which_pattern_matches_nothing(weights: Checkpoint, tmp_path: Path, capsys: Capture) -> None:
     error = complaint(capsys, "extract", tmp_path / "a", "wte.weight", "nothing", "--model", weights.path)
     assert "is called 'nothing'" in error and not (tmp_path / "a").exists()
