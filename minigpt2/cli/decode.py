@@ -75,4 +75,6 @@ def _integer(word: object) -> int:
     if isinstance(word, str) and re.fullmatch(r"-?[0-9]{1,18}", word):
         return int(word)
     shown = repr(word)
-    raise _NotAnIdError(f"{shown if len(shown) <= 60 else shown[:57] + '...'} is not a token id: ids are integers")
+    raise _NotAnIdError(
+        f"{shown if len(shown) <= 60 else shown[:57] + '...'} is not a token id: ids are integers below 10^18"
+    )

@@ -17,8 +17,9 @@ from minigpt2.atomic_write import leads_to
 from minigpt2.shell import file_argument
 from minigpt2.standard_input import waiting
 
-# Characters of a message; one that repeats a longer input is shortened.
-MOST_OF_A_NOTE = 2000
+# Characters of a message; one that repeats a longer input is shortened. The half that stays at its end has room for
+# advice with the longest path, which has 4,096 bytes.
+MOST_OF_A_NOTE = 10_000
 
 
 def prepare() -> None:

@@ -170,6 +170,7 @@ def test_decode_writes_bytes_that_are_no_text(capsysbinary: BytesCapture) -> Non
     [
         ("x", "'x' is not a token id"),
         ("1.5", "'1.5' is not a token id"),
+        ("9" * 20, "ids are integers below 10^18"),
         ("50257", "token id 50257 is not in the vocabulary"),
         ("-1", "token id -1 is not in the vocabulary"),
         ("[1, true]", "True is not a token id"),
