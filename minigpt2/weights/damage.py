@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import Final
 
 from minigpt2.atomic_write import naming
+from minigpt2.corpus.documents import other_kind
 
 MOST_HEADER: Final = 100_000_000  # bytes, by the format
 _MOST_READ: Final = 1 << 20  # bytes of header to parse for an explanation
 
+_PICKLE: Final = (
+    "it is a pickle, as torch.save writes it, which can run code when it is loaded and so is not read here; "
+    "load it with transformers where you trust it, and save_pretrained() writes a model.safetensors"
+)
 _FOREIGN: Final = {
-    (b"pk\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6))): (
-        "it is a pickle, as torch.save writes it, which can run code when it is loaded and so is not read here; "
-        "load it with transformers where you trust it, and save_pretrained() writes a model.safetensors"
-    ),
+    tuple(bytes([0x80, protocol]) for protocol in range(2, 6)): _PICKLE,
     (b"<!doctype html", b"<html", b"<?xml"): "it is a web page, so the download went wrong: download the file again",
     (b"version https://git-lfs",): "it is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned",
 }
@@ -34,11 +36,21 @@ def explanation(path: Path, error: str) -> str:
     for beginnings, what in _FOREIGN.items():
         if start[:64].lstrip().lower().startswith(beginnings):
             return what
+    if _is_of_torch(start):
+        return _PICKLE
+    if kind := other_kind(start):
+        return f"it is {kind[0]}: `{kind[1]}` unpacks it"
     size, promised = path.stat().st_size, _promised_size(start)
     if size < promised:
         return f"it has {size:,} bytes of {promised:,}: it was cut off, so download or copy it again"
     reason = error.removeprefix("Error while deserializing header: ")[:300]  # it may hold a tensor's name
     return f"{reason.encode('unicode_escape').decode()} (the file has {size:,} bytes)"
+
+
+def _is_of_torch(start: bytes) -> bool:
+    """Whether a file begins as the zip archives of torch.save do: the padding after its first name is called FB."""
+    end = 30 + int.from_bytes(start[26:28], "little")
+    return start.startswith(b"PK\x03\x04") and start[end : end + 2] == b"FB"
 
 
 def _promised_size(start: bytes) -> int:

@@ -1,7 +1,10 @@
 """Every way in which a safetensors file can be damaged is refused when it is opened, by the file's name."""
 
+import bz2
 import errno
+import gzip
 import json
+import lzma
 import mmap
 import os
 import struct
@@ -78,8 +81,14 @@ def content(header: object, data: bytes = bytes(24)) -> bytes:
 
 LENGTHS = [b"", b"\x01", bytes(7), bytes(8), bytes(80), struct.pack("<Q", 2), struct.pack("<Q", 1000) + b"{}"]
 LENGTHS += [struct.pack("<Q", 100_000_001) + bytes(99), b"\xff" * 8 + bytes(99), struct.pack(">Q", 2) + b"{}"]
+TORCH = b"PK\x03\x04" + bytes(22) + b"\x10\x00\x0c\x00archive/data.pklFB\x08\x00ZZZZZZZZ"  # how its archives begin
 FOREIGN = {
-    b"PK\x03\x04" + bytes(500): "is a pickle, .* can run code .* save_pretrained",
+    TORCH: "is a pickle, .* can run code .* save_pretrained",
+    b"PK\x03\x04" + bytes(500): "is a zip archive: `unzip` unpacks it",
+    gzip.compress(bytes(500), mtime=0): "is compressed by gzip: `gzip -dc` unpacks it",
+    bz2.compress(bytes(500)): "is compressed by bzip2",
+    lzma.compress(bytes(500)): "is compressed by xz",
+    bytes(257) + b"ustar\x0000" + bytes(500): "is a tar archive",
     **{bytes([0x80, protocol]) + b"}q\x00." + bytes(500): "is a pickle" for protocol in (2, 3, 4, 5)},
     b"\n<!DOCTYPE html><html><body>Not found</body></html>": "is a web page, .* download .* again",
     b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>': "is a web page",

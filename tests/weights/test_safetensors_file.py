@@ -285,3 +285,9 @@ def test_every_sound_file_is_read_as_safetensors_does(tmp_path: Path, data: byte
     assert_read_as_judged(tmp_path / "a", data)
     if judged(data) is not None:
         SafetensorsFile(tmp_path / "a")  # not refused
+
+
+def test_what_torch_saves_is_a_pickle(tmp_path: Path) -> None:
+    torch.save(torch.zeros(2), tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="it is a pickle"):
+        SafetensorsFile(tmp_path / "model.safetensors")
