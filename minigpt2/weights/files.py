@@ -207,11 +207,11 @@ def _weights_in(directory: Path) -> Path:
     for found in (named[:1], indexes, singles):
         if len(found) == 1:
             return found[0]
-    if singles:
+    of_adapter = [*directory.glob(ADAPTER_CONFIG), *directory.glob("adapter_model.*")]
+    if singles and not of_adapter:
         names = ", ".join(path.name for path in singles[:4])
         raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
-    configs = [*directory.glob(ADAPTER_CONFIG), *directory.glob(f"*/{ADAPTER_CONFIG}")]  # PEFT's own, and named ones
-    if configs or any(directory.glob("adapter_model.*")):
+    if of_adapter or any(directory.glob(f"*/{ADAPTER_CONFIG}")):  # PEFT's own, or named ones
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
     others = [path.name for path in directory.iterdir() if path.suffix in PICKLES]
     pickles = sorted(name for name in others if not _STATE_OF_TRAINING.match(name))

@@ -142,6 +142,18 @@ def test_where_the_hub_fails_to_say_whether_the_model_is_an_adapter_the_error_sa
         Checkpoint.from_pretrained("owner/name")
 
 
+@pytest.mark.parametrize("others", [["value_head"], ["model_head", "optimizer"]])
+@pytest.mark.parametrize("adapter", ["adapter", "adapter_model"])
+def test_an_adapter_beside_other_safetensors_files_is_refused_as_an_adapter(
+    adapter: str, others: list[str], tmp_path: Path
+) -> None:
+    for name in [adapter, *others]:
+        save(tmp_path, {"v_head.summary.weight": np.ones((1, 4), np.float32)}, f"{name}.safetensors")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="it is an adapter"):
+        Checkpoint.open(tmp_path)
+
+
 def test_a_directory_of_named_adapters_is_refused_as_an_adapter(tmp_path: Path) -> None:
     (tmp_path / "style").mkdir()
     (tmp_path / "style" / "adapter_config.json").write_text("{}")
