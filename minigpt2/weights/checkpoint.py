@@ -386,14 +386,18 @@ class Checkpoint(Mapping[str, Array]):
     @ComputedOnce
     def bare_names(self) -> Mapping[str, str]:
         """The files' own names by GPT-2's, without `transformer.`."""
-        missing = {lm_head: wte for wte, lm_head in self._tied.items()}
-        own_names = {missing.get(name, name): name for name in self}
-        return {bare: own_names[name] for bare, name in bare_names(own_names).items()}
+        return {bare: self._own_names[name] for bare, name in bare_names(self._own_names).items()}
 
     @ComputedOnce
     def ambiguous_names(self) -> tuple[str, str] | None:
         """The first two of the files' names that one name could mean; if there are such, no other names are known."""
-        return ambiguous(self.bare_names)  # which are the files' own names then
+        return ambiguous(self._own_names)
+
+    @ComputedOnce
+    def _own_names(self) -> Mapping[str, str]:
+        """The files' own names, each by itself, but for an `lm_head.weight` by the name of the `wte` that it is."""
+        missing = {lm_head: wte for wte, lm_head in self._tied.items()}
+        return {missing.get(name, name): name for name in self}
 
     @ComputedOnce
     def _tied(self) -> dict[str, str]:
@@ -415,10 +419,10 @@ class Checkpoint(Mapping[str, Array]):
         """The file's own name for `name`, if it has that tensor."""
         if not isinstance(name, str) or name in self._files:
             return name if isinstance(name, str) else None
-        if self.ambiguous_names:
-            return None
-        usual = (name, name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else []))
-        return next((self.bare_names[each] for each in usual if each in self.bare_names), None)
+        called = [name]
+        if not self.ambiguous_names:
+            called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else [])]
+        return next((self.bare_names[each] for each in called if each in self.bare_names), None)
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

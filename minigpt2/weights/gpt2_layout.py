@@ -94,8 +94,7 @@ def ambiguous(names: Collection[str]) -> tuple[str, str] | None:
     >>> ambiguous(["wte.weight", "ln_f.weight", "transformer.ln_f.weight"])
     ('ln_f.weight', 'transformer.ln_f.weight')
     """
-    several = [name for name in names if _named(WTE, [unwrapped(name)])]
-    if len(several) > 1:
+    if len(several := _named(WTE, names)) > 1:
         return several[0], several[1]
     meant: dict[str, str] = {}
     for own_name, bare in _without_prefix(names).items():
@@ -107,9 +106,8 @@ def ambiguous(names: Collection[str]) -> tuple[str, str] | None:
 
 def _without_prefix(names: Collection[str]) -> dict[str, str]:
     """Each of these names without its wrappers and the prefix of the first `wte.weight`."""
-    plain = {name: unwrapped(name) for name in names}
-    prefix = next((name.removesuffix(WTE) for name in _named(WTE, plain.values())), PREFIX)
-    around = _around(prefix)
+    prefix = next((unwrapped(name).removesuffix(WTE) for name in _named(WTE, names)), PREFIX)
+    around, plain = _around(prefix), {name: unwrapped(name) for name in names}
     return {name: each.removeprefix(prefix if each.startswith(prefix) else around) for name, each in plain.items()}
 
 
@@ -121,16 +119,16 @@ def tied_names(names: Collection[str]) -> dict[str, str]:
     >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias"])
     {'transformer.wte.weight': 'lm_head.weight'}
     """
-    plain = {unwrapped(name): name for name in names}
-    heads, positions = _named(LM_HEAD, plain), _named(WPE, plain)
+    heads, positions = _named(LM_HEAD, names), _named(WPE, names)
     if len(heads) != 1 or len(positions) != 1 or any(".wte." in f".{name}" for name in names):
         return {}
-    prefix = positions[0].removesuffix(WPE)
-    return {prefix + WTE: plain[heads[0]]} if heads[0] == _around(prefix) + LM_HEAD else {}
+    prefix = unwrapped(positions[0]).removesuffix(WPE)
+    return {prefix + WTE: heads[0]} if unwrapped(heads[0]) == _around(prefix) + LM_HEAD else {}
 
 
 def _named(bare: str, names: Collection[str]) -> list[str]:
-    return [name for name in names if name == bare or name.endswith(f".{bare}")]
+    """The names that end in `bare`, without what wrappers put into them."""
+    return [name for name in names if f".{unwrapped(name)}".endswith(f".{bare}")]
 
 
 def _around(prefix: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
+from minigpt2.weights.diff import compare_names
 from minigpt2.weights.gpt2_layout import bare_names, gpt2_shapes, tied_names
 from minigpt2.weights.safetensors_file import Array
 from tests.command import Capture, answer
@@ -309,6 +310,31 @@ def test_no_name_means_a_tensor_of_another_module(
         assert all(np.array_equal(array, usual[each]) for each, array in named.items())
     compared = answer(capsys, "diff", weights.path, weights.path)
     assert f"{len(tensors)} tensors in both with the same shape, 0 of them with other numbers" in compared
+
+
+names_of_any_model = st.builds(
+    lambda modules, name: "".join(modules) + name,
+    st.lists(st.sampled_from(["transformer.", "decoder.", "_orig_mod."]), max_size=3),
+    st.sampled_from(["wte.weight", "wpe.weight", "ln_f.weight", "lm_head.weight", "layers.0.weight"]),
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # each example writes its file anew
+@given(names=st.sets(names_of_any_model, min_size=1, max_size=6), config=st.sampled_from([None, TIED]))
+def test_each_name_that_is_known_means_one_tensor(
+    names: set[str], config: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    tensors = {name: np.full(2, number, np.float32) for number, name in enumerate(sorted(names))}
+    (tmp_path / "config.json").unlink(missing_ok=True)
+    weights = Checkpoint.open(save(tmp_path, tensors, config=config))
+    assert_holds(weights, tensors)
+    assert sorted(weights.bare_names.values()) == sorted(names)
+    for bare, own_name in weights.bare_names.items():
+        for called in {bare} if weights.ambiguous_names else {bare, f"transformer.{bare}"}:
+            np.testing.assert_array_equal(weights[called], tensors[own_name])
+    assert sorted(compare_names(weights, weights).common) == sorted(weights.bare_names)
 
 
 def test_a_model_beside_another_module_of_its_usual_names_is_refused_with_both(tmp_path: Path) -> None:
