@@ -14,6 +14,7 @@ quick=(
   tests/weights/test_{checkpoint,damage,gpt2_layout}.py
   tests/weights/remote
   tests/cli/test_{cli,model_commands,weight_commands}.py
+  tests/explain/test_serve.py
 )
 
 # Print the path of this version of Python, if there is one that runs: on the PATH, or among pyenv's.

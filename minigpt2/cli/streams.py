@@ -162,12 +162,16 @@ def decoded(name: str, data: bytes, path: str = "") -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(name, error, path=path)) from None
+    _refuse_archive(name, text, data)
+    return text
+
+
+def _refuse_archive(name: str, text: str, data: bytes) -> None:
     if "\0" in text[:512]:  # as in archives, of which some are UTF-8
         from minigpt2.corpus.documents import other_kind
 
         if other := other_kind(data):
             raise ValueError(_unpacks(name, *other))
-    return text
 
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16.
@@ -198,13 +202,16 @@ def read_as_it_comes() -> Iterator[str]:
             decoder = codecs.getincrementaldecoder(encoding)()
         beginning = b""
         try:
-            yield decoder.decode(data, final=not chunk)
+            text = decoder.decode(data, final=not chunk)
         except UnicodeDecodeError as error:
             before = read + len(data) - len(error.object)
             if encoding != "utf-8-sig":
                 other = f"continues in another one at byte offset {before + error.start}: use one encoding"
                 raise ValueError(f"standard input begins in {encoding.upper()} and {other}") from None
             raise ValueError(not_utf8("standard input", error, before)) from None
+        if read == 0:
+            _refuse_archive("standard input", text, data)
+        yield text
         read += len(data)
 
 

@@ -124,7 +124,7 @@ def _dask_client(address: str) -> Any:
 
     try:
         from distributed import Client
-    except ImportError:
+    except ModuleNotFoundError:
         raise ImportError("--dask needs the package distributed: pip install 'minigpt2[dask]'") from None
     logging.disable()  # Dask writes its own account of what becomes one line here
 

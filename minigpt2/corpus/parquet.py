@@ -26,7 +26,7 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         with FORK_WAITS:  # Python locks a module during its import; `compute` is imported at the first cast
             import pyarrow
             from pyarrow import compute, parquet, types  # noqa: F401
-    except ImportError:
+    except ModuleNotFoundError:
         raise ImportError("reading .parquet files needs the package pyarrow: pip install 'minigpt2[parquet]'") from None
     if source.is_stream:
         raise ValueError(f"{source.shown} is a stream, and a table cannot be read from its start to its end: save it")

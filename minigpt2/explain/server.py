@@ -4,10 +4,9 @@ import errno
 import json
 import sys
 from collections.abc import Callable
-from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
 from minigpt2.explain.page import page
@@ -48,6 +47,8 @@ class ExplainServer(ThreadingHTTPServer):
         self._reader = WeightsReader(tokenizer, weights)
         self._in_work = BoundedSemaphore(_AT_ONCE)
         self._text = text
+        self._page: str | None = None
+        self._in_making = Lock()
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
@@ -70,11 +71,12 @@ class ExplainServer(ThreadingHTTPServer):
         names = {f"{host}:{self.server_port}" for host in (HOST, "localhost")}
         return names | {HOST, "localhost"} if self.server_port == 80 else names
 
-    @cached_property
     def page(self) -> str:
         """The live page, with the text that the server was started with: made once, for it does not change."""
-        with self._in_work:
-            return page(trace_text(self._tokenizer, self._text, self._reader), live=True)
+        with self._in_making:  # those who come before it is there wait for it
+            if self._page is None:
+                self._page = page(trace_text(self._tokenizer, self._text, self._reader), live=True)
+            return self._page
 
     def explain(self, text: str) -> dict[str, Any]:
         """The data that the page draws for a text."""
@@ -94,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        self._respond("/", "the only page is /", "text/html; charset=utf-8", lambda: self.server.page)
+        self._respond("/", "the only page is /", "text/html; charset=utf-8", self.server.page)
 
     def do_POST(self) -> None:
         def explained() -> str:

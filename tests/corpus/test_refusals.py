@@ -25,7 +25,7 @@ from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
 from minigpt2.corpus.documents import likely_encoding
 from minigpt2.corpus.output import Output
-from tests.command import Capture, complaint, one_line, run
+from tests.command import ROOT, Capture, complaint, environment, one_line, run
 from tests.corpus.samples import DOCUMENTS, lines_of, write_table
 
 BAD: dict[str, tuple[bytes, str]] = {
@@ -103,6 +103,15 @@ def test_a_package_that_is_missing_is_named(
     monkeypatch.delattr("backports.zstd")
     with pytest.raises(ImportError, match=rf"needs the package {package}: pip install 'minigpt2\["):
         count(tmp_path / name)
+
+
+def test_a_package_that_does_not_start_says_why_itself(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('pyarrow requires NumPy 2.0 or newer, found 1.26.4')")
+    (tmp_path / "a.parquet").write_bytes(b"x")
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    finished = run("count", str(tmp_path / "a.parquet"), env=environment(PYTHONPATH=path))
+    told = "minigpt2: pyarrow requires NumPy 2.0 or newer, found 1.26.4\n"
+    assert (finished.returncode, one_line(finished.stderr)) == (1, told)
 
 
 def test_a_damaged_table_is_named(tmp_path: Path) -> None:
@@ -256,7 +265,7 @@ def test_a_file_of_another_kind_is_named_as_what_it_is(name: str, text: bytes, t
 
 
 @pytest.mark.parametrize(
-    "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"]]
+    "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"], ["decode"]]
 )
 @pytest.mark.parametrize("name", ["a.tar", "empty.zip"])
 def test_so_is_an_archive_that_is_utf8(name: str, arguments: list[str], tmp_path: Path) -> None:
@@ -297,7 +306,7 @@ def test_a_shard_that_begins_behind_a_byte_order_mark_is_refused_as_the_first_is
 
 @pytest.mark.parametrize("name", [*COMPRESSED, "a.zip"])
 @pytest.mark.parametrize(
-    "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"]]
+    "arguments", [["loss", "{}", "--model", "bundled"], ["train-bpe", "{}", "--merges", "1"], ["encode"], ["decode"]]
 )
 def test_so_it_is_by_commands_that_read_text_alone(arguments: list[str], name: str, tmp_path: Path) -> None:
     make, what, command = (COMPRESSED | ARCHIVES)[name]

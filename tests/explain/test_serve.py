@@ -4,7 +4,9 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -17,7 +19,7 @@ from minigpt2 import Checkpoint, Tokenizer
 from minigpt2.explain import Trace, explain
 from minigpt2.explain.payload import payload
 from minigpt2.explain.server import MOST_BYTES, ExplainServer
-from minigpt2.explain.trace import trace_text
+from minigpt2.explain.trace import WeightsReader, trace_text
 from tests.command import command, environment, one_line, run
 from tests.serving import serving
 
@@ -171,6 +173,22 @@ def test_a_burst_of_connections_is_answered(server: ExplainServer) -> None:
             connection.sendall(request.encode() + body)
         statuses = [connection.recv(12) for connection in connections]
     assert statuses == [b"HTTP/1.0 200"] * 200
+
+
+def test_the_page_is_made_once_however_many_ask_for_it_first(
+    weights: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def slow_trace(tokenizer: Tokenizer, text: str, reader: WeightsReader) -> Trace:
+        made.append(text)
+        time.sleep(0.1)  # so that all ask before it is made
+        return trace_text(tokenizer, text, reader)
+
+    monkeypatch.setattr("minigpt2.explain.server.trace_text", slow_trace)
+    with ExplainServer(0, Tokenizer(), weights, "life") as server, serving(server), ThreadPoolExecutor(20) as pool:
+        statuses = list(pool.map(lambda _: ask(server, "GET", "/")[0], range(20)))
+    assert (statuses, made) == ([200] * 20, ["life"])
 
 
 def test_without_a_further_thread_connections_are_answered_one_by_one(

@@ -59,7 +59,7 @@ def test_a_repository_of_pickles_is_refused_with_the_reason(hub: Hub, remote: Op
     ("data", "words"),
     [
         (b"<!doctype html><title>hello</title>" * 2000, "is a web page"),
-        (b"PK\x03\x04" + bytes(99_999), "is a pickle"),
+        (b"PK\x03\x04" + bytes(99_999), "is a zip archive"),
         (b"\x10\x27\0\0\0\0\0\0[" + bytes(99_999), "invalid JSON"),
         (b'\xf0\x49\x02\0\0\0\0\0{"a":' + b"[" * 149_995, "recursion"),
         (b"\x02\0\0\0\0\0\0\0{}x", "not fully covered"),
