@@ -3,6 +3,7 @@
 The errors of `huggingface_hub` have no common base class. Each of them becomes a `HubError` that says what to do.
 """
 
+import errno
 import os
 import re
 import shlex
@@ -328,10 +329,8 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
             return explanation
     if status := getattr(getattr(error, "response", None), "status_code", None):  # also of the HTTP client's own errors
         return f"{hub} answered {status}; {advice(status)}"
-    if isinstance(error, OSError) and error.errno and _is_of(cache, error.filename2 or error.filename):
-        return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"
     if isinstance(error, OSError) and error.errno:
-        return f"{error.filename} cannot be used ({error.strerror}); check HF_TOKEN_PATH, HF_HOME and TMPDIR"
+        return _fault_of_this_machine(error, cache)
     if isinstance(error, UnicodeError):
         return f"what would be sent is not ASCII ({error}); check HF_ENDPOINT, HF_TOKEN and the file of the token"
     return (
@@ -340,9 +339,13 @@ def _reason(error: BaseException, model: str, cache: Path) -> str:
     )
 
 
-def _is_of(cache: Path, filename: Any) -> bool:
-    """Whether an error is the cache's, by the name of its file: one of writing names none."""
-    return not isinstance(filename, str | bytes) or Path(os.fsdecode(filename)).is_relative_to(cache)
+def _fault_of_this_machine(error: OSError, cache: Path) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"no further file can be opened ({error.strerror}); `ulimit -n` tells how many a process may open"
+    filename = error.filename2 or error.filename
+    if not isinstance(filename, str | bytes) or Path(os.fsdecode(filename)).is_relative_to(cache):  # writing names none
+        return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"
+    return f"{error.filename} cannot be used ({error.strerror}); check HF_TOKEN_PATH, HF_HOME and TMPDIR"
 
 
 def _named(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import time
 from itertools import repeat
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
 
 import huggingface_hub
 import pytest
@@ -218,3 +218,15 @@ def test_a_link_that_the_caches_disk_has_no_room_for_is_the_caches(
     monkeypatch.setattr(os, "symlink", fail)
     told = refusal(client.fetch("owner/tiny", "config.json"))
     assert f"cannot write to the cache {client.cache} (No space left on device)" in told
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_limit_of_open_files_is_not_blamed_on_the_cache(
+    number: int, client: Client, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    told = refusal(client.fetch("owner/tiny", "config.json"))
+    assert f"no further file can be opened ({os.strerror(number)})" in told and "cache" not in told
