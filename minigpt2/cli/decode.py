@@ -50,6 +50,8 @@ def _ids(texts: Iterable[str]) -> Iterator[list[int]]:
             continue
         *words, waiting = _SEPARATORS.split(waiting)  # the last word may go on in the next part
         yield [_integer(word) for word in words if word]
+        if len(waiting) > 19:  # more than a sign and 18 digits: it would be split again with each part
+            _integer(waiting)
     if waiting.lstrip().startswith("["):
         yield _json_list(waiting)
     elif waiting:

@@ -208,9 +208,12 @@ def _weights_in(directory: Path) -> Path:
         if len(found) == 1:
             return found[0]
     of_adapter = [*directory.glob(ADAPTER_CONFIG), *directory.glob("adapter_model.*")]
-    if singles and not of_adapter:
+    if singles:
         names = ", ".join(path.name for path in singles[:4])
-        raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}")
+        reason = f"; by its other files {ADAPTER_REASON}" if of_adapter else ""
+        raise CheckpointError(
+            f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}{reason}"
+        )
     if of_adapter or any(directory.glob(f"*/{ADAPTER_CONFIG}")):  # PEFT's own, or named ones
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
     others = [path.name for path in directory.iterdir() if path.suffix in PICKLES]

@@ -89,6 +89,8 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
 def ambiguous(names: Collection[str]) -> tuple[str, str] | None:
     """The first two of a checkpoint's names that one name could mean, if there are such.
 
+    With `transformer.` before them the names of GPT-2's parts count, not those of other modules.
+
     >>> ambiguous(["encoder.wte.weight", "decoder.wte.weight"])
     ('encoder.wte.weight', 'decoder.wte.weight')
     >>> ambiguous(["wte.weight", "ln_f.weight", "transformer.ln_f.weight"])
@@ -98,7 +100,7 @@ def ambiguous(names: Collection[str]) -> tuple[str, str] | None:
         return several[0], several[1]
     meant: dict[str, str] = {}
     for own_name, bare in _without_prefix(names).items():
-        for name in (own_name, bare, PREFIX + bare):
+        for name in (own_name, bare, *([PREFIX + bare] if _PART.match(bare) else [])):
             if meant.setdefault(name, own_name) != own_name:
                 return meant[name], own_name
     return None

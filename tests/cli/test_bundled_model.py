@@ -65,7 +65,7 @@ def test_the_page_may_fall_back_because_it_carries_the_label(tmp_path: Path, cap
 
 def test_the_live_page_may_fall_back_because_it_carries_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[str] = []
-    monkeypatch.setattr(ExplainServer, "serve_forever", lambda server: pages.append(server.page))
+    monkeypatch.setattr(ExplainServer, "serve_forever", lambda server: pages.append(server.page()))
     assert main(["serve", "--port", "0"]) == 0
     assert main(["serve", "--port", "0", "--model", "gpt2"]) == 1
     assert len(pages) == 1

@@ -61,3 +61,9 @@ def test_the_command_that_the_error_names_makes_utf8_of_it(encoding: str) -> Non
     assert run("encode", stdin=converted).stdout.split() == [
         str(token_id).encode() for token_id in Tokenizer().encode("Café, naïve\n")
     ]
+
+
+def test_a_word_that_is_too_long_for_an_id_ends_it_after_the_ids_before() -> None:
+    finished = run("decode", stdin=b"464 3616 " + b"464;" * 100_000)
+    assert (finished.returncode, finished.stdout) == (1, b"The meaning")
+    assert "is not a token id" in one_line(finished.stderr)

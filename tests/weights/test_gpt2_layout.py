@@ -312,10 +312,11 @@ def test_no_name_means_a_tensor_of_another_module(
     assert f"{len(tensors)} tensors in both with the same shape, 0 of them with other numbers" in compared
 
 
+GPT2_NAMES = ["wte.weight", "wpe.weight", "ln_f.weight", "lm_head.weight"]
 names_of_any_model = st.builds(
     lambda modules, name: "".join(modules) + name,
     st.lists(st.sampled_from(["transformer.", "decoder.", "_orig_mod."]), max_size=3),
-    st.sampled_from(["wte.weight", "wpe.weight", "ln_f.weight", "lm_head.weight", "layers.0.weight"]),
+    st.sampled_from([*GPT2_NAMES, "layers.0.weight"]),
 )
 
 
@@ -332,9 +333,23 @@ def test_each_name_that_is_known_means_one_tensor(
     assert_holds(weights, tensors)
     assert sorted(weights.bare_names.values()) == sorted(names)
     for bare, own_name in weights.bare_names.items():
-        for called in {bare} if weights.ambiguous_names else {bare, f"transformer.{bare}"}:
-            np.testing.assert_array_equal(weights[called], tensors[own_name])
+        np.testing.assert_array_equal(weights[bare], tensors[own_name])
+        if bare in GPT2_NAMES and not weights.ambiguous_names:
+            np.testing.assert_array_equal(weights[f"transformer.{bare}"], tensors[own_name])
     assert sorted(compare_names(weights, weights).common) == sorted(weights.bare_names)
+
+
+@pytest.mark.parametrize("prefix", ["", "gpt.transformer.", "_orig_mod.", "transformer."])
+def test_two_tensors_of_other_modules_do_not_make_the_models_names_ambiguous(tmp_path: Path, prefix: str) -> None:
+    usual = gpt2_tensors()
+    others = {"norm.bias": np.zeros(4, np.float32), "other.transformer.norm.bias": np.ones(4, np.float32)}
+    if prefix != "transformer.":  # whose own module it would be
+        others["transformer.norm.bias"] = np.full(4, 2, np.float32)
+    tensors = {**{prefix + name: array for name, array in usual.items()}, **others}
+    weights = Checkpoint.open(save(tmp_path, tensors, config=TIED))
+    assert_holds(weights, tensors)
+    named = {name.removeprefix("transformer."): array for name, array in weights.named_parameters()}
+    assert list(named) == list(usual) and all(np.array_equal(named[name], usual[name]) for name in usual)
 
 
 def test_a_model_beside_another_module_of_its_usual_names_is_refused_with_both(tmp_path: Path) -> None:
