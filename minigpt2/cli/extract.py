@@ -52,11 +52,12 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
 
 def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     """The tensor of this name, or else those whose names match: the file's own, or GPT-2's."""
-    from minigpt2.weights.gpt2_layout import PREFIX
+    from minigpt2.weights.gpt2_layout import PREFIX, WTE
 
     if pattern in list(weights):
         return {pattern}
-    prefix = "" if weights.ambiguous_names else PREFIX
-    names = {own: (own, bare, prefix + bare) for bare, own in weights.bare_names.items()}
+    ambiguous = weights.ambiguous_names.keys()
+    prefix = "" if WTE in ambiguous else PREFIX
+    names = {own: {own} | ({bare, prefix + bare} - ambiguous) for bare, own in weights.bare_names.items()}
     named = {own for own, each in names.items() if pattern in each}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

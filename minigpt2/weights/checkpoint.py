@@ -58,7 +58,7 @@ class Checkpoint(Mapping[str, Array]):
     """The tensors of a checkpoint by name, on this machine or on the hub. No number is read before it is needed.
 
     Iteration and `len` give the files' own names. `[]` and `in` also take a name with or without `transformer.`, and
-    `lm_head.weight`, unless one of these names could mean two tensors of the file: then all are as the file has them.
+    `lm_head.weight`, unless that name could mean two tensors of the file: then each has only the file's own name.
     Arrays are read-only views of the file in its own dtype. BF16, which numpy lacks, is widened to float32 at each
     access. If the data of a file starts at an odd byte, as in the published one, its views are unaligned: numpy
     computes with them, only slower. Do not use an array after its file was truncated. A remote checkpoint gives
@@ -389,8 +389,8 @@ class Checkpoint(Mapping[str, Array]):
         return {bare: self._own_names[name] for bare, name in bare_names(self._own_names).items()}
 
     @ComputedOnce
-    def ambiguous_names(self) -> tuple[str, str] | None:
-        """The first two of the files' names that one name could mean; if there are such, no other names are known."""
+    def ambiguous_names(self) -> Mapping[str, list[str]]:
+        """Each name that could mean several tensors, and the files' own names of these, the only ones that work."""
         return ambiguous(self._own_names)
 
     @ComputedOnce
@@ -420,7 +420,7 @@ class Checkpoint(Mapping[str, Array]):
         if not isinstance(name, str) or name in self._files:
             return name if isinstance(name, str) else None
         called = [name]
-        if not self.ambiguous_names:
+        if name not in self.ambiguous_names and WTE not in self.ambiguous_names:
             called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else [])]
         return next((self.bare_names[each] for each in called if each in self.bare_names), None)
 

@@ -74,36 +74,35 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
     That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Where
-    two tensors could be `wte.weight`, or one name could mean two tensors, the names stay as they are.
+    two tensors could be `wte.weight` all names stay as they are; else those that one name could mean.
 
     >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
     >>> bare_names(["wte.weight", "h.0._orig_mod.ln_1.weight"])
     {'wte.weight': 'wte.weight', 'h.0.ln_1.weight': 'h.0._orig_mod.ln_1.weight'}
     """
-    if ambiguous(names):
-        return {name: name for name in names}
-    return {bare: name for name, bare in _without_prefix(names).items()}
+    doubtful = ambiguous(names)
+    in_doubt = set(names) if WTE in doubtful else {name for several in doubtful.values() for name in several}
+    return {name if name in in_doubt else bare: name for name, bare in _without_prefix(names).items()}
 
 
-def ambiguous(names: Collection[str]) -> tuple[str, str] | None:
-    """The first two of a checkpoint's names that one name could mean, if there are such.
+def ambiguous(names: Collection[str]) -> dict[str, list[str]]:
+    """Each name that could mean several of a checkpoint's tensors, and their own names.
 
     With `transformer.` before them the names of GPT-2's parts count, not those of other modules.
 
     >>> ambiguous(["encoder.wte.weight", "decoder.wte.weight"])
-    ('encoder.wte.weight', 'decoder.wte.weight')
+    {'wte.weight': ['encoder.wte.weight', 'decoder.wte.weight']}
     >>> ambiguous(["wte.weight", "ln_f.weight", "transformer.ln_f.weight"])
-    ('ln_f.weight', 'transformer.ln_f.weight')
+    {'transformer.ln_f.weight': ['ln_f.weight', 'transformer.ln_f.weight']}
     """
     if len(several := _named(WTE, names)) > 1:
-        return several[0], several[1]
-    meant: dict[str, str] = {}
+        return {WTE: several}
+    meant: dict[str, list[str]] = {}
     for own_name, bare in _without_prefix(names).items():
-        for name in (own_name, bare, *([PREFIX + bare] if _PART.match(bare) else [])):
-            if meant.setdefault(name, own_name) != own_name:
-                return meant[name], own_name
-    return None
+        for name in dict.fromkeys((bare, own_name, *([PREFIX + bare] if _PART.match(bare) else []))):
+            meant.setdefault(name, []).append(own_name)
+    return {name: several for name, several in meant.items() if len(several) > 1}
 
 
 def _without_prefix(names: Collection[str]) -> dict[str, str]:
@@ -144,9 +143,8 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     Raises:
         CheckpointError: one of them is missing, or they are not two matrices of numbers, equally wide.
     """
-    if (own_names := _named(WTE, weights.bare_names)) not in ([], [WTE]):
-        _refuse_ambiguous_names(weights)
-    if not own_names and (heads := _named(LM_HEAD, weights)):
+    _refuse_ambiguous_names(weights, (WTE, WPE))
+    if WTE not in weights and (heads := _named(LM_HEAD, weights)):
         reason = f"nothing says that {' or '.join(map(repr, heads[:4]))} is the same matrix"
         raise _not_a_gpt2(
             weights, f"it has no {WTE!r}, and {reason}, as the config.json of a tied GPT-2 beside it does"
@@ -278,9 +276,13 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
         raise _not_a_gpt2(weights, f"its {name!r} is {dtype}, not one of {', '.join(FLOATS)}")
 
 
-def _refuse_ambiguous_names(weights: "Checkpoint") -> None:
-    if two := weights.ambiguous_names:
-        raise _not_a_gpt2(weights, f"one name could mean {two[0]!r} or {two[1]!r}: save the GPT-2 alone")
+def _refuse_ambiguous_names(weights: "Checkpoint", names: Collection[str] | None = None) -> None:
+    """Make sure that each of these names, by default those of GPT-2's parts, means one tensor."""
+    for name, several in weights.ambiguous_names.items():
+        bare = name.removeprefix(PREFIX)
+        if bare in names if names else _PART.match(bare):
+            could_be = " or ".join(map(repr, several[:4]))
+            raise _not_a_gpt2(weights, f"{name!r} could be {could_be}: save the GPT-2 alone")
 
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
