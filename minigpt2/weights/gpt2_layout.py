@@ -194,7 +194,7 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
 def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
     """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
     has_transformer = prefix != _around(prefix)
-    in_transformer = has_transformer and unwrapped(own_name) == prefix + name  # where a lm_head is ignored
+    in_transformer = has_transformer and unwrapped(own_name).startswith(prefix)  # where a lm_head is ignored
     in_part = bool(_PART.match(name)) and name != LM_HEAD
     return (in_transformer or in_part) and not _MASK.fullmatch(name)
 

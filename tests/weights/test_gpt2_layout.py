@@ -355,6 +355,12 @@ def test_two_tensors_of_other_modules_do_not_make_the_models_names_ambiguous(tmp
     assert list(named) == list(usual) and all(np.array_equal(named[name], usual[name]) for name in usual)
 
 
+def test_a_tensor_that_another_module_has_too_is_refused_in_the_transformer_still(tmp_path: Path) -> None:
+    tensors = gpt2_tensors("transformer.") | {name: np.ones(4, np.float32) for name in ("step", "transformer.step")}
+    with pytest.raises(CheckpointError, match=r"it has 'transformer\.step', which GPT-2 lacks"):
+        Checkpoint.open(save(tmp_path, tensors)).parameter_names()
+
+
 def test_a_model_beside_another_module_of_its_usual_names_is_refused_with_both(tmp_path: Path) -> None:
     for prefix, other, reason in (
         ("decoder.transformer.", "transformer.", "'decoder.transformer.ln_f.weight' or 'transformer.ln_f.weight'"),
