@@ -1,5 +1,6 @@
 """Two checkpoints compared: tensors that only one has, and how far apart the numbers of the others are."""
 
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
+from minigpt2.weights.gpt2_layout import WTE
 from minigpt2.weights.safetensors_file import BLOCK, NUMPY_DTYPE, Array
 
 
@@ -39,13 +41,16 @@ class Names:
 
 
 def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
-    """Which tensors can be compared, and which cannot. This reads none of their numbers.
+    """Which tensors can be compared, and which cannot, by their bare names. This reads none of their numbers.
+
+    A name that could mean two tensors of a file is that of the file's own tensor.
 
     >>> weights = Checkpoint.bundled()
     >>> len(compare_names(weights, weights).common)
     64
     """
-    ours, theirs = first.bare_names, second.bare_names
+    ambiguous = first.ambiguous_names.keys() | second.ambiguous_names.keys()
+    ours, theirs = (_names_to_compare(weights, ambiguous) for weights in (first, second))
     infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in ours if name in theirs}
     alike = {name: None for name, (one, other) in infos.items() if one.shape == other.shape}  # in their order
     readable = {name for name in alike if all(info.dtype in NUMPY_DTYPE for info in infos[name])}
@@ -56,6 +61,12 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
         [name for name in alike if name not in readable],
         [name for name in alike if name in readable],
     )
+
+
+def _names_to_compare(weights: Checkpoint, ambiguous: Set[str]) -> dict[str, str]:
+    """A checkpoint's own names by their bare ones, or by themselves where a bare one is ambiguous in either."""
+    bare_names = weights.bare_names.items()
+    return {own if bare in ambiguous or WTE in ambiguous else bare: own for bare, own in bare_names}
 
 
 def compare_all(first: Checkpoint, second: Checkpoint, names: list[str]) -> list[Difference]:

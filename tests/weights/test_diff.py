@@ -17,6 +17,7 @@ from minigpt2 import Checkpoint
 from minigpt2.weights.diff import Difference, compare, compare_all, compare_names
 from minigpt2.weights.safetensors_file import BLOCK
 from tests.command import Capture, answer, complaint, write_small_gpt2
+from tests.weights.test_checkpoint import gpt2_tensors, save
 from tests.weights.test_damage import ENTRY, content
 
 Numbers = np.ndarray[Any, Any]
@@ -180,3 +181,16 @@ def test_a_shape_that_numpy_lacks_is_compared_all_the_same(tmp_path: Path) -> No
 def test_diff_names_the_file_that_is_missing(tmp_path: Path, capsys: Capture) -> None:
     write_small_gpt2(tmp_path)
     assert "none.safetensors" in complaint(capsys, "diff", tmp_path, tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("has_changed", [False, True])
+def test_a_model_beside_another_module_is_compared_with_itself(has_changed: bool, tmp_path: Path) -> None:
+    model = gpt2_tensors("transformer.")
+    other = np.full(4, 3, np.float32)
+    changed = {"transformer.ln_f.weight": other} if has_changed else {}
+    first = Checkpoint.open(save(tmp_path / "model", model))
+    second = Checkpoint.open(save(tmp_path / "beside", model | changed | {"ln_f.weight": other}))
+    names = compare_names(first, second)
+    assert (names.only_first, names.only_second) == ([], ["ln_f.weight"])
+    differing = [each.name for each in compare_all(first, second, names.common) if each.differing]
+    assert len(names.common) == len(model) and differing == list(changed)
