@@ -264,9 +264,8 @@ def _lack(record: object, field: str) -> str:
 
 
 def _one_a_line(source: Source, line: str) -> str:
-    """The way out for what is one document of JSON: a `.json` file, or an array that comes from one."""
-    is_array = source.is_stream and line.lstrip().startswith("[")
-    if not is_array and not source.name.lower().removesuffix(source.compression).endswith(".json"):
+    """The way out for a `.json` file that is one document of JSON."""
+    if not source.name.lower().removesuffix(source.compression).endswith(".json"):
         return ""
     records = "'.[]'" if line.lstrip().startswith("[") else "."
     return (
