@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
+from minigpt2.archives import other_kind
 from minigpt2.atomic_write import leads_to
 from minigpt2.shell import file_argument
 from minigpt2.standard_input import waiting
@@ -167,11 +168,8 @@ def decoded(name: str, data: bytes, path: str = "") -> str:
 
 
 def _refuse_archive(name: str, text: str, data: bytes) -> None:
-    if "\0" in text[:512]:  # as in archives, of which some are UTF-8
-        from minigpt2.corpus.documents import other_kind
-
-        if other := other_kind(data):
-            raise ValueError(_unpacks(name, *other))
+    if "\0" in text[:512] and (other := other_kind(data)):  # some archives are valid UTF-8
+        raise ValueError(_unpacks(name, *other))
 
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16.
@@ -235,7 +233,7 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
 
     `offset` is where in the input the error's bytes begin.
     """
-    from minigpt2.corpus.documents import likely_encoding, other_kind
+    from minigpt2.corpus.documents import likely_encoding
 
     data = error.object
     if offset == 0 and (other := other_kind(data)):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from minigpt2.archives import BEGINNING, other_kind
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
@@ -21,19 +22,6 @@ ERRORS = ("strict", "replace", "ignore")
 _BOM = b"\xef\xbb\xbf"
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE begins with UTF-16-LE's
 
-# What a file that is not text begins with, what it is, and the command that unpacks it.
-_OTHER_KINDS = (
-    (b"PK\x03\x04", "a zip archive", "unzip"),
-    (b"PK\x05\x06", "a zip archive", "unzip"),  # without a file
-    (b"PK\x07\x08", "a zip archive", "unzip"),  # meant to be split
-    (b"\xfd7zXZ\x00", "compressed by xz", "xz -dc"),
-    *((b"BZh%d1AY&SY" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),
-    *((b"BZh%d\x17rE8P\x90" % level, "compressed by bzip2", "bzip2 -dc") for level in range(1, 10)),  # without a byte
-    (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
-)
-#: The bytes at its beginning that tell what kind of file it is.
-BEGINNING = 265
 _OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
@@ -182,17 +170,6 @@ def _require_text(source: Source, data: bytes) -> None:
             reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
             way = f"`{_piped(source, command)} | {reads}` reads it"
         raise ValueError(f"{source.shown} is {what}, not text: {way}")
-
-
-def other_kind(data: bytes) -> tuple[str, str] | None:
-    """The kind of a file that begins with these bytes, and the command that unpacks it; None if it may be text.
-
-    >>> other_kind(b"BZh91AY&SY"), other_kind(b"text")
-    (('compressed by bzip2', 'bzip2 -dc'), None)
-    """
-    if data[257:265] in (b"ustar\x0000", b"ustar  \0"):  # POSIX's archives, and GNU's
-        return "a tar archive", "tar -xf"
-    return next(((what, command) for beginning, what, command in _OTHER_KINDS if data.startswith(beginning)), None)
 
 
 def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
+from minigpt2.archives import BEGINNING, other_kind
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
 from minigpt2.forking import FORK_WAITS
@@ -45,8 +46,6 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
 
 def _fault(stored: BinaryIO, error: Exception) -> str:
     """Why pyarrow cannot read a file: it is damaged, or the whole file was compressed."""
-    from minigpt2.corpus.documents import BEGINNING, other_kind
-
     stored.seek(0)
     if other := other_kind(stored.read(BEGINNING)):
         what, command = other

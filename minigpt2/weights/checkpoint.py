@@ -58,12 +58,12 @@ class Checkpoint(Mapping[str, Array]):
     """The tensors of a checkpoint by name, on this machine or on the hub. No number is read before it is needed.
 
     Iteration and `len` give the files' own names. `[]` and `in` also take a name with or without `transformer.`, and
-    `lm_head.weight`, unless that name could mean two tensors of the file: then each has only the file's own name.
-    Arrays are read-only views of the file in its own dtype. BF16, which numpy lacks, is widened to float32 at each
-    access. If the data of a file starts at an odd byte, as in the published one, its views are unaligned: numpy
-    computes with them, only slower. Do not use an array after its file was truncated. A remote checkpoint gives
-    stand-ins that are read when they are indexed: see `remote`. A pickle holds no numbers, only where they are: another
-    process opens the same files, and refuses others.
+    `lm_head.weight`; where that could mean two tensors, only the file's own names are known. Arrays are read-only views
+    of the file in its own dtype. BF16, which numpy lacks, is widened to float32 at each access. If the data of a file
+    starts at an odd byte, as in the published one, its views are unaligned: numpy computes with them, only slower. Do
+    not use an array after its file was truncated. A remote checkpoint gives stand-ins that are read when they are
+    indexed: see `remote`. A pickle holds no numbers, only where they are: another process opens the same files, and
+    refuses others.
 
     >>> weights = Checkpoint.bundled()
     >>> weights["wte.weight"].shape
@@ -395,7 +395,7 @@ class Checkpoint(Mapping[str, Array]):
 
     @ComputedOnce
     def _own_names(self) -> Mapping[str, str]:
-        """The files' own names, each by itself, but for an `lm_head.weight` by the name of the `wte` that it is."""
+        """Maps each of the files' own names to itself, but lists a tied `lm_head.weight` under the missing `wte`."""
         missing = {lm_head: wte for wte, lm_head in self._tied.items()}
         return {missing.get(name, name): name for name in self}
 

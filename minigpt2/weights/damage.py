@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from minigpt2.archives import other_kind
 from minigpt2.atomic_write import naming
-from minigpt2.corpus.documents import other_kind
 
 MOST_HEADER: Final = 100_000_000  # bytes, by the format
 _MOST_READ: Final = 1 << 20  # bytes of header to parse for an explanation

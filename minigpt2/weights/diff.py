@@ -64,7 +64,7 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
 
 
 def _names_to_compare(weights: Checkpoint, ambiguous: Set[str]) -> dict[str, str]:
-    """A checkpoint's own names by their bare ones, or by themselves where a bare one is ambiguous in either."""
+    """Maps bare names to a checkpoint's own, and own names to themselves if the bare one is ambiguous in either."""
     bare_names = weights.bare_names.items()
     return {own if bare in ambiguous or WTE in ambiguous else bare: own for bare, own in bare_names}
 

@@ -74,7 +74,7 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
     That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Where
-    two tensors could be `wte.weight` all names stay as they are; else those that one name could mean.
+    two tensors could be `wte.weight`, all names stay as they are; otherwise only those of tensors that share a name do.
 
     >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
@@ -89,7 +89,7 @@ def bare_names(names: Collection[str]) -> dict[str, str]:
 def ambiguous(names: Collection[str]) -> dict[str, list[str]]:
     """Each name that could mean several of a checkpoint's tensors, and their own names.
 
-    With `transformer.` before them the names of GPT-2's parts count, not those of other modules.
+    Names with `transformer.` added count for GPT-2's parts only.
 
     >>> ambiguous(["encoder.wte.weight", "decoder.wte.weight"])
     {'wte.weight': ['encoder.wte.weight', 'decoder.wte.weight']}
@@ -128,7 +128,7 @@ def tied_names(names: Collection[str]) -> dict[str, str]:
 
 
 def _named(bare: str, names: Collection[str]) -> list[str]:
-    """The names that end in `bare`, without what wrappers put into them."""
+    """The names that end in `bare` once what wrappers put into them is left out."""
     return [name for name in names if f".{unwrapped(name)}".endswith(f".{bare}")]
 
 

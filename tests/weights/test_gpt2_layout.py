@@ -320,9 +320,8 @@ names_of_any_model = st.builds(
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)  # each example writes its file anew
+# Each example writes its file anew, so they can share a directory.
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(names_of_any_model, min_size=1, max_size=6), config=st.sampled_from([None, TIED]))
 def test_each_name_that_is_known_means_one_tensor(
     names: set[str], config: dict[str, Any] | None, tmp_path: Path
