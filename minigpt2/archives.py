@@ -1,4 +1,4 @@
-"""Archives and compressed files: told by the bytes that they begin with, and the commands that unpack them."""
+"""Archives, compressed files and tables: told by the bytes that they begin with, and what unpacks them."""
 
 from typing import Final
 
@@ -13,6 +13,8 @@ _KINDS: Final = (
     (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )
+#: What a Parquet table begins with.
+TABLE: Final = b"PAR1"
 #: The bytes at its beginning that tell what kind of file it is.
 BEGINNING: Final = 265
 

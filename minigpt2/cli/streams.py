@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from minigpt2.archives import other_kind
+from minigpt2.archives import TABLE, other_kind
 from minigpt2.atomic_write import leads_to
 from minigpt2.shell import file_argument
 from minigpt2.standard_input import waiting
@@ -157,19 +157,19 @@ def decoded(name: str, data: bytes, path: str = "") -> str:
     """All bytes of an input as text; `path` is where a command can read them.
 
     Raises:
-        ValueError: they are not UTF-8, or they are an archive.
+        ValueError: they are not UTF-8, or they are an archive or a table.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(name, error, path=path)) from None
-    _refuse_archive(name, text, data)
+    _refuse_other_kinds(name, text, data)
     return text
 
 
-def _refuse_archive(name: str, text: str, data: bytes) -> None:
-    if "\0" in text[:512] and (other := other_kind(data)):  # some archives are valid UTF-8
-        raise ValueError(_unpacks(name, *other))
+def _refuse_other_kinds(name: str, text: str, data: bytes) -> None:
+    if "\0" in text[:512] and (kind := _not_text(name, data)):  # some archives are valid UTF-8
+        raise ValueError(kind)
 
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16.
@@ -208,7 +208,7 @@ def read_as_it_comes() -> Iterator[str]:
                 raise ValueError(f"standard input begins in {encoding.upper()} and {other}") from None
             raise ValueError(not_utf8("standard input", error, before)) from None
         if read == 0:
-            _refuse_archive("standard input", text, data)
+            _refuse_other_kinds("standard input", text, data)
         yield text
         read += len(data)
 
@@ -236,16 +236,22 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
     from minigpt2.corpus.documents import likely_encoding
 
     data = error.object
-    if offset == 0 and (other := other_kind(data)):
-        return _unpacks(name, *other)
+    if offset == 0 and (kind := _not_text(name, data)):
+        return kind
     encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
     convert = f"iconv -f {encoding} -t UTF-8" + (f" {file_argument(path)}" if path else "")
     return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `{convert}` converts it"
 
 
-def _unpacks(name: str, what: str, command: str) -> str:
-    return f"{name} is {what}, not text: `{command} FILE` unpacks it"
+def _not_text(name: str, data: bytes) -> str | None:
+    """The message that an input is a file of another kind, by how it begins, or None if it may be text."""
+    if data.startswith(TABLE):
+        return f"{name} is a Parquet table, not text: write the texts of its rows to a file first"
+    if other := other_kind(data):
+        what, command = other
+        return f"{name} is {what}, not text: `{command} FILE` unpacks it"
+    return None
 
 
 def flush() -> None:

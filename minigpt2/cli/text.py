@@ -39,7 +39,7 @@ def read_file(name: str) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not UTF-8, or an archive.
+        ValueError: it is not UTF-8, or an archive or a table.
     """
     if name == "-":
         return streams.read_utf8()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from minigpt2.archives import BEGINNING, other_kind
+from minigpt2.archives import BEGINNING, TABLE, other_kind
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
@@ -157,8 +157,9 @@ class Reader:
 
 def _require_text(source: Source, data: bytes) -> None:
     """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
-    if data.startswith(b"PAR1"):
-        raise ValueError(f"{source.shown} is a Parquet table: pass --input-format parquet")
+    if data.startswith(TABLE):
+        way = "save it as a file, since a table cannot be read from a pipe, and " * source.is_stream
+        raise ValueError(f"{source.shown} is a Parquet table: {way}pass --input-format parquet")
     if other := other_kind(data):
         what, command = other
         if command in _OF_ARCHIVES:

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from minigpt2.forking import FORK_WAITS
-from minigpt2.hub.answers import HubError, RefusedError, prepare_client, quiet
+from minigpt2.hub.answers import ANSWER_SECONDS, HubError, RefusedError, prepare_client, quiet
 from minigpt2.hub.cache import import_huggingface_hub
 from minigpt2.shell import quoted
 
@@ -45,7 +45,8 @@ def find(name: str) -> list[tuple[str, int]]:
         with FORK_WAITS:  # Python locks a module during its import
             from huggingface_hub import HfApi, HfFileSystem
 
-        commit = HfApi().dataset_info(repository, revision=revision.replace("%2F", "/") or None).sha
+        asked = revision.replace("%2F", "/") or None
+        commit = HfApi().dataset_info(repository, revision=asked, timeout=ANSWER_SECONDS).sha
         pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
         files: Any = HfFileSystem()
         is_glob = has_magic(path) and not files.exists(pinned)

@@ -89,7 +89,9 @@ def _zstd() -> tuple[Callable[[BinaryIO], BinaryIO], type[Exception]]:
                 from compression import zstd
             else:
                 from backports import zstd
-    except ImportError:
+    except ImportError as error:
+        if error.name not in ("backports", "backports.zstd"):
+            raise  # the package is there, and says why it does not start
         raise ImportError("reading .zst files needs the package backports.zstd: pip install 'minigpt2[zst]'") from None
     # `zstd --long` makes files that refer as far back as that.
     options = {int(zstd.DecompressionParameter.window_log_max): 31}

@@ -38,6 +38,9 @@ from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
 from minigpt2.corpus.sources import Source
 
+# Ends of names that the files of another corpus have beside its ids: two runs would write one file.
+_BESIDE_IDS = (".json", ".partial", ".journal", ".idx")
+
 #: Seconds between two entries of the journal: what an interrupted run has to do again.
 INTERVAL = 1.0
 
@@ -101,10 +104,15 @@ class Paths:
 
         Raises:
             OSError: it is a directory, or is to be in one that does not exist or takes no files.
-            ValueError: it is a device or a pipe, or what is at the name of another file that is written is not a file,
-                or a symbolic link, or at that of the summary another file, or a file of an earlier corpus would stay
-                beside this one.
+            ValueError: its name is one of a file beside ids, or it is a device or a pipe, or what is at the name of
+                another file that is written is not a file, or a symbolic link, or at that of the summary another file,
+                or a file of an earlier corpus would stay beside this one.
         """
+        if self.output.suffix.lower() in _BESIDE_IDS:
+            end = self.output.suffix
+            raise ValueError(
+                f"{self.shown} is to hold ids, and a name in {end} is that of another file: let it end in .bin"
+            )
         require_writable(self.shown)
         for path in [Path(self.shown), *self.all()]:
             with suppress(FileNotFoundError):  # another run may remove it at any moment

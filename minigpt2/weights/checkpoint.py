@@ -42,6 +42,7 @@ from minigpt2.weights.gpt2_layout import (
     ambiguous,
     bare_names,
     check_config,
+    held,
     parameter_names,
     parameter_shapes,
     tied_names,
@@ -428,8 +429,8 @@ class Checkpoint(Mapping[str, Array]):
         own_name = self._own_name(name)
         if own_name is None:
             close = get_close_matches(str(name), islice(self, 2000), n=3)  # a bound, because it is slow
-            hint = f"; close to it: {', '.join(close)}" if close else f"; list(weights) gives its {len(self)} names"
-            raise KeyError(f"{self.path} has no tensor {name!r}{hint}")
+            hint = f"close to it: {', '.join(close)}" if close else held(self)
+            raise KeyError(f"{self.path} has no tensor {name!r}; {hint}")
         return own_name
 
 

@@ -120,11 +120,12 @@ def tied_names(names: Collection[str]) -> dict[str, str]:
     >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias"])
     {'transformer.wte.weight': 'lm_head.weight'}
     """
-    heads, positions = _named(LM_HEAD, names), _named(WPE, names)
-    if len(heads) != 1 or len(positions) != 1 or any(".wte." in f".{name}" for name in names):
+    positions = _named(WPE, names)
+    if len(positions) != 1 or any(".wte." in f".{name}" for name in names):
         return {}
     prefix = unwrapped(positions[0]).removesuffix(WPE)
-    return {prefix + WTE: heads[0]} if unwrapped(heads[0]) == _around(prefix) + LM_HEAD else {}
+    heads = [name for name in _named(LM_HEAD, names) if unwrapped(name) == _around(prefix) + LM_HEAD]
+    return {prefix + WTE: heads[0]} if len(heads) == 1 else {}
 
 
 def _named(bare: str, names: Collection[str]) -> list[str]:
@@ -287,8 +288,17 @@ def _refuse_ambiguous_names(weights: "Checkpoint", names: Collection[str] | None
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
     reason = _adapter_reason(weights) or reason
-    found = ", ".join([*map(repr, islice(weights, 3)), *(["…"] if len(weights) > 3 else [])]) or "nothing"
-    return CheckpointError(f"{weights.path} is not a GPT-2: {reason}; it holds {len(weights)} tensors: {found}")
+    return CheckpointError(f"{weights.path} is not a GPT-2: {reason}; {held(weights)}")
+
+
+def held(names: Collection[str]) -> str:
+    """What a checkpoint holds, for messages.
+
+    >>> held(["wte.weight", "wpe.weight"])
+    "it holds 2 tensors: 'wte.weight', 'wpe.weight'"
+    """
+    found = ", ".join([*map(repr, islice(names, 3)), *(["…"] if len(names) > 3 else [])]) or "nothing"
+    return f"it holds {len(names)} tensors: {found}"
 
 
 def _adapter_reason(weights: "Checkpoint") -> str | None:

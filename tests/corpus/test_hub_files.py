@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -189,3 +190,12 @@ def test_a_hub_that_is_not_there_is_named(tmp_path: Path) -> None:
     message = re.escape(f"{NAME}/a.txt cannot be read (Connect")
     with imported_with(online("http://127.0.0.1:9", tmp_path)), pytest.raises(HubError, match=message):
         tokenize(f"{NAME}/a.txt", tmp_path / "out")
+
+
+def test_a_hub_that_accepts_and_is_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minigpt2.corpus.hub_files.ANSWER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts, and nobody answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        message = re.escape(f"{NAME}/a.txt cannot be read (") + ".*[Tt]imed out"
+        with imported_with(online(url, tmp_path)), pytest.raises(HubError, match=message):
+            tokenize(f"{NAME}/a.txt", tmp_path / "out")

@@ -67,6 +67,14 @@ def test_what_nobody_named_and_no_corpus_left_is_not_replaced(suffix: str, tmp_p
     assert (tmp_path / f"out{suffix}").read_text() == "{}"
 
 
+@pytest.mark.parametrize("suffix", [".json", ".partial", ".journal", ".idx", ".JSON"])
+def test_ids_take_no_name_that_another_run_may_write_beside_its_own(suffix: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a b")
+    with pytest.raises(ValueError, match=rf"out\{suffix} is to hold ids, and a name in \{suffix} is that of another"):
+        tokenize(tmp_path / "a.txt", tmp_path / f"out{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 @pytest.mark.parametrize("directory", ["/", ".", ".."])
 def test_an_output_that_is_a_directory_is_named(directory: str, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")

@@ -105,12 +105,14 @@ def test_a_package_that_is_missing_is_named(
         count(tmp_path / name)
 
 
-def test_a_package_that_does_not_start_says_why_itself(tmp_path: Path) -> None:
-    (tmp_path / "pyarrow.py").write_text("raise ImportError('pyarrow requires NumPy 2.0 or newer, found 1.26.4')")
-    (tmp_path / "a.parquet").write_bytes(b"x")
+@pytest.mark.parametrize(("name", "module"), [("a.zst", "backports/__init__.py"), ("a.parquet", "pyarrow.py")])
+def test_a_package_that_does_not_start_says_why_itself(name: str, module: str, tmp_path: Path) -> None:
+    for path, content in ((module, b"raise ImportError('its library is of another version')"), (name, b"x")):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
     path = f"{tmp_path}{os.pathsep}{ROOT}"
-    finished = run("count", str(tmp_path / "a.parquet"), env=environment(PYTHONPATH=path))
-    told = "minigpt2: pyarrow requires NumPy 2.0 or newer, found 1.26.4\n"
+    finished = run("count", str(tmp_path / name), env=environment(PYTHONPATH=path))
+    told = "minigpt2: its library is of another version\n"
     assert (finished.returncode, one_line(finished.stderr)) == (1, told)
 
 
@@ -405,6 +407,24 @@ def test_a_table_under_another_name_is_named_as_what_it_is(tmp_path: Path) -> No
     write_table(tmp_path / "a.data", DOCUMENTS)
     with pytest.raises(ValueError, match=r"a\.data is a Parquet table: pass --input-format parquet"):
         count(tmp_path / "a.data")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["count", "-"], "standard input is a Parquet table: save it as a file, since a table cannot be read from"),
+        (["encode"], "standard input is a Parquet table, not text: write the texts of its rows to a file first"),
+        (["decode"], "standard input is a Parquet table, not text: write the texts of its rows to a file first"),
+        (["loss", "--model", "bundled", "{}"], "{} is a Parquet table, not text: write the texts of its rows to a fil"),
+        (["train-bpe", "--merges", "1", "{}"], "{} is a Parquet table, not text: write the texts of its rows to a fil"),
+    ],
+)
+def test_so_it_is_where_it_cannot_be_read(arguments: list[str], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.data"
+    write_table(path, DOCUMENTS)
+    finished = run(*(each.format(path) for each in arguments), stdin=path.read_bytes())
+    assert finished.returncode == 1
+    assert one_line(finished.stderr).startswith(f"minigpt2: {told.format(path)}")
 
 
 def test_a_table_is_not_read_from_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:

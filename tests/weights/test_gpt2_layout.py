@@ -187,7 +187,9 @@ def test_wrappers_inside_the_model_are_left_out_of_its_names(names: dict[str, st
     alone = dict(names)
     del alone["wte.weight"]
     if "lm_head.weight" in names:
-        assert tied_names(alone.values()) == {"transformer.wte.weight": names["lm_head.weight"]}
+        expected = {"transformer.wte.weight": names["lm_head.weight"]}
+        assert tied_names(alone.values()) == expected
+        assert tied_names([*alone.values(), "critic.lm_head.weight"]) == expected  # that of another module
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -259,7 +261,7 @@ UNCERTAIN: dict[str, tuple[str, Tensors, dict[str, Any] | None]] = {
     "a config that does not tie": (LONE, {}, {**TIED, "tie_word_embeddings": False}),
     "a config that may tie": (LONE, {}, {**TIED, "tie_word_embeddings": None}),
     "another architecture": (LONE, {}, {**TIED, "model_type": "llama"}),
-    "two of them": (LONE, {"module.lm_head.weight": np.ones((10, 4))}, TIED),
+    "two of them": (LONE, {"_orig_mod.lm_head.weight": np.ones((10, 4))}, TIED),
     "two wpe": (LONE, {"decoder.wpe.weight": np.ones((8, 4))}, TIED),
     "inside the transformer": ("transformer.lm_head.weight", {}, TIED),
     "another prefix": ("module.lm_head.weight", {}, TIED),
