@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.gpt2_layout import WTE
+from minigpt2.weights.gpt2_layout import WTE, unwrapped
 from minigpt2.weights.safetensors_file import BLOCK, NUMPY_DTYPE, Array
 
 
@@ -43,7 +43,8 @@ class Names:
 def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     """Which tensors can be compared, and which cannot, by their bare names. This reads none of their numbers.
 
-    A name that could mean two tensors of a file is that of the file's own tensor.
+    A name that could mean two tensors of a file is that of the file's own tensor. It is compared only where the GPT-2s
+    of both files have the same prefix: otherwise it could be that of another module in one of them.
 
     >>> weights = Checkpoint.bundled()
     >>> len(compare_names(weights, weights).common)
@@ -51,12 +52,14 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     """
     ambiguous = first.ambiguous_names.keys() | second.ambiguous_names.keys()
     ours, theirs = (_names_to_compare(weights, ambiguous) for weights in (first, second))
-    infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in ours if name in theirs}
+    in_doubt = _in_doubt(first) | _in_doubt(second) if _prefix(first) != _prefix(second) else set()
+    both = (name for name in ours if name in theirs and name not in in_doubt)
+    infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in both}
     alike = {name: None for name, (one, other) in infos.items() if one.shape == other.shape}  # in their order
     readable = {name for name in alike if all(info.dtype in NUMPY_DTYPE for info in infos[name])}
     return Names(
-        [name for name in ours if name not in theirs],
-        [name for name in theirs if name not in ours],
+        [name for name in ours if name not in infos],
+        [name for name in theirs if name not in infos],
         [name for name in infos if name not in alike],
         [name for name in alike if name not in readable],
         [name for name in alike if name in readable],
@@ -67,6 +70,16 @@ def _names_to_compare(weights: Checkpoint, ambiguous: Set[str]) -> dict[str, str
     """Maps bare names to a checkpoint's own, and own names to themselves if the bare one is ambiguous in either."""
     bare_names = weights.bare_names.items()
     return {own if bare in ambiguous or WTE in ambiguous else bare: own for bare, own in bare_names}
+
+
+def _prefix(weights: Checkpoint) -> str | None:
+    """What stands before the names of a checkpoint's GPT-2; None where it has several, or none."""
+    return unwrapped(weights.bare_names[WTE]).removesuffix(WTE) if WTE in weights.bare_names else None
+
+
+def _in_doubt(weights: Checkpoint) -> set[str]:
+    """The own names of tensors that share a name."""
+    return {own for name, several in weights.ambiguous_names.items() if name != WTE for own in several}
 
 
 def compare_all(first: Checkpoint, second: Checkpoint, names: list[str]) -> list[Difference]:

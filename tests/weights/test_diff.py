@@ -194,3 +194,14 @@ def test_a_model_beside_another_module_is_compared_with_itself(has_changed: bool
     assert (names.only_first, names.only_second) == ([], ["ln_f.weight"])
     differing = [each.name for each in compare_all(first, second, names.common) if each.differing]
     assert len(names.common) == len(model) and differing == list(changed)
+
+
+def test_a_name_of_another_module_is_not_compared_with_that_of_a_model_without_a_prefix(tmp_path: Path) -> None:
+    other = {"ln_f.weight": np.full(4, 3, np.float32)}
+    first = Checkpoint.open(save(tmp_path / "model", gpt2_tensors()))
+    second = Checkpoint.open(save(tmp_path / "beside", gpt2_tensors("transformer.") | other))
+    names = compare_names(first, second)
+    assert names.only_first == ["ln_f.weight"]
+    assert names.only_second == ["ln_f.weight", "transformer.ln_f.weight"]
+    assert not any(each.differing for each in compare_all(first, second, names.common))
+    assert len(names.common) == len(gpt2_tensors()) - 1
