@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     """Print or save a text's embeddings."""
     from minigpt2 import Embeddings
 
-    if not (text := read_text(options)):
+    if not (text := read_text(options, options.output)):
         raise ValueError("the text is empty: it has no tokens, so there are no rows")
     tokenizer, weights = open_both(options)
     ids = token_ids(tokenizer, text, options)

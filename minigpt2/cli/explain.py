@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--open opens the page, which goes neither with --json nor with --steps")
     if options.part and (options.json or options.output or options.open):
         raise ValueError("--part is for the terminal; a page and --json have all parts")
-    text = read_text(options)
+    text = read_text(options, options.output)
     trace_of = partial(explain, text=text, allowed_special=() if options.ordinary else "all")
     if options.part in ("tokens", "merges"):
         options.model = options.model or "gpt2"

@@ -21,14 +21,13 @@ def add_text(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_text(options: argparse.Namespace) -> str:
-    """The text that the options name.
+def read_text(options: argparse.Namespace, output: Path | None = None) -> str:
+    """The text that the options name; `output` is the file that the command writes.
 
     Raises:
         OSError: standard input cannot be read.
         ValueError: the text is not UTF-8, or the output would be written over it.
     """
-    output = vars(options).get("output")
     if options.text is None and output and is_standard_input(output):
         raise ValueError(f"standard input is {output}, and would be written over: name another output")
     return streams.read_utf8() if options.text is None else argument(options.text)
