@@ -13,8 +13,8 @@ _KINDS: Final = (
     (b"\x1f\x8b\x08", "compressed by gzip", "gzip -dc"),
     (b"\x28\xb5\x2f\xfd", "compressed by zstd", "zstd -dc"),
 )
-#: What a Parquet table begins with.
-TABLE: Final = b"PAR1"
+#: What a Parquet table begins with: the last byte is of the first structure in it, and of no text.
+TABLE: Final = b"PAR1\x15"
 #: The bytes at its beginning that tell what kind of file it is.
 BEGINNING: Final = 265
 

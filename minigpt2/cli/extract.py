@@ -52,12 +52,14 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
 
 def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     """The tensor of this name, or else those whose names match: the file's own, or GPT-2's."""
-    from minigpt2.weights.gpt2_layout import PREFIX, WTE
+    from minigpt2.weights.tensor_names import PREFIX, WTE
 
     if pattern in list(weights):
         return {pattern}
     ambiguous = weights.ambiguous_names.keys()
     prefix = "" if WTE in ambiguous else PREFIX
-    names = {own: {own} | ({bare, prefix + bare} - ambiguous) for bare, own in weights.bare_names.items()}
+    names: dict[str, set[str]] = {own: set() for own in weights}
+    for bare, name in weights.bare_names.items():
+        names[weights.own_names[name]] |= {name} | ({bare, prefix + bare} - ambiguous)
     named = {own for own, each in names.items() if pattern in each}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

@@ -86,7 +86,7 @@ def remarks(weights: "Checkpoint") -> list[str]:
 
 def matches(name: str, pattern: str) -> bool:
     """Whether a name matches a pattern, with or without `transformer.`; `*` matches anything."""
-    from minigpt2.weights.gpt2_layout import PREFIX
+    from minigpt2.weights.tensor_names import PREFIX
 
     return fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(PREFIX), pattern)
 

@@ -6,7 +6,6 @@ The errors of `huggingface_hub` have no common base class. Each of them becomes 
 import errno
 import os
 import re
-import shlex
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
 from minigpt2.forking import FORK_WAITS, RenewedLock
+from minigpt2.shell import quoted
 
 _Result = TypeVar("_Result")
 
@@ -361,7 +361,7 @@ def download_command(model: str, revision: str | None) -> str:
     ('`minigpt2 download gpt2`', '`minigpt2 download gpt2 --revision refs/pr/1`')
     """
     option = [] if revision in (None, "main") else ["--revision", revision]
-    return f"`{shlex.join(['minigpt2', 'download', model, *option])}`"
+    return f"`{' '.join(map(quoted, ['minigpt2', 'download', model, *option]))}`"
 
 
 def update_command(model: str, revision: str | None) -> str:

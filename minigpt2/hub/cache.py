@@ -29,6 +29,7 @@ from minigpt2.hub.answers import (
     ask,
     download_command,
     missing,
+    quiet,
     translated_errors,
     within,
 )
@@ -174,7 +175,8 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
         with FORK_WAITS:  # Python locks a module during its import
             from huggingface_hub import HfApi
 
-        refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
+        with quiet():
+            refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
     except Exception:  # this only makes an error more helpful
         return None
     oldest = sorted((each.ref for each in refs.pull_requests or []), key=_number)

@@ -28,6 +28,7 @@ from minigpt2.weights.files import (
     WEIGHTS,
     Files,
     download_files,
+    index_metadata,
     is_local,
     links_of,
     open_files,
@@ -35,22 +36,22 @@ from minigpt2.weights.files import (
     refuse_to_replace,
     siblings,
 )
-from minigpt2.weights.gpt2_layout import (
+from minigpt2.weights.gpt2_layout import check_config, held, parameter_names, parameter_shapes
+from minigpt2.weights.kept_path import KeptPath
+from minigpt2.weights.other_files import CONFIG, NAMES_BESIDE, Beside, OnHub, fetch_configs
+from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
+from minigpt2.weights.tensor_names import (
     LM_HEAD,
     PREFIX,
     WTE,
     ambiguous,
+    around_of,
     bare_names,
-    check_config,
-    held,
-    parameter_names,
-    parameter_shapes,
+    named,
+    prefix_of,
     tied_names,
     unwrapped,
 )
-from minigpt2.weights.kept_path import KeptPath
-from minigpt2.weights.other_files import CONFIG, NAMES_BESIDE, Beside, OnHub, fetch_configs
-from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
 
 __all__ = ["INDEX", "WEIGHTS", "Checkpoint", "CheckpointError", "TensorInfo"]
 
@@ -79,6 +80,7 @@ class Checkpoint(Mapping[str, Array]):
         """Use `Checkpoint.open`, `.from_pretrained` or `.remote`; here `files` gives the file of each tensor."""
         self._path = KeptPath(path)
         self._files = files
+        self._index_metadata = index_metadata(path)
         self.is_remote = is_remote  # read on the hub: what is not needed stays there
         self.other_files = on_hub or Beside(self._path)
 
@@ -310,7 +312,14 @@ class Checkpoint(Mapping[str, Array]):
         self.refuse_to_replace(path)
         require_writable(path)
         self.fetch(chosen)
-        save(Path(path), tensors, dtype, {"format": "pt", **self.metadata, **self._tied})
+        save(Path(path), tensors, dtype, {"format": "pt", **self._metadata_of(chosen)})
+
+    def _metadata_of(self, chosen: Mapping[str, str]) -> dict[str, str]:
+        """The metadata of a file of these tensors by their names there: what else a tensor is called holds still."""
+        others = {name: own for name, own in self.own_names.items() if name != own}
+        saved = list(chosen.values())
+        kept = {name: own for name, own in others.items() if chosen.get(own) == own and saved.count(own) == 1}
+        return {key: text for key, text in self.metadata.items() if key not in others} | kept
 
     def refuse_to_replace(self, path: str | os.PathLike[str]) -> None:
         """Make sure that writing to `path` replaces none of the model's files: weights, config, tokenizer.
@@ -321,9 +330,9 @@ class Checkpoint(Mapping[str, Array]):
         own_files = {self.path, *(file.path for file in self._files.values())}
         asked = resolved(path).name
         directories = {self.other_files.directory}
-        for named in links_of(self.path):
-            own_files |= siblings(named, asked)
-            directories.add(named.parent)
+        for link in links_of(self.path):
+            own_files |= siblings(link, asked)
+            directories.add(link.parent)
         own_files |= {directory / name for directory in directories for name in NAMES_BESIDE}
         refuse_to_replace(Path(path), own_files)
 
@@ -385,45 +394,60 @@ class Checkpoint(Mapping[str, Array]):
             return False
 
     @ComputedOnce
+    def prefix(self) -> str | None:
+        """What stands before GPT-2's names, without wrappers, such as `transformer.`; None where there is no `wte`."""
+        return prefix_of(self.own_names)
+
+    @ComputedOnce
     def bare_names(self) -> Mapping[str, str]:
-        """The files' own names by GPT-2's, without `transformer.`."""
-        return {bare: self._own_names[name] for bare, name in bare_names(self._own_names).items()}
+        """The names in the files by GPT-2's, without `transformer.`; also further names of the same tensors."""
+        return bare_names(self.own_names, self.ambiguous_names)
 
     @ComputedOnce
     def ambiguous_names(self) -> Mapping[str, list[str]]:
-        """Each name that could mean several tensors, and the files' own names of these, the only ones that work."""
-        return ambiguous(self._own_names)
+        """Each name that could mean several tensors, and the names of these, the only ones that work."""
+        return ambiguous(self.own_names)
 
     @ComputedOnce
-    def _own_names(self) -> Mapping[str, str]:
-        """Maps each of the files' own names to itself, but lists a tied `lm_head.weight` under the missing `wte`."""
-        missing = {lm_head: wte for wte, lm_head in self._tied.items()}
-        return {missing.get(name, name): name for name in self}
+    def own_names(self) -> Mapping[str, str]:
+        """For each name of a tensor the one under which the files hold it.
 
-    @ComputedOnce
-    def _tied(self) -> dict[str, str]:
-        """The name of a missing `wte.weight` and that of the `lm_head.weight` which is the same matrix, if they are.
-
-        They are the same if the metadata says so, as that of safetensors' `save_model` does, or if the config of a
-        GPT-2 lies beside the file. Where the config says that they are not tied, transformers does not tie them.
+        safetensors' `save_model` writes a tensor of several names once, and lists the others in the metadata. Without
+        that, the config of a GPT-2 says that its `lm_head.weight` is the missing `wte.weight` too. Where it says that
+        they are not tied, transformers does not tie them, whatever the metadata lists.
         """
-        if not (names := tied_names(self)):
-            return {}
+        said = {**self.metadata, **self._index_metadata}
+        names = {name: name for name in self}
+        names |= {name: own for name, own in said.items() if own in names and name not in names}
+        missing = [name for name in named(WTE, names) if name not in self._files]
+        if missing and self._ties is False:
+            names = {name: own for name, own in names.items() if name not in missing}
+        tied = tied_names(names)
+        return names | tied if tied and self._ties else names
+
+    @property
+    def _ties(self) -> bool | None:
+        """Whether the config ties a GPT-2's output matrix to `wte`; None where it says nothing, or there is none."""
         config = read_json_object(self.config_path) if self.has_config else {}
-        is_gpt2 = bool(config) and config.get("model_type", "gpt2") == "gpt2"
-        may_be = config.get("tie_word_embeddings", True) is True
-        said = {(unwrapped(one), unwrapped(other)) for one, other in self.metadata.items()}
-        is_said = {(unwrapped(wte), unwrapped(head)) for wte, head in names.items()} <= said
-        return names if may_be and (is_gpt2 or is_said) else {}
+        if config.get("tie_word_embeddings", True) is not True:
+            return False
+        is_gpt2 = config.get("model_type", "gpt2" if "n_embd" in config else None) == "gpt2"
+        return True if is_gpt2 else None
 
     def _own_name(self, name: object) -> str | None:
-        """The file's own name for `name`, if it has that tensor."""
-        if not isinstance(name, str) or name in self._files:
-            return name if isinstance(name, str) else None
+        """The name of a tensor in the files, if they have it."""
+        if not isinstance(name, str) or name in self.own_names:
+            return self.own_names[name] if isinstance(name, str) else None
         called = [name]
         if name not in self.ambiguous_names and WTE not in self.ambiguous_names:
-            called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else [])]
-        return next((self.bare_names[each] for each in called if each in self.bare_names), None)
+            called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD and not self._has_lm_head else [])]
+        return next((self.own_names[self.bare_names[each]] for each in called if each in self.bare_names), None)
+
+    @ComputedOnce
+    def _has_lm_head(self) -> bool:
+        """Whether the GPT-2 has a `lm_head.weight`, whatever that is called where its name is ambiguous."""
+        own = around_of(self.prefix or "") + LM_HEAD
+        return any(unwrapped(name) == own for name in named(LM_HEAD, self.own_names))
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
-from minigpt2.weights.gpt2_layout import WTE, unwrapped
 from minigpt2.weights.safetensors_file import BLOCK, NUMPY_DTYPE, Array
+from minigpt2.weights.tensor_names import WTE
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     """
     ambiguous = first.ambiguous_names.keys() | second.ambiguous_names.keys()
     ours, theirs = (_names_to_compare(weights, ambiguous) for weights in (first, second))
-    in_doubt = _in_doubt(first) | _in_doubt(second) if _prefix(first) != _prefix(second) else set()
+    in_doubt = _in_doubt(first) | _in_doubt(second) if first.prefix != second.prefix else set()
     both = (name for name in ours if name in theirs and name not in in_doubt)
     infos = {name: (first.info(ours[name]), second.info(theirs[name])) for name in both}
     alike = {name: None for name, (one, other) in infos.items() if one.shape == other.shape}  # in their order
@@ -67,14 +67,17 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
 
 
 def _names_to_compare(weights: Checkpoint, ambiguous: Set[str]) -> dict[str, str]:
-    """Maps bare names to a checkpoint's own, and own names to themselves if the bare one is ambiguous in either."""
-    bare_names = weights.bare_names.items()
-    return {own if bare in ambiguous or WTE in ambiguous else bare: own for bare, own in bare_names}
+    """Maps bare names to a checkpoint's own, and own names to themselves if the bare one is ambiguous in either.
 
-
-def _prefix(weights: Checkpoint) -> str | None:
-    """What stands before the names of a checkpoint's GPT-2; None where it has several, or none."""
-    return unwrapped(weights.bare_names[WTE]).removesuffix(WTE) if WTE in weights.bare_names else None
+    An output matrix that is `wte` again is left out.
+    """
+    own_names, bare_names = weights.own_names, weights.bare_names
+    wte = own_names[bare_names[WTE]] if WTE in bare_names else None
+    return {
+        name if bare in ambiguous or WTE in ambiguous else bare: name
+        for bare, name in bare_names.items()
+        if bare == WTE or own_names[name] != wte
+    }
 
 
 def _in_doubt(weights: Checkpoint) -> set[str]:

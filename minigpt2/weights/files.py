@@ -259,6 +259,13 @@ def _weight_map(index: Path) -> dict[str, str]:
     return weight_map
 
 
+def index_metadata(path: Path) -> dict[str, str]:
+    """The texts among the metadata of a sharded checkpoint's index; nothing where the path is not that of one."""
+    metadata = read_json_object(path).get("metadata") if path.suffix == ".json" else None
+    entries = metadata.items() if isinstance(metadata, dict) else ()
+    return {key: text for key, text in entries if isinstance(text, str)}
+
+
 def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:
     """Make sure that writing to `path` replaces none of these files.
 

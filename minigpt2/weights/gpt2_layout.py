@@ -1,38 +1,31 @@
-"""GPT-2's parameters: their names, their shapes, and what makes a checkpoint a GPT-2."""
+"""GPT-2's parameters: their shapes, and what makes a checkpoint a GPT-2."""
 
 import os
 import re
 from collections.abc import Collection, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
+from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, around_of, named, unwrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from minigpt2.weights.checkpoint import Checkpoint
 
-PREFIX: Final = "transformer."
-WTE: Final = "wte.weight"
-WPE: Final = "wpe.weight"
-LM_HEAD: Final = "lm_head.weight"
-
 Shape = tuple[int, ...]
 
 _LAYER = re.compile(r"h\.([0-9]+)\.")
 _MASK = re.compile(r"h\.[0-9]+\.attn\.(bias|masked_bias)")
-_PART = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
 # What PEFT and the package `adapters` have in the names of an adapter that is not merged into its base model.
 _ADAPTER = re.compile(
     r"lora_|(^|\.)(base_layer|original_module|modules_to_save|prompt_encoder|prompt_embeddings|adapters|ia3_l)(\.|$)"
 )
 _OF_A_MODEL = ("wte.weight", "attn.c_attn.weight")  # in every whole model, and in every shard of one
-# What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
-_WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
 
 
 def gpt2_shapes(
@@ -65,79 +58,6 @@ def gpt2_shapes(
     return shapes | {"ln_f.weight": (n_embd,), "ln_f.bias": (n_embd,)}
 
 
-def unwrapped(name: str) -> str:
-    """A name without what wrappers put into it."""
-    return _WRAPPER.sub("", name)
-
-
-def bare_names(names: Collection[str]) -> dict[str, str]:
-    """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
-
-    That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Where
-    two tensors could be `wte.weight`, all names stay as they are; otherwise only those of tensors that share a name do.
-
-    >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
-    {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
-    >>> bare_names(["wte.weight", "h.0._orig_mod.ln_1.weight"])
-    {'wte.weight': 'wte.weight', 'h.0.ln_1.weight': 'h.0._orig_mod.ln_1.weight'}
-    """
-    doubtful = ambiguous(names)
-    in_doubt = set(names) if WTE in doubtful else {name for several in doubtful.values() for name in several}
-    return {name if name in in_doubt else bare: name for name, bare in _without_prefix(names).items()}
-
-
-def ambiguous(names: Collection[str]) -> dict[str, list[str]]:
-    """Each name that could mean several of a checkpoint's tensors, and their own names.
-
-    Names with `transformer.` added count for GPT-2's parts only.
-
-    >>> ambiguous(["encoder.wte.weight", "decoder.wte.weight"])
-    {'wte.weight': ['encoder.wte.weight', 'decoder.wte.weight']}
-    >>> ambiguous(["wte.weight", "ln_f.weight", "transformer.ln_f.weight"])
-    {'transformer.ln_f.weight': ['ln_f.weight', 'transformer.ln_f.weight']}
-    """
-    if len(several := _named(WTE, names)) > 1:
-        return {WTE: several}
-    meant: dict[str, list[str]] = {}
-    for own_name, bare in _without_prefix(names).items():
-        for name in dict.fromkeys((bare, own_name, *([PREFIX + bare] if _PART.match(bare) else []))):
-            meant.setdefault(name, []).append(own_name)
-    return {name: several for name, several in meant.items() if len(several) > 1}
-
-
-def _without_prefix(names: Collection[str]) -> dict[str, str]:
-    """Each of these names without its wrappers and the prefix of the first `wte.weight`."""
-    prefix = next((unwrapped(name).removesuffix(WTE) for name in _named(WTE, names)), PREFIX)
-    around, plain = _around(prefix), {name: unwrapped(name) for name in names}
-    return {name: each.removeprefix(prefix if each.startswith(prefix) else around) for name, each in plain.items()}
-
-
-def tied_names(names: Collection[str]) -> dict[str, str]:
-    """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
-
-    safetensors' `save_model` writes a tensor with two names once, under the first of them: `lm_head.weight`.
-
-    >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias"])
-    {'transformer.wte.weight': 'lm_head.weight'}
-    """
-    positions = _named(WPE, names)
-    if len(positions) != 1 or any(".wte." in f".{name}" for name in names):
-        return {}
-    prefix = unwrapped(positions[0]).removesuffix(WPE)
-    heads = [name for name in _named(LM_HEAD, names) if unwrapped(name) == _around(prefix) + LM_HEAD]
-    return {prefix + WTE: heads[0]} if len(heads) == 1 else {}
-
-
-def _named(bare: str, names: Collection[str]) -> list[str]:
-    """The names that end in `bare` once what wrappers put into them is left out."""
-    return [name for name in names if f".{unwrapped(name)}".endswith(f".{bare}")]
-
-
-def _around(prefix: str) -> str:
-    """The prefix of `lm_head.weight` in a file whose `wte.weight` has this prefix."""
-    return prefix.removesuffix(PREFIX) if f".{prefix}".endswith(f".{PREFIX}") else prefix
-
-
 def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     """`vocab_size`, `n_positions` and `n_embd`, by the shapes of `wte` and `wpe`.
 
@@ -145,7 +65,7 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
         CheckpointError: one of them is missing, or they are not two matrices of numbers, equally wide.
     """
     _refuse_ambiguous_names(weights, (WTE, WPE))
-    if WTE not in weights and (heads := _named(LM_HEAD, weights)):
+    if WTE not in weights and (heads := named(LM_HEAD, weights)):
         reason = f"nothing says that {' or '.join(map(repr, heads[:4]))} is the same matrix"
         raise _not_a_gpt2(
             weights, f"it has no {WTE!r}, and {reason}, as the config.json of a tied GPT-2 beside it does"
@@ -156,6 +76,7 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
         raise _not_a_gpt2(weights, f"its {WPE!r} has the shape {(n_positions, width)}, not {(n_positions, n_embd)}")
     for name in (WTE, WPE):
         _check_tensor(weights, name, weights.info(name).shape)
+    _require_below_prefix(weights, [WPE])
     for name, own_name in weights.bare_names.items():
         if name.startswith(("wte.", "wpe.")) and name not in (WTE, WPE):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
@@ -182,9 +103,10 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
         shapes = {name: shape for name, shape in shapes.items() if name in bare}
     for name, shape in shapes.items():
         _check_tensor(weights, name, shape)
+    _require_below_prefix(weights, shapes.keys() - {WTE})
     if LM_HEAD in bare:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
-    prefix = unwrapped(bare[WPE]).removesuffix(WPE)
+    prefix = weights.prefix or ""
     for name, own_name in bare.items():
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
         if name not in shapes and (alone or _is_in_gpt2(own_name, name, prefix)):
@@ -194,9 +116,9 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
 
 def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
     """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
-    has_transformer = prefix != _around(prefix)
+    has_transformer = prefix != around_of(prefix)
     in_transformer = has_transformer and unwrapped(own_name).startswith(prefix)  # where a lm_head is ignored
-    in_part = bool(_PART.match(name)) and name != LM_HEAD
+    in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
     return (in_transformer or in_part) and not _MASK.fullmatch(name)
 
 
@@ -210,9 +132,13 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
     if LM_HEAD not in weights.bare_names:
         return False
-    if weights.has_config and weights.config.get("tie_word_embeddings") is False:
-        return True
-    return not _have_equal_numbers(weights, LM_HEAD, WTE)
+    is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
+    if not is_untied and _have_equal_numbers(weights, LM_HEAD, WTE):
+        return False
+    prefix, head = weights.prefix or "", weights.bare_names[LM_HEAD]
+    if prefix != around_of(prefix) and unwrapped(head) != around_of(prefix) + LM_HEAD:
+        raise _not_a_gpt2(weights, f"its {head!r} is not {around_of(prefix) + LM_HEAD!r}: save the GPT-2 alone")
+    return True
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:
@@ -277,11 +203,19 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
         raise _not_a_gpt2(weights, f"its {name!r} is {dtype}, not one of {', '.join(FLOATS)}")
 
 
+def _require_below_prefix(weights: "Checkpoint", names: Collection[str]) -> None:
+    """Make sure that none of these tensors is of another module than `wte.weight`."""
+    prefix = weights.prefix or ""
+    for own_name in map(weights.bare_names.__getitem__, names):
+        if not unwrapped(own_name).startswith(prefix):
+            raise _not_a_gpt2(weights, f"{own_name!r} is not below {prefix!r}, as its {WTE!r} is: save the GPT-2 alone")
+
+
 def _refuse_ambiguous_names(weights: "Checkpoint", names: Collection[str] | None = None) -> None:
     """Make sure that each of these names, by default those of GPT-2's parts, means one tensor."""
     for name, several in weights.ambiguous_names.items():
         bare = name.removeprefix(PREFIX)
-        if bare in names if names else _PART.match(bare):
+        if bare in names if names else PART.match(bare):
             could_be = " or ".join(map(repr, several[:4]))
             raise _not_a_gpt2(weights, f"{name!r} could be {could_be}: save the GPT-2 alone")
 
@@ -313,6 +247,8 @@ def _adapter_reason(weights: "Checkpoint") -> str | None:
 
 def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
     """Whether two tensors of one shape have the same numbers."""
+    if weights.own_names[weights.bare_names[name]] == weights.own_names[weights.bare_names[other]]:
+        return True
     few = slice(16)  # rows, (16, n_embd): where they differ, a remote checkpoint does not read the rest
     if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):
         return False

@@ -409,6 +409,11 @@ def test_a_table_under_another_name_is_named_as_what_it_is(tmp_path: Path) -> No
         count(tmp_path / "a.data")
 
 
+def test_a_text_may_begin_as_a_table_does(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("PAR1 is a receptor.")
+    assert count(tmp_path / "a.txt").documents == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -116,6 +116,13 @@ def test_of_many_pull_requests_the_newest_and_the_oldest_are_looked_at_first(
     assert asked == ["refs/pr/11", "refs/pr/1", "refs/pr/10", "refs/pr/2"]
 
 
+def test_a_warning_that_the_hub_sends_does_not_reach_the_terminal(hub: Hub, client: Client) -> None:
+    hub.publish("owner/tiny", {"config.json": b"{}"}, branch="refs/pr/1")
+    hub.headers["X-HF-Warning"] = "a topic; \x1b]0;another title\x07"
+    found = client.call("minigpt2.hub", "pull_request_with", "owner/tiny", "config.json")  # which fails if it prints
+    assert found == {"path": "refs/pr/1"}
+
+
 def test_a_hub_out_of_reach_is_one_error(client: Client) -> None:
     client.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     assert "127.0.0.1:9" in refusal(client.fetch("owner/tiny", "config.json"), "UnreachableError")

@@ -196,6 +196,20 @@ def test_a_model_beside_another_module_is_compared_with_itself(has_changed: bool
     assert len(names.common) == len(model) and differing == list(changed)
 
 
+@pytest.mark.parametrize("stored_as", ["transformer.wte.weight", "lm_head.weight"])
+def test_the_name_under_which_wte_is_stored_does_not_matter(stored_as: str, tmp_path: Path) -> None:
+    other = {"ln_f.weight": np.full(4, 3, np.float32)}
+    model = gpt2_tensors("transformer.") | other
+    changed = model | {"transformer.ln_f.weight": other["ln_f.weight"]}
+    changed[stored_as] = changed.pop("transformer.wte.weight")
+    first = Checkpoint.open(save(tmp_path / "first", model))
+    second = Checkpoint.open(save(tmp_path / "second", changed, config={"model_type": "gpt2"}))
+    names = compare_names(first, second)
+    assert (names.only_first, names.only_second) == ([], [])
+    differing = [each.name for each in compare_all(first, second, names.common) if each.differing]
+    assert differing == ["transformer.ln_f.weight"]
+
+
 def test_a_name_of_another_module_is_not_compared_with_that_of_a_model_without_a_prefix(tmp_path: Path) -> None:
     other = {"ln_f.weight": np.full(4, 3, np.float32)}
     first = Checkpoint.open(save(tmp_path / "model", gpt2_tensors()))

@@ -1,0 +1,217 @@
+"""Models as safetensors' `save_model` writes them: a tensor of several names once, the others in the metadata."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import save_torch_model
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file, save_model
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
+
+from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
+from tests.weights.test_gpt2_layout import GPT2_NAMES, names_of_any_model
+
+CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=4, n_positions=8, vocab_size=10, bos_token_id=0, eos_token_id=0)
+IDS = [3, 1, 4, 1]
+
+
+def head() -> nn.Linear:
+    return nn.Linear(CONFIG.n_embd, CONFIG.vocab_size, bias=False)
+
+
+def lm() -> GPT2LMHeadModel:
+    return GPT2LMHeadModel(CONFIG)
+
+
+def tied(**modules: nn.Module) -> dict[str, nn.Module]:
+    """Modules of which the `lm_head` is tied to the first."""
+    (model, *_) = modules.values()
+    output = head()
+    output.weight = model.wte.weight  # type: ignore[union-attr, assignment]
+    return {**modules, "lm_head": output}
+
+
+def sharing_wte() -> dict[str, nn.Module]:
+    policy, value = lm(), GPT2Model(CONFIG)
+    value.wte = policy.transformer.wte
+    return {"policy": policy, "value": value}
+
+
+def with_its_transformer(is_tied: bool) -> dict[str, nn.Module]:
+    model = lm()
+    if not is_tied:
+        model.lm_head = head()
+    return {"model": model, "backbone": model.transformer}
+
+
+def twice() -> dict[str, nn.Module]:
+    model = lm()
+    return {"model": model, "compiled": model}
+
+
+# The modules of a model, and the path of the transformer that it is; None where that is in doubt.
+MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
+    "one": (lambda: {"model": lm()}, "model.transformer"),
+    "a tied head outside": (lambda: tied(model=GPT2Model(CONFIG)), "model"),
+    "a tied head outside, before it": (lambda: tied(backbone=GPT2Model(CONFIG)), "backbone"),
+    "one under two names": (twice, "model.transformer"),
+    "its transformer under two names": (lambda: with_its_transformer(True), "backbone"),
+    "one with a head, one without": (lambda: with_its_transformer(False), None),
+    "beside another's wpe": (
+        lambda: tied(transformer=GPT2Model(CONFIG), vision=nn.ModuleDict({"wpe": nn.Embedding(8, 4)})),
+        "transformer",
+    ),
+    "beside a part of another's wte": (
+        lambda: tied(
+            transformer=GPT2Model(CONFIG), vision=nn.ModuleDict({"wte": nn.ModuleDict({"part": nn.Embedding(8, 4)})})
+        ),
+        "transformer",
+    ),
+    "beside another's lm_head": (
+        lambda: {"model": lm(), "critic": nn.ModuleDict({"lm_head": head()})},
+        "model.transformer",
+    ),
+    "another output matrix": (lambda: {"model": lm(), "lm_head": head()}, None),
+    "actor and critic": (lambda: {"actor": lm(), "critic": GPT2Model(CONFIG)}, None),
+    "actor and critic, the head outside": (lambda: tied(actor=GPT2Model(CONFIG), critic=GPT2Model(CONFIG)), None),
+    "policy and value share wte": (sharing_wte, None),
+}
+
+
+def module(modules: dict[str, nn.Module]) -> nn.Module:
+    """A module of these, with numbers that make no two of them alike."""
+    torch.manual_seed(0)
+    top = nn.Module()
+    for name, each in modules.items():
+        top.add_module(name, each)
+    for parameter in top.parameters():
+        parameter.data.normal_(std=0.3)
+    return top.eval()
+
+
+@pytest.mark.parametrize("has_config", [True, False])
+@pytest.mark.parametrize("case", MODELS)
+def test_a_model_beside_others_is_the_one_that_was_saved_or_refused(
+    case: str, has_config: bool, tmp_path: Path
+) -> None:
+    make, path = MODELS[case]
+    top = module(make())
+    save_model(top, str(tmp_path / "model.safetensors"))
+    if has_config:
+        CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    if path is None:
+        with pytest.raises(CheckpointError, match="could be"):
+            weights.parameter_names()
+        return
+    model = top.get_submodule(path)
+    wte = model.wte.weight.detach().numpy()  # type: ignore[union-attr, operator]
+    np.testing.assert_array_equal(Embeddings(weights).tokens([2]), wte[[2]])
+    assert len(weights.parameter_names()) == 16
+    if has_config:
+        logits = model(torch.tensor([IDS])).last_hidden_state[0].detach().numpy() @ wte.T
+        np.testing.assert_allclose(GPT2(weights)(IDS).logits[0], logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_so_it_is_where_every_name_is_written(case: str, tmp_path: Path) -> None:
+    make, path = MODELS[case]
+    top = module(make())
+    save_file({name: each.detach().clone() for name, each in top.state_dict().items()}, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    if path is None or "two names" in case:  # nothing says that the two are one
+        with pytest.raises(CheckpointError, match="could be"):
+            weights.parameter_names()
+    else:
+        wte = top.get_submodule(path).wte.weight.detach().numpy()  # type: ignore[union-attr, operator]
+        logits = top.get_submodule(path)(torch.tensor([IDS])).last_hidden_state[0].detach().numpy() @ wte.T
+        np.testing.assert_allclose(GPT2(weights)(IDS).logits[0], logits, atol=1e-5)
+
+
+def test_a_head_outside_the_model_is_not_taken_for_the_one_that_is_left_out(tmp_path: Path) -> None:
+    state = module({"model": lm(), "lm_head": head()}).state_dict()
+    del state["model.lm_head.weight"]  # as transformers leaves it out
+    save_file({name: each.clone() for name, each in state.items()}, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"its 'lm_head\.weight' is not 'model\.lm_head\.weight': save the GPT-2 "
+    ):
+        GPT2.from_pretrained(tmp_path)
+
+
+def test_a_tensor_outside_the_model_is_not_taken_for_one_that_it_lacks(tmp_path: Path) -> None:
+    state = module({"model": GPT2Model(CONFIG)}).state_dict()
+    state["ln_f.weight"] = state.pop("model.ln_f.weight")
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"'ln_f\.weight' is not below 'model\.', as its 'wte\.weight' is"):
+        Checkpoint.open(tmp_path).parameter_names()
+
+
+def test_the_output_matrix_of_a_module_called_transformer_is_not_passed_over(tmp_path: Path) -> None:
+    state = module({"transformer": GPT2Model(CONFIG)}).state_dict()
+    bare = {name.removeprefix("transformer."): each for name, each in state.items()}
+    save_file(bare | {"transformer.lm_head.weight": head().weight.detach()}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"it has 'transformer\.lm_head\.weight', which GPT-2 lacks"):
+        Checkpoint.open(tmp_path).parameter_names()
+
+
+def test_of_two_output_matrices_neither_is_wte(tmp_path: Path) -> None:
+    top = module({"model": lm(), "transformer": nn.ModuleDict({"lm_head": head()})})
+    save_file({name: each.detach().clone() for name, each in top.state_dict().items()}, tmp_path / "model.safetensors")
+    assert "lm_head.weight" not in Checkpoint.open(tmp_path)
+
+
+def test_the_index_of_shards_says_what_is_tied(tmp_path: Path) -> None:
+    model = lm()
+    save_torch_model(model, tmp_path, max_shard_size="1KB")
+    assert json.loads((tmp_path / "model.safetensors.index.json").read_bytes())["metadata"]["transformer.wte.weight"]
+    rows = Embeddings(Checkpoint.open(tmp_path)).tokens([2])
+    np.testing.assert_array_equal(rows, model.transformer.wte.weight[[2]].detach().numpy())
+
+
+@pytest.mark.parametrize("config", [{"n_actions": 10}, {"model_type": "llama"}, {"tie_word_embeddings": False}])
+def test_a_config_of_something_else_ties_nothing(config: dict[str, Any], tmp_path: Path) -> None:
+    state = module({"transformer": GPT2Model(CONFIG), "lm_head": head()}).state_dict()
+    del state["transformer.wte.weight"]
+    save_file(state, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "wte.weight" not in Checkpoint.open(tmp_path)
+
+
+def module_of(parameters: dict[str, nn.Parameter]) -> nn.Module:
+    """A module whose parameters have these names; several can be names of one."""
+    top = nn.Module()
+    for name, parameter in parameters.items():
+        *path, own = name.split(".")
+        inner = top
+        for each in path:
+            if each not in dict(inner.named_children()):
+                inner.add_module(each, nn.Module())
+            inner = inner.get_submodule(each)
+        inner.register_parameter(own, parameter)
+    return top
+
+
+# Each example writes its files anew, so they can share a directory.
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(numbers=st.dictionaries(names_of_any_model, st.integers(0, 3), min_size=1, max_size=7))
+def test_a_tensor_that_is_written_once_is_found_by_each_of_its_names(numbers: dict[str, int], tmp_path: Path) -> None:
+    tensors = [nn.Parameter(torch.full((2,), float(number))) for number in range(4)]
+    one_each = {name: tensors[number] for name, number in numbers.items()}
+    save_model(module_of(one_each), str(tmp_path / "once.safetensors"))
+    save_file({name: each.detach().clone() for name, each in one_each.items()}, tmp_path / "whole.safetensors")
+    once, whole = (Checkpoint.open(tmp_path / f"{name}.safetensors") for name in ("once", "whole"))
+    for name in [*numbers, *GPT2_NAMES, *(f"transformer.{each}" for each in GPT2_NAMES)]:
+        if name in whole:
+            np.testing.assert_array_equal(once[name], whole[name])
+    if "wte.weight" in once and "wte.weight" not in whole:
+        could_be = {numbers[name] for name in whole.ambiguous_names["wte.weight"]}
+        assert could_be == {int(once["wte.weight"][0])}  # the names of one
