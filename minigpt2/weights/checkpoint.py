@@ -45,8 +45,8 @@ from minigpt2.weights.tensor_names import (
     PREFIX,
     WTE,
     ambiguous,
-    around_of,
     bare_names,
+    heads_of,
     named,
     prefix_of,
     tied_names,
@@ -419,9 +419,10 @@ class Checkpoint(Mapping[str, Array]):
         said = {**self.metadata, **self._index_metadata}
         names = {name: name for name in self}
         names |= {name: own for name, own in said.items() if own in names and name not in names}
-        missing = [name for name in named(WTE, names) if name not in self._files]
-        if missing and self._ties is False:
-            names = {name: own for name, own in names.items() if name not in missing}
+        wte = named(WTE, names)
+        heads = [name for name in wte if name not in self._files and named(LM_HEAD, [names[name]])]
+        if heads and heads == wte and self._ties is False:
+            names = {name: own for name, own in names.items() if name not in heads}
         tied = tied_names(names)
         return names | tied if tied and self._ties else names
 
@@ -446,8 +447,8 @@ class Checkpoint(Mapping[str, Array]):
     @ComputedOnce
     def _has_lm_head(self) -> bool:
         """Whether the GPT-2 has a `lm_head.weight`, whatever that is called where its name is ambiguous."""
-        own = around_of(self.prefix or "") + LM_HEAD
-        return any(unwrapped(name) == own for name in named(LM_HEAD, self.own_names))
+        heads = heads_of(self.prefix or "")
+        return any(unwrapped(name) in heads for name in named(LM_HEAD, self.own_names))
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
-from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, around_of, named, unwrapped
+from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, heads_of, named, unwrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +116,7 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
 
 def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
     """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
-    has_transformer = prefix != around_of(prefix)
+    has_transformer = f".{prefix}".endswith(f".{PREFIX}")
     in_transformer = has_transformer and unwrapped(own_name).startswith(prefix)  # where a lm_head is ignored
     in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
     return (in_transformer or in_part) and not _MASK.fullmatch(name)
@@ -135,9 +135,9 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
     is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
     if not is_untied and _have_equal_numbers(weights, LM_HEAD, WTE):
         return False
-    prefix, head = weights.prefix or "", weights.bare_names[LM_HEAD]
-    if prefix != around_of(prefix) and unwrapped(head) != around_of(prefix) + LM_HEAD:
-        raise _not_a_gpt2(weights, f"its {head!r} is not {around_of(prefix) + LM_HEAD!r}: save the GPT-2 alone")
+    head, places = weights.bare_names[LM_HEAD], heads_of(weights.prefix or "")
+    if unwrapped(head) not in places:
+        raise _not_a_gpt2(weights, f"its {head!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
     return True
 
 

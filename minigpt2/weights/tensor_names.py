@@ -27,20 +27,26 @@ def unwrapped(name: str) -> str:
     return _WRAPPER.sub("", name)
 
 
-def bare_names(names: Collection[str], ambiguous_names: Mapping[str, Collection[str]] = _NOTHING) -> dict[str, str]:
+def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collection[str]] = _NOTHING) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
     That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Names
-    that share one of the `ambiguous_names` stay as they are, and all do where that is `wte.weight`.
+    that share one of the `ambiguous_names` stay as they are, and all do where that is `wte.weight`. `tensors` has the
+    tensor of each name.
 
-    >>> bare_names(["module.transformer.wte.weight", "module.lm_head.weight"])
+    >>> names = ["module.transformer.wte.weight", "module.lm_head.weight"]
+    >>> bare_names(dict(zip(names, names)))
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
-    >>> bare_names(["wte.weight", "h.0._orig_mod.ln_1.weight"])
-    {'wte.weight': 'wte.weight', 'h.0.ln_1.weight': 'h.0._orig_mod.ln_1.weight'}
     """
     in_doubt = {name for several in ambiguous_names.values() for name in several}
-    in_doubt |= set(names) if WTE in ambiguous_names else set()
-    return {name if name in in_doubt else bare: name for name, bare in _without_prefix(names).items()}
+    in_doubt |= set(tensors) if WTE in ambiguous_names else set()
+    prefix = prefix_of(tensors) or ""
+    own_names: dict[str, str] = {}
+    for name, bare in _without_prefix(tensors).items():
+        is_of_model = unwrapped(name).startswith(prefix) or unwrapped(name) in heads_of(prefix)
+        if bare not in own_names or is_of_model:  # otherwise a tensor of the model has a second name outside it
+            own_names[name if name in in_doubt else bare] = name
+    return own_names
 
 
 def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
@@ -54,9 +60,9 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     >>> ambiguous({name: name for name in ["wte.weight", "ln_f.weight", "transformer.ln_f.weight"]})
     {'transformer.ln_f.weight': ['ln_f.weight', 'transformer.ln_f.weight']}
     """
-    several = named(WTE, tensors)
-    first, *others = (_model(unwrapped(name).removesuffix(WTE), tensors) for name in several or [WTE])
-    if any(other != first for other in others):
+    several = _names_of_wte(tensors)
+    models = (_model(unwrapped(name).removesuffix(WTE), tensors) for name in several)
+    if (first := next(models, None)) and any(other != first for other in models):
         return {WTE: several}
     meant: dict[str, list[str]] = {}
     for own_name, bare in _without_prefix(tensors).items():
@@ -65,29 +71,56 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     return {name: several for name, several in meant.items() if len({tensors[each] for each in several}) > 1}
 
 
+def _names_of_wte(tensors: Mapping[str, str]) -> list[str]:
+    """The names of `wte.weight`, but for second names of the same matrix outside the model whose `wpe.weight` is there.
+
+    >>> own_names = {"gpt.wte.weight": "gpt.wte.weight", "gpt.wpe.weight": "gpt.wpe.weight"}
+    >>> _names_of_wte(own_names | {"wte.weight": "gpt.wte.weight"})
+    ['gpt.wte.weight']
+    """
+    positions = {unwrapped(name) for name in named(WPE, tensors)}
+    names = named(WTE, tensors)
+    of_models = {name: tensors[name] for name in names if unwrapped(name).removesuffix(WTE) + WPE in positions}
+    return [name for name in names if name in of_models or tensors[name] not in of_models.values()]
+
+
 def _model(prefix: str, tensors: Mapping[str, str]) -> dict[str, str]:
     """The tensors whose names have a prefix, by what follows it, with an output matrix of their own."""
     plain = {unwrapped(name): tensor for name, tensor in tensors.items()}
     below = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
-    head = plain.get(around_of(prefix) + LM_HEAD, below.get(WTE))
+    head = next((plain[name] for name in heads_of(prefix) if name in plain), below.get(WTE))
     return {name: tensor for name, tensor in {**below, LM_HEAD: head}.items() if tensor}
 
 
-def prefix_of(names: Iterable[str]) -> str | None:
+def prefix_of(tensors: Mapping[str, str]) -> str | None:
     """What stands before `wte.weight` without wrappers; that of the first of several, None where there is none.
 
-    >>> prefix_of(["lm_head.weight", "transformer._orig_mod.wte.weight"])
+    >>> prefix_of({name: name for name in ["lm_head.weight", "transformer._orig_mod.wte.weight"]})
     'transformer.'
     """
-    return next((unwrapped(name).removesuffix(WTE) for name in named(WTE, names)), None)
+    return next((unwrapped(name).removesuffix(WTE) for name in _names_of_wte(tensors)), None)
 
 
-def _without_prefix(names: Collection[str]) -> dict[str, str]:
-    """Each of these names without its wrappers and the prefix of the first `wte.weight`."""
-    prefix = prefix_of(names)
+def heads_of(prefix: str) -> list[str]:
+    """Where the output matrix of a model with this prefix is: beside the module `transformer`, or beside or in another.
+
+    >>> heads_of("model.transformer."), heads_of("gpt.")
+    (['model.lm_head.weight'], ['lm_head.weight', 'gpt.lm_head.weight'])
+    """
+    beside = "".join(f"{module}." for module in prefix.split(".")[:-2])
+    return list(dict.fromkeys((beside + LM_HEAD, _around(prefix) + LM_HEAD)))
+
+
+def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
+    """Each of these names without its wrappers and the prefix of `wte.weight`."""
+    prefix = prefix_of(tensors)
     prefix = PREFIX if prefix is None else prefix
-    around, plain = around_of(prefix), {name: unwrapped(name) for name in names}
-    return {name: each.removeprefix(prefix if each.startswith(prefix) else around) for name, each in plain.items()}
+    around, heads = _around(prefix), heads_of(prefix)
+
+    def bare(name: str) -> str:
+        return LM_HEAD if name in heads else name.removeprefix(prefix if name.startswith(prefix) else around)
+
+    return {name: bare(unwrapped(name)) for name in tensors}
 
 
 def tied_names(names: Collection[str]) -> dict[str, str]:
@@ -98,13 +131,14 @@ def tied_names(names: Collection[str]) -> dict[str, str]:
     >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"])
     {'transformer.wte.weight': 'lm_head.weight'}
     """
-    tied: dict[str, list[str]] = {}
-    for prefix in {unwrapped(name).removesuffix(WPE) for name in named(WPE, names)}:
-        if not any(unwrapped(name).startswith(f"{prefix}wte.") for name in names):
-            own = around_of(prefix) + LM_HEAD
-            tied[prefix + WTE] = [name for name in named(LM_HEAD, names) if unwrapped(name) == own]
-    found = {wte: heads for wte, heads in tied.items() if heads}
-    return {wte: heads[0] for wte, heads in found.items() if len(found) == len(heads) == 1}
+    has_wte = {name[: found.start()] for name in map(unwrapped, names) for found in re.finditer(r"wte\.", name)}
+    heads: dict[str, list[str]] = {}
+    for name in named(LM_HEAD, names):
+        heads.setdefault(unwrapped(name), []).append(name)
+    prefixes = {unwrapped(name).removesuffix(WPE) for name in named(WPE, names)} - has_wte
+    tied = {prefix + WTE: heads.get(_around(prefix) + LM_HEAD, []) for prefix in prefixes}
+    found = {wte: several for wte, several in tied.items() if several}
+    return {wte: several[0] for wte, several in found.items() if len(found) == len(several) == 1}
 
 
 def named(bare: str, names: Iterable[str]) -> list[str]:
@@ -112,6 +146,6 @@ def named(bare: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if f".{unwrapped(name)}".endswith(f".{bare}")]
 
 
-def around_of(prefix: str) -> str:
-    """The prefix of `lm_head.weight` in a file whose `wte.weight` has this prefix."""
+def _around(prefix: str) -> str:
+    """A prefix without the `transformer.` at its end."""
     return prefix.removesuffix(PREFIX) if f".{prefix}".endswith(f".{PREFIX}") else prefix
