@@ -424,7 +424,14 @@ class Checkpoint(Mapping[str, Array]):
         if heads and heads == wte and self._ties is False:
             names = {name: own for name, own in names.items() if name not in heads}
         tied = tied_names(names)
-        return names | tied if tied and self._ties else names
+        return names | tied if tied and self._ties and all(map(self._has_shape_of_wte, tied.values())) else names
+
+    def _has_shape_of_wte(self, name: str) -> bool:
+        """Whether a tensor has as many rows and columns as the config says that `wte` has."""
+        config = read_json_object(self.config_path)
+        shape = self._files[name].tensors[name].shape
+        wanted = (config.get("vocab_size"), config.get("n_embd"))
+        return len(shape) == 2 and all(want in (size, None) for size, want in zip(shape, wanted, strict=True))
 
     @property
     def _ties(self) -> bool | None:

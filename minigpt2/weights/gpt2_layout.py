@@ -10,7 +10,7 @@ import numpy as np
 
 from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
-from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, heads_of, named, unwrapped
+from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, named, own_heads_of, unwrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
     is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
     if not is_untied and _have_equal_numbers(weights, LM_HEAD, WTE):
         return False
-    head, places = weights.bare_names[LM_HEAD], heads_of(weights.prefix or "")
+    head, places = weights.bare_names[LM_HEAD], own_heads_of(weights.prefix or "")
     if unwrapped(head) not in places:
         raise _not_a_gpt2(weights, f"its {head!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
     return True

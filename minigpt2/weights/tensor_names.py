@@ -44,8 +44,9 @@ def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collect
     own_names: dict[str, str] = {}
     for name, bare in _without_prefix(tensors).items():
         is_of_model = unwrapped(name).startswith(prefix) or unwrapped(name) in heads_of(prefix)
-        if bare not in own_names or is_of_model:  # otherwise a tensor of the model has a second name outside it
-            own_names[name if name in in_doubt else bare] = name
+        key = name if name in in_doubt else bare
+        if key not in own_names or is_of_model:  # otherwise a tensor of the model has a second name outside it
+            own_names[key] = name
     return own_names
 
 
@@ -102,13 +103,22 @@ def prefix_of(tensors: Mapping[str, str]) -> str | None:
 
 
 def heads_of(prefix: str) -> list[str]:
-    """Where the output matrix of a model with this prefix is: beside the module `transformer`, or beside or in another.
+    """Where there can be an output matrix of the model with this prefix: in its module, or in one around that.
 
-    >>> heads_of("model.transformer."), heads_of("gpt.")
-    (['model.lm_head.weight'], ['lm_head.weight', 'gpt.lm_head.weight'])
+    >>> heads_of("model.transformer.")
+    ['model.transformer.lm_head.weight', 'model.lm_head.weight', 'lm_head.weight']
     """
-    beside = "".join(f"{module}." for module in prefix.split(".")[:-2])
-    return list(dict.fromkeys((beside + LM_HEAD, _around(prefix) + LM_HEAD)))
+    modules = prefix.split(".")[:-1]
+    return ["".join(f"{each}." for each in modules[:count]) + LM_HEAD for count in range(len(modules), -1, -1)]
+
+
+def own_heads_of(prefix: str) -> list[str]:
+    """Those of them that are the model's own: beside the module `transformer`, and beside or in one of another name.
+
+    >>> own_heads_of("model.transformer."), own_heads_of("gpt.")
+    (['model.lm_head.weight'], ['gpt.lm_head.weight', 'lm_head.weight'])
+    """
+    return heads_of(prefix)[1 if _around(prefix) != prefix else 0 : 2]
 
 
 def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:

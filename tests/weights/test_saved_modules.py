@@ -59,6 +59,12 @@ def with_a_part(path: str, outside: str) -> dict[str, nn.Module]:
     return {"gpt": model, **({outside: nn.ModuleDict({path: part})} if outside else {path: part})}
 
 
+def with_a_decoder() -> dict[str, nn.Module]:
+    """A GPT-2 beside a module that has positions and an output matrix, and no `wte`: it takes hidden states."""
+    decoder = nn.ModuleDict({"wpe": nn.Embedding(8, 4), "lm_head": nn.Linear(4, 7, bias=False)})
+    return {"gpt": GPT2Model(CONFIG), "decoder": decoder}
+
+
 def twice() -> dict[str, nn.Module]:
     model = lm()
     return {"model": model, "compiled": model}
@@ -77,6 +83,7 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         for path in ("wte", "wpe", "ln_f", "h")
         for outside in ("", "a", "z")
     },
+    "beside a decoder": (with_a_decoder, "gpt"),
     "beside another's wpe": (
         lambda: tied(transformer=GPT2Model(CONFIG), vision=nn.ModuleDict({"wpe": nn.Embedding(8, 4)})),
         "transformer",
@@ -180,6 +187,25 @@ def test_an_output_matrix_beside_the_model_is_its_own_whatever_stands_before_bot
     hidden = top.get_submodule(name)(torch.tensor([IDS])).last_hidden_state[0]
     logits = top.get_submodule("lm_head")(hidden).detach().numpy()
     np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("around", ["", "module."])
+def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(around: str, tmp_path: Path) -> None:
+    top = module({"encoder": nn.ModuleDict({"transformer": GPT2Model(CONFIG)}), "lm_head": head()})
+    save_file({around + each: tensor for each, tensor in top.state_dict().items()}, tmp_path / "model.safetensors")
+    with pytest.raises(
+        CheckpointError, match=rf"its '{around}lm_head\.weight' is not '{around}encoder\.lm_head\.weight'"
+    ):
+        Checkpoint.open(tmp_path).parameter_names()
+
+
+def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_path: Path) -> None:
+    state = module({"policy": lm(), "value": GPT2Model(CONFIG)}).state_dict()
+    del state["policy.transformer.wte.weight"]  # as accelerate leaves it out, without metadata
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="could be"):
+        Checkpoint.open(tmp_path).parameter_names()
 
 
 @pytest.mark.parametrize("ties", [{}, {"tie_word_embeddings": True}, {"tie_word_embeddings": False}])
