@@ -46,8 +46,8 @@ from minigpt2.weights.tensor_names import (
     WTE,
     ambiguous,
     bare_names,
-    heads_of,
     named,
+    own_heads_of,
     prefix_of,
     tied_names,
     unwrapped,
@@ -416,14 +416,15 @@ class Checkpoint(Mapping[str, Array]):
         that, the config of a GPT-2 says that its `lm_head.weight` is the missing `wte.weight` too. Where it says that
         they are not tied, transformers does not tie them, whatever the metadata lists.
         """
-        said = {**self.metadata, **self._index_metadata}
+        others = {**self.metadata, **self._index_metadata}
         names = {name: name for name in self}
-        names |= {name: own for name, own in said.items() if own in names and name not in names}
+        names |= {name: own for name, own in others.items() if own in names and name not in names}
         wte = named(WTE, names)
         heads = [name for name in wte if name not in self._files and named(LM_HEAD, [names[name]])]
         if heads and heads == wte and self._ties is False:
             names = {name: own for name, own in names.items() if name not in heads}
-        tied = tied_names(names)
+        said = {names[name] for name in wte if name in names}
+        tied = {name: own for name, own in tied_names(names).items() if own not in said}
         return names | tied if tied and self._ties and all(map(self._has_shape_of_wte, tied.values())) else names
 
     def _has_shape_of_wte(self, name: str) -> bool:
@@ -439,7 +440,8 @@ class Checkpoint(Mapping[str, Array]):
         config = read_json_object(self.config_path) if self.has_config else {}
         if config.get("tie_word_embeddings", True) is not True:
             return False
-        is_gpt2 = config.get("model_type", "gpt2" if "n_embd" in config else None) == "gpt2"
+        is_alike = {"n_embd", "vocab_size"} <= config.keys()
+        is_gpt2 = config.get("model_type", "gpt2" if is_alike else None) == "gpt2"
         return True if is_gpt2 else None
 
     def _own_name(self, name: object) -> str | None:
@@ -454,7 +456,7 @@ class Checkpoint(Mapping[str, Array]):
     @ComputedOnce
     def _has_lm_head(self) -> bool:
         """Whether the GPT-2 has a `lm_head.weight`, whatever that is called where its name is ambiguous."""
-        heads = heads_of(self.prefix or "")
+        heads = own_heads_of(self.prefix or "")
         return any(unwrapped(name) in heads for name in named(LM_HEAD, self.own_names))
 
     def _require(self, name: str) -> str:

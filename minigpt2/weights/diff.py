@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from minigpt2.weights.checkpoint import Checkpoint
 from minigpt2.weights.safetensors_file import BLOCK, NUMPY_DTYPE, Array
-from minigpt2.weights.tensor_names import WTE
+from minigpt2.weights.tensor_names import LM_HEAD, WTE, named
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _names_to_compare(weights: Checkpoint, ambiguous: Set[str]) -> dict[str, str
     return {
         name if bare in ambiguous or WTE in ambiguous else bare: name
         for bare, name in bare_names.items()
-        if bare == WTE or own_names[name] != wte
+        if not (own_names[name] == wte and named(LM_HEAD, [name])) or bare == WTE
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
-from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, named, own_heads_of, unwrapped
+from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, heads_of, named, own_heads_of, unwrapped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +106,10 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     _require_below_prefix(weights, shapes.keys() - {WTE})
     if LM_HEAD in bare:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
-    prefix = weights.prefix or ""
+    prefix, parameters = weights.prefix or "", {weights.own_names[bare[name]] for name in shapes}
     for name, own_name in bare.items():
+        if weights.own_names[own_name] in parameters:
+            continue  # a second name
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
         if name not in shapes and (alone or _is_in_gpt2(own_name, name, prefix)):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
@@ -130,15 +132,18 @@ def parameter_names(weights: "Checkpoint") -> list[str]:
 
 def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
-    if LM_HEAD not in weights.bare_names:
-        return False
-    is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
-    if not is_untied and _have_equal_numbers(weights, LM_HEAD, WTE):
-        return False
-    head, places = weights.bare_names[LM_HEAD], own_heads_of(weights.prefix or "")
-    if unwrapped(head) not in places:
-        raise _not_a_gpt2(weights, f"its {head!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
-    return True
+    heads, places = heads_of(weights.prefix or ""), own_heads_of(weights.prefix or "")
+    found = weights.bare_names.get(LM_HEAD)
+    is_untied = found and weights.has_config and weights.config.get("tie_word_embeddings") is False
+    for name in [found] if found else weights:
+        could_be = unwrapped(name) in heads and weights.info(name).shape == weights.info(WTE).shape
+        if could_be and (is_untied or not _have_equal_numbers(weights, name, WTE)):
+            if unwrapped(name) not in places:
+                raise _not_a_gpt2(
+                    weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone"
+                )
+            return True
+    return False
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:
@@ -247,7 +252,7 @@ def _adapter_reason(weights: "Checkpoint") -> str | None:
 
 def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
     """Whether two tensors of one shape have the same numbers."""
-    if weights.own_names[weights.bare_names[name]] == weights.own_names[weights.bare_names[other]]:
+    if weights.info(name) == weights.info(other):
         return True
     few = slice(16)  # rows, (16, n_embd): where they differ, a remote checkpoint does not read the rest
     if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):

@@ -43,7 +43,7 @@ def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collect
     prefix = prefix_of(tensors) or ""
     own_names: dict[str, str] = {}
     for name, bare in _without_prefix(tensors).items():
-        is_of_model = unwrapped(name).startswith(prefix) or unwrapped(name) in heads_of(prefix)
+        is_of_model = unwrapped(name).startswith(prefix) or unwrapped(name) in own_heads_of(prefix)
         key = name if name in in_doubt else bare
         if key not in own_names or is_of_model:  # otherwise a tensor of the model has a second name outside it
             own_names[key] = name
@@ -89,7 +89,7 @@ def _model(prefix: str, tensors: Mapping[str, str]) -> dict[str, str]:
     """The tensors whose names have a prefix, by what follows it, with an output matrix of their own."""
     plain = {unwrapped(name): tensor for name, tensor in tensors.items()}
     below = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
-    head = next((plain[name] for name in heads_of(prefix) if name in plain), below.get(WTE))
+    head = next((plain[name] for name in own_heads_of(prefix) if name in plain), below.get(WTE))
     return {name: tensor for name, tensor in {**below, LM_HEAD: head}.items() if tensor}
 
 
@@ -125,7 +125,7 @@ def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
     """Each of these names without its wrappers and the prefix of `wte.weight`."""
     prefix = prefix_of(tensors)
     prefix = PREFIX if prefix is None else prefix
-    around, heads = _around(prefix), heads_of(prefix)
+    around, heads = _around(prefix), own_heads_of(prefix)
 
     def bare(name: str) -> str:
         return LM_HEAD if name in heads else name.removeprefix(prefix if name.startswith(prefix) else around)

@@ -210,6 +210,15 @@ def test_the_name_under_which_wte_is_stored_does_not_matter(stored_as: str, tmp_
     assert differing == ["transformer.ln_f.weight"]
 
 
+def test_a_second_name_of_wte_is_compared_with_the_tensor_of_that_name(tmp_path: Path) -> None:
+    once, apart = gpt2_tensors(), gpt2_tensors() | {"embed.weight": gpt2_tensors()["wte.weight"] + 1}
+    save_file(once, tmp_path / "once.safetensors", {"embed.weight": "wte.weight"})
+    first, second = Checkpoint.open(tmp_path / "once.safetensors"), Checkpoint.open(save(tmp_path, apart))
+    names = compare_names(first, second)
+    assert (names.only_first, names.only_second) == ([], [])
+    assert [each.name for each in compare_all(first, second, names.common) if each.differing] == ["embed.weight"]
+
+
 def test_a_name_of_another_module_is_not_compared_with_that_of_a_model_without_a_prefix(tmp_path: Path) -> None:
     other = {"ln_f.weight": np.full(4, 3, np.float32)}
     first = Checkpoint.open(save(tmp_path / "model", gpt2_tensors()))

@@ -65,6 +65,16 @@ def with_a_decoder() -> dict[str, nn.Module]:
     return {"gpt": GPT2Model(CONFIG), "decoder": decoder}
 
 
+def called_transformer(name: str) -> dict[str, nn.Module]:
+    model = GPT2Model(CONFIG)
+    return {"transformer": model, name: model}
+
+
+def of_the_model(path: str) -> dict[str, nn.Module]:
+    model = lm()
+    return {**dict(model.named_children()), path: model.transformer.get_submodule(path)}
+
+
 def twice() -> dict[str, nn.Module]:
     model = lm()
     return {"model": model, "compiled": model}
@@ -77,6 +87,14 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
     "a tied head outside, before it": (lambda: tied(backbone=GPT2Model(CONFIG)), "backbone"),
     "one under two names": (twice, "model.transformer"),
     "its transformer under two names": (lambda: with_its_transformer(True), "backbone"),
+    **{
+        f"transformer under two names, {name}": (partial(called_transformer, name), "transformer")
+        for name in ("backbone", "model", "z")
+    },
+    **{
+        f"transformers' own, its {path} under two names": (partial(of_the_model, path), "transformer")
+        for path in ("wte", "wpe", "ln_f", "h")
+    },
     "one with a head, one without": (lambda: with_its_transformer(False), None),
     **{
         f"its {path} under two names, {outside}": (partial(with_a_part, path, outside), "gpt")
@@ -241,7 +259,10 @@ def test_the_index_of_shards_says_what_is_tied(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows, model.transformer.wte.weight[[2]].detach().numpy())
 
 
-@pytest.mark.parametrize("config", [{"n_actions": 10}, {"model_type": "llama"}, {"tie_word_embeddings": False}])
+@pytest.mark.parametrize(
+    "config",
+    [{"n_actions": 10}, {"n_actions": 10, "n_embd": 4}, {"model_type": "llama"}, {"tie_word_embeddings": False}],
+)
 def test_a_config_of_something_else_ties_nothing(config: dict[str, Any], tmp_path: Path) -> None:
     state = module({"transformer": GPT2Model(CONFIG), "lm_head": head()}).state_dict()
     del state["transformer.wte.weight"]
