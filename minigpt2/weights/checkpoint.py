@@ -219,7 +219,8 @@ class Checkpoint(Mapping[str, Array]):
     @property
     def metadata(self) -> Mapping[str, str]:
         """The files' own `__metadata__`, from their headers."""
-        return MappingProxyType({key: text for file in self._files.values() for key, text in file.metadata.items()})
+        files = dict.fromkeys(self._files.values())
+        return MappingProxyType({key: text for file in files for key, text in file.metadata.items()})
 
     def info(self, name: str) -> TensorInfo:
         """Dtype, shape, file and byte range of a tensor, without touching its numbers.
@@ -446,8 +447,10 @@ class Checkpoint(Mapping[str, Array]):
 
     def _own_name(self, name: object) -> str | None:
         """The name of a tensor in the files, if they have it."""
-        if not isinstance(name, str) or name in self.own_names:
-            return self.own_names[name] if isinstance(name, str) else None
+        if not isinstance(name, str) or name in self._files:
+            return name if isinstance(name, str) else None
+        if name in self.own_names:
+            return self.own_names[name]
         called = [name]
         if name not in self.ambiguous_names and WTE not in self.ambiguous_names:
             called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD and not self._has_lm_head else [])]

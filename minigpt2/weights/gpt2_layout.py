@@ -147,9 +147,10 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:
-    """The own names of tensors that are neither parameters of GPT-2 nor the output matrix: masks, other heads."""
-    shapes = parameter_shapes(weights)
-    return [own for bare, own in weights.bare_names.items() if bare not in shapes and bare != LM_HEAD]
+    """The names of tensors that are neither parameters of GPT-2 nor the output matrix: masks, other heads."""
+    bare = weights.bare_names
+    parameters = {weights.own_names[bare[name]] for name in (*parameter_shapes(weights), LM_HEAD) if name in bare}
+    return [name for name in weights if name not in parameters]
 
 
 def is_mask(name: str) -> bool:

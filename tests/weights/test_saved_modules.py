@@ -18,6 +18,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
+from tests.command import Capture, answer
+from tests.weights.test_checkpoint import save
 from tests.weights.test_gpt2_layout import GPT2_NAMES, names_of_any_model
 
 CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=4, n_positions=8, vocab_size=10, bos_token_id=0, eos_token_id=0)
@@ -300,3 +302,28 @@ def test_a_tensor_that_is_written_once_is_found_by_each_of_its_names(numbers: di
     if "wte.weight" in once and "wte.weight" not in whole:
         could_be = {numbers[name] for name in whole.ambiguous_names["wte.weight"]}
         assert could_be == {int(once["wte.weight"][0])}  # the names of one
+
+
+def with_second_names() -> nn.Module:
+    model = lm()
+    model.output, model.layers = model.lm_head, model.transformer.h
+    model.transformer.norm = model.transformer.ln_f
+    return module(dict(model.named_children()))
+
+
+def test_second_names_within_a_model_change_nothing(tmp_path: Path, capsys: Capture) -> None:
+    save_model(with_second_names(), str(tmp_path / "model.safetensors"))
+    (tmp_path / "config.json").write_text(json.dumps({**CONFIG.to_dict(), "model_type": "my-gpt2"}))
+    weights = Checkpoint.open(tmp_path)
+    assert len(weights) == len(weights.parameter_names()) == 16 and weights.config["n_head"] == 2
+    assert "not parameters of GPT-2" not in answer(capsys, "params", "--model", tmp_path)
+    assert "16 tensors in both" in answer(capsys, "diff", tmp_path, tmp_path)
+    plain = {name: weights[name] for name in weights.parameter_names()}
+    compared = answer(capsys, "diff", tmp_path, save(tmp_path / "plain", plain))
+    assert "16 tensors in both with the same shape, 0 of them with other numbers; 0 only in A, 0 only in B" in compared
+
+
+def test_the_files_own_names_need_no_config(tmp_path: Path) -> None:
+    save_model(lm(), str(tmp_path / "model.safetensors"))
+    (tmp_path / "config.json").write_text("{")
+    assert Checkpoint.open(tmp_path)["lm_head.weight"].shape == (10, 4)
