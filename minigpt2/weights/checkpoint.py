@@ -417,7 +417,7 @@ class Checkpoint(Mapping[str, Array]):
         that, the config of a GPT-2 says that its `lm_head.weight` is the missing `wte.weight` too. Where it says that
         they are not tied, transformers does not tie them, whatever the metadata lists.
         """
-        others = {**self.metadata, **self._index_metadata}
+        others = dict(sorted({**self.metadata, **self._index_metadata}.items()))  # which are stored in any order
         names = {name: name for name in self}
         names |= {name: own for name, own in others.items() if own in names and name not in names}
         wte = named(WTE, names)

@@ -323,6 +323,15 @@ def test_second_names_within_a_model_change_nothing(tmp_path: Path, capsys: Capt
     assert "16 tensors in both with the same shape, 0 of them with other numbers; 0 only in A, 0 only in B" in compared
 
 
+def test_the_order_of_the_metadata_does_not_matter(tmp_path: Path) -> None:
+    model = lm()
+    top = module({"model": model, "compiled": model})
+    for number in range(8):  # safetensors stores it in another order each time
+        save_model(top, str(tmp_path / f"{number}.safetensors"))
+    prefixes = {Checkpoint.open(path).prefix for path in tmp_path.iterdir()}
+    assert prefixes == {"compiled.transformer."}
+
+
 def test_the_files_own_names_need_no_config(tmp_path: Path) -> None:
     save_model(lm(), str(tmp_path / "model.safetensors"))
     (tmp_path / "config.json").write_text("{")
