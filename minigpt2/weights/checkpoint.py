@@ -396,7 +396,7 @@ class Checkpoint(Mapping[str, Array]):
 
     @ComputedOnce
     def prefix(self) -> str | None:
-        """What stands before GPT-2's names, without wrappers, such as `transformer.`; None where there is no `wte`."""
+        """The prefix of GPT-2's names, such as `transformer.`, without wrappers; None if there is no `wte.weight`."""
         return prefix_of(self.own_names)
 
     @ComputedOnce

@@ -232,7 +232,7 @@ def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
 
 
 def held(names: Collection[str]) -> str:
-    """What a checkpoint holds, for messages.
+    """The number of a checkpoint's tensors and the first names, for an error message.
 
     >>> held(["wte.weight", "wpe.weight"])
     "it holds 2 tensors: 'wte.weight', 'wpe.weight'"

@@ -1,12 +1,11 @@
-"""What a checkpoint calls its tensors: what training puts before GPT-2's names, and which names could mean several.
+"""A checkpoint's names for its tensors, and which of them is meant by each of GPT-2's names.
 
-A model that was wrapped, or is a part of another, has longer names than the published one. Its prefix is what stands
-before `wte.weight`, and tells which of its tensors is meant by each of GPT-2's names.
+A model that was wrapped, or is a part of another, has longer names than the published one. The prefix of its
+`wte.weight` tells which tensors are the model's.
 """
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 PREFIX: Final = "transformer."
@@ -19,7 +18,6 @@ PART: Final = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
 
 # What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
 _WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
-_NOTHING: Mapping[str, Collection[str]] = MappingProxyType({})
 
 
 def unwrapped(name: str) -> str:
@@ -27,7 +25,7 @@ def unwrapped(name: str) -> str:
     return _WRAPPER.sub("", name)
 
 
-def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collection[str]] = _NOTHING) -> dict[str, str]:
+def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collection[str]]) -> dict[str, str]:
     """A checkpoint's own names, each by its name in the published file: without what stands before `wte.weight`.
 
     That is nothing, `transformer.`, or what a wrapper put before it; wrappers inside the model are left out too. Names
@@ -35,7 +33,7 @@ def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collect
     tensor of each name.
 
     >>> names = ["module.transformer.wte.weight", "module.lm_head.weight"]
-    >>> bare_names(dict(zip(names, names)))
+    >>> bare_names(dict(zip(names, names)), {})
     {'wte.weight': 'module.transformer.wte.weight', 'lm_head.weight': 'module.lm_head.weight'}
     """
     in_doubt = {name for several in ambiguous_names.values() for name in several}
@@ -73,7 +71,9 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _names_of_wte(tensors: Mapping[str, str]) -> list[str]:
-    """The names of `wte.weight`, but for second names of the same matrix outside the model whose `wpe.weight` is there.
+    """The names of each model's `wte.weight`.
+
+    A second name of the same matrix, with no `wpe.weight` beside it, is left out.
 
     >>> own_names = {"gpt.wte.weight": "gpt.wte.weight", "gpt.wpe.weight": "gpt.wpe.weight"}
     >>> _names_of_wte(own_names | {"wte.weight": "gpt.wte.weight"})
@@ -94,7 +94,7 @@ def _model(prefix: str, tensors: Mapping[str, str]) -> dict[str, str]:
 
 
 def prefix_of(tensors: Mapping[str, str]) -> str | None:
-    """What stands before `wte.weight` without wrappers; that of the first of several, None where there is none.
+    """The prefix of `wte.weight`, without wrappers: of the first one, or None if there is none.
 
     >>> prefix_of({name: name for name in ["lm_head.weight", "transformer._orig_mod.wte.weight"]})
     'transformer.'

@@ -194,7 +194,7 @@ def test_a_hub_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_hub_that_accepts_and_is_silent_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minigpt2.corpus.hub_files.ANSWER_SECONDS", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # the system accepts, and nobody answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts connections and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         message = re.escape(f"{NAME}/a.txt cannot be read (") + ".*[Tt]imed out"
         with imported_with(online(url, tmp_path)), pytest.raises(HubError, match=message):
