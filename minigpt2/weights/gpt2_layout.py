@@ -117,11 +117,16 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
 
 
 def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
-    """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`."""
+    """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`.
+
+    A `lm_head` around the model counts as a part of it, unless it is nothing but a matrix.
+    """
+    plain, heads = unwrapped(own_name), heads_of(prefix)
     has_transformer = f".{prefix}".endswith(f".{PREFIX}")
-    in_transformer = has_transformer and unwrapped(own_name).startswith(prefix)  # where a lm_head is ignored
+    in_transformer = has_transformer and plain.startswith(prefix)  # where a lm_head is ignored
     in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
-    return (in_transformer or in_part) and not _MASK.fullmatch(name)
+    in_head = plain.startswith(tuple(head.removesuffix("weight") for head in heads)) and plain not in heads
+    return (in_transformer or in_part or in_head) and not _MASK.fullmatch(name)
 
 
 def parameter_names(weights: "Checkpoint") -> list[str]:

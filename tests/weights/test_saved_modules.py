@@ -223,6 +223,35 @@ def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(around: s
         Checkpoint.open(tmp_path).parameter_names()
 
 
+# Output heads that are more than a matrix.
+HEADS: dict[str, Callable[[], nn.Module]] = {
+    "a bias": lambda: nn.Linear(CONFIG.n_embd, CONFIG.vocab_size),
+    "two layers": lambda: nn.Sequential(nn.Linear(4, 4), nn.GELU(), head()),
+    "a norm": lambda: nn.Sequential(nn.LayerNorm(4), head()),
+    "a layer before": lambda: nn.ModuleDict({"dense": nn.Linear(4, 4), "decoder": head()}),
+}
+
+
+@pytest.mark.parametrize("save_as", ["save_model", "save_file"])
+@pytest.mark.parametrize("around", ["", "module", "model", "model.module"])
+@pytest.mark.parametrize("path", ["transformer", "gpt", "decoder.transformer", "decoder.gpt"])
+@pytest.mark.parametrize("kind", HEADS)
+def test_an_output_head_that_is_more_than_a_matrix_is_not_passed_over(
+    kind: str, path: str, around: str, save_as: str, tmp_path: Path
+) -> None:
+    gpt2: nn.Module = GPT2Model(CONFIG)
+    for name in reversed(path.split(".")[1:]):
+        gpt2 = module({name: gpt2})
+    top = module({path.split(".")[0]: gpt2, "lm_head": HEADS[kind]()})
+    for name in reversed(around.split(".") if around else []):
+        top = module({name: top})
+    file = tmp_path / "model.safetensors"
+    save_model(top, str(file)) if save_as == "save_model" else save_file(top.state_dict(), file)
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"it has '(model\.|module\.)*lm_head\..*', which GPT-2 lacks"):
+        GPT2.from_pretrained(tmp_path)
+
+
 def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_path: Path) -> None:
     state = module({"policy": lm(), "value": GPT2Model(CONFIG)}).state_dict()
     del state["policy.transformer.wte.weight"]  # as accelerate leaves it out, without metadata
