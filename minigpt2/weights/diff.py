@@ -54,14 +54,15 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     ours, theirs = (_names_to_compare(weights, ambiguous) for weights in (first, second))
     in_doubt = _in_doubt(first) | _in_doubt(second) if first.prefix != second.prefix else set()
     both = (name for name in ours if name in theirs and name not in in_doubt)
-    by_pair = {(first.info(ours[name]), second.info(theirs[name])): name for name in reversed([*both])}
-    infos = {name: pair for pair, name in reversed(by_pair.items())}  # once each, though a tensor has several names
-    seen = {info for pair in infos.values() for info in pair}
+    by_pair = {(first.own_names[ours[name]], second.own_names[theirs[name]]): name for name in reversed([*both])}
+    pairs = {name: pair for pair, name in reversed(by_pair.items())}  # once each, though a tensor has several names
+    infos = {name: (first.info(one), second.info(other)) for name, (one, other) in pairs.items()}
+    seen, seen_too = ({pair[side] for pair in pairs.values()} for side in (0, 1))
     alike = {name: None for name, (one, other) in infos.items() if one.shape == other.shape}  # in their order
     readable = {name for name in alike if all(info.dtype in NUMPY_DTYPE for info in infos[name])}
     return Names(
-        [name for name in ours if name not in infos and first.info(ours[name]) not in seen],
-        [name for name in theirs if name not in infos and second.info(theirs[name]) not in seen],
+        [name for name in ours if name not in infos and first.own_names[ours[name]] not in seen],
+        [name for name in theirs if name not in infos and second.own_names[theirs[name]] not in seen_too],
         [name for name in infos if name not in alike],
         [name for name in alike if name not in readable],
         [name for name in alike if name in readable],

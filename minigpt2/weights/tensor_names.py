@@ -11,10 +11,13 @@ from typing import Final
 PREFIX: Final = "transformer."
 WTE: Final = "wte.weight"
 WPE: Final = "wpe.weight"
+LN_F: Final = "ln_f.weight"
 LM_HEAD: Final = "lm_head.weight"
 
 #: What the name of a tensor in one of GPT-2's parts begins with.
 PART: Final = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
+
+_PART_OF_TRANSFORMER = re.compile(r"(?<![^.])(wte|wpe|h\.[0-9]+|ln_f)\.")
 
 # What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
 _WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
@@ -59,9 +62,15 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     >>> ambiguous({name: name for name in ["wte.weight", "ln_f.weight", "transformer.ln_f.weight"]})
     {'transformer.ln_f.weight': ['ln_f.weight', 'transformer.ln_f.weight']}
     """
-    several = _names_of_wte(tensors)
-    models = (_model(unwrapped(name).removesuffix(WTE), tensors) for name in several)
-    if (first := next(models, None)) and any(other != first for other in models):
+    several, models = _names_of_wte(tensors), _models(tensors)
+    heads = {unwrapped(name): tensors[name] for name in named(LM_HEAD, tensors)}
+
+    def with_head(name: str) -> tuple[dict[str, str], str]:
+        prefix = unwrapped(name).removesuffix(WTE)
+        parts = models[prefix]
+        return parts, next((heads[head] for head in own_heads_of(prefix) if head in heads), parts[WTE])
+
+    if any(with_head(name) != with_head(several[0]) for name in several[1:]):
         return {WTE: several}
     meant: dict[str, list[str]] = {}
     for own_name, bare in _without_prefix(tensors).items():
@@ -73,24 +82,35 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
 def _names_of_wte(tensors: Mapping[str, str]) -> list[str]:
     """The names of each model's `wte.weight`.
 
-    A second name of the same matrix, with no `wpe.weight` beside it, is left out.
+    A second name of another model's is left out where it stands alone, or beside second names of some of that model's
+    other parts.
 
     >>> own_names = {"gpt.wte.weight": "gpt.wte.weight", "gpt.wpe.weight": "gpt.wpe.weight"}
     >>> _names_of_wte(own_names | {"wte.weight": "gpt.wte.weight"})
     ['gpt.wte.weight']
     """
-    positions = {unwrapped(name) for name in named(WPE, tensors)}
-    names = named(WTE, tensors)
-    of_models = {name: tensors[name] for name in names if unwrapped(name).removesuffix(WTE) + WPE in positions}
-    return [name for name in names if name in of_models or tensors[name] not in of_models.values()]
+    models = _models(tensors)
+    largest: dict[str, dict[str, str]] = {}  # of the models with positions, by the tensor that is their wte
+    for parts in models.values():
+        if WTE in parts and WPE in parts:
+            largest[parts[WTE]] = max(parts, largest.get(parts[WTE], parts), key=len)
+
+    def is_model(name: str) -> bool:
+        parts = models[unwrapped(name).removesuffix(WTE)]
+        whole = largest.get(parts[WTE], parts)
+        return parts is whole or (WPE in parts and (LN_F in parts or not parts.items() < whole.items()))
+
+    return [name for name in named(WTE, tensors) if is_model(name)]
 
 
-def _model(prefix: str, tensors: Mapping[str, str]) -> dict[str, str]:
-    """The tensors whose names have a prefix, by what follows it, with an output matrix of their own."""
-    plain = {unwrapped(name): tensor for name, tensor in tensors.items()}
-    below = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
-    head = next((plain[name] for name in own_heads_of(prefix) if name in plain), below.get(WTE))
-    return {name: tensor for name, tensor in {**below, LM_HEAD: head}.items() if tensor}
+def _models(tensors: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """For each prefix of a transformer's parts what follows it in names, and their tensors."""
+    models: dict[str, dict[str, str]] = {}
+    for name, tensor in tensors.items():
+        plain = unwrapped(name)
+        for found in _PART_OF_TRANSFORMER.finditer(plain):
+            models.setdefault(plain[: found.start()], {})[plain[found.start() :]] = tensor
+    return models
 
 
 def prefix_of(tensors: Mapping[str, str]) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,22 @@ def test_names_are_sorted_by_where_they_are(tmp_path: Path) -> None:
     assert compare(first, second, "wte.weight").differing == 0
     with pytest.raises(ValueError, match=r"'shape' has the shape \(1,\) in .* and \(2,\) in"):
         compare(first, second, "shape")
+
+
+@given(st.tuples(*[st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 2), max_size=8)] * 2))
+def test_each_name_is_at_one_place(sizes: tuple[dict[str, int], dict[str, int]]) -> None:
+    ours, theirs = sizes
+    with TemporaryDirectory() as directory:
+        first, second = (
+            saved(Path(directory, f"{number}.safetensors"), **{name: np.zeros(size) for name, size in each.items()})
+            for number, each in enumerate(sizes)
+        )
+        names = compare_names(first, second)
+    common = {name for name in ours.keys() & theirs.keys() if ours[name] == theirs[name]}
+    assert sorted(names.only_first) == sorted(ours.keys() - theirs.keys())
+    assert sorted(names.only_second) == sorted(theirs.keys() - ours.keys())
+    assert sorted(names.common) == sorted(common)
+    assert sorted(names.other_shape) == sorted((ours.keys() & theirs.keys()) - common)
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, BLOCK, 3 * BLOCK + 5])

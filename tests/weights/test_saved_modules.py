@@ -61,6 +61,18 @@ def with_a_part(path: str, outside: str) -> dict[str, nn.Module]:
     return {"gpt": model, **({outside: nn.ModuleDict({path: part})} if outside else {path: part})}
 
 
+def with_parts(model: nn.Module, path: str, parts: str, outside: str) -> dict[str, nn.Module]:
+    """A model, and some of its transformer's parts under their names outside of it."""
+    named = {part: model.get_submodule(f"{path}{part}") for part in parts.split()}
+    return {"gpt": model, **({outside: nn.ModuleDict(named)} if outside else named)}
+
+
+def untied_lm() -> nn.Module:
+    model = lm()
+    model.lm_head = head()
+    return model
+
+
 def with_a_decoder() -> dict[str, nn.Module]:
     """A GPT-2 beside a module that has positions and an output matrix, and no `wte`: it takes hidden states."""
     decoder = nn.ModuleDict({"wpe": nn.Embedding(8, 4), "lm_head": nn.Linear(4, 7, bias=False)})
@@ -103,6 +115,22 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         for path in ("wte", "wpe", "ln_f", "h")
         for outside in ("", "a", "z")
     },
+    **{
+        f"its {parts} under two names, {outside}": (
+            partial(lambda *names: with_parts(GPT2Model(CONFIG), "", *names), parts, outside),
+            "gpt",
+        )
+        for parts in ("wte wpe", "wte h", "wte wpe h", "wte wpe ln_f h")
+        for outside in ("", "a", "z")
+    },
+    **{
+        f"transformers' own, its {parts} under two names, {outside}": (
+            partial(lambda *names: with_parts(lm(), "transformer.", *names), parts, outside),
+            "gpt.transformer",
+        )
+        for parts in ("wte wpe", "wte wpe h")
+        for outside in ("", "a", "z")
+    },
     "beside a decoder": (with_a_decoder, "gpt"),
     "beside another's wpe": (
         lambda: tied(transformer=GPT2Model(CONFIG), vision=nn.ModuleDict({"wpe": nn.Embedding(8, 4)})),
@@ -134,6 +162,13 @@ def module(modules: dict[str, nn.Module]) -> nn.Module:
     for parameter in top.parameters():
         parameter.data.normal_(std=0.3)
     return top.eval()
+
+
+def below(path: list[str], model: nn.Module) -> nn.Module:
+    """A module that has this one at a path."""
+    for name in reversed(path):
+        model = module({name: model})
+    return model
 
 
 def tied_logits(model: nn.Module) -> Any:
@@ -223,6 +258,23 @@ def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(around: s
         Checkpoint.open(tmp_path).parameter_names()
 
 
+@pytest.mark.parametrize("outside", ["", "a", "z"])
+def test_second_names_of_an_untied_models_embeddings_are_not_another_model(outside: str, tmp_path: Path) -> None:
+    top = module(with_parts(untied_lm(), "transformer.", "wte wpe", outside))
+    save_model(top, str(tmp_path / "model.safetensors"))
+    GPT2Config(**{**CONFIG.to_dict(), "tie_word_embeddings": False}).save_pretrained(tmp_path)
+    logits = top.get_submodule("gpt")(torch.tensor([IDS])).logits[0].detach().numpy()
+    np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
+
+
+def test_a_model_of_fewer_of_the_same_layers_is_another_one(tmp_path: Path) -> None:
+    model = GPT2Model(GPT2Config(**{**CONFIG.to_dict(), "n_layer": 2}))
+    shorter = nn.ModuleDict({"wte": model.wte, "wpe": model.wpe, "h": model.h[:1], "ln_f": model.ln_f})
+    save_model(module({"gpt": model, "early": shorter}), str(tmp_path / "model.safetensors"))
+    with pytest.raises(CheckpointError, match="could be"):
+        Checkpoint.open(tmp_path).parameter_names()
+
+
 # Output heads that are more than a matrix.
 HEADS: dict[str, Callable[[], nn.Module]] = {
     "a bias": lambda: nn.Linear(CONFIG.n_embd, CONFIG.vocab_size),
@@ -233,18 +285,14 @@ HEADS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("save_as", ["save_model", "save_file"])
-@pytest.mark.parametrize("around", ["", "module", "model", "model.module"])
+@pytest.mark.parametrize("around", ["", "module", "model", "model module"])
 @pytest.mark.parametrize("path", ["transformer", "gpt", "decoder.transformer", "decoder.gpt"])
 @pytest.mark.parametrize("kind", HEADS)
 def test_an_output_head_that_is_more_than_a_matrix_is_not_passed_over(
     kind: str, path: str, around: str, save_as: str, tmp_path: Path
 ) -> None:
-    gpt2: nn.Module = GPT2Model(CONFIG)
-    for name in reversed(path.split(".")[1:]):
-        gpt2 = module({name: gpt2})
-    top = module({path.split(".")[0]: gpt2, "lm_head": HEADS[kind]()})
-    for name in reversed(around.split(".") if around else []):
-        top = module({name: top})
+    first, *inner = path.split(".")
+    top = below(around.split(), module({first: below(inner, GPT2Model(CONFIG)), "lm_head": HEADS[kind]()}))
     file = tmp_path / "model.safetensors"
     save_model(top, str(file)) if save_as == "save_model" else save_file(top.state_dict(), file)
     CONFIG.save_pretrained(tmp_path)

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
-from minigpt2.atomic_write import leads_to
+from minigpt2.atomic_write import leads_to, naming
 from minigpt2.forking import FORK_WAITS
 from minigpt2.weights.file_io import opened, read_at, write_at
 from minigpt2.weights.remote.byte_ranges import ByteRanges, Range
@@ -60,7 +60,8 @@ class SparseFile:
         try:
             with (making / filename).open("xb") as data:
                 data.truncate(size)
-            (making / JOURNAL).write_bytes(_line(identity))
+            with naming(making / JOURNAL):
+                (making / JOURNAL).write_bytes(_line(identity))
             with suppress(OSError):  # another process was faster
                 making.rename(folder)
         finally:
@@ -88,13 +89,15 @@ class SparseFile:
 
     def write(self, offset: int, data: bytes) -> None:
         """Write bytes at their offset; they do not count as fetched before `note`."""
-        write_at(self._data, data, offset)
+        with naming(self.path):
+            write_at(self._data, data, offset)
 
     def note(self, ranges: Iterable[Range]) -> None:
         """Count these ranges, which are written, as fetched: from now on, for every process."""
         if lines := b"".join(_line(f"{begin} {end}") for begin, end in ranges):
-            os.fsync(self._data)
-            os.write(self._journal, lines)
+            with naming(self.path):
+                os.fsync(self._data)
+                os.write(self._journal, lines)
             self._reread()
 
     def is_whole(self) -> bool:

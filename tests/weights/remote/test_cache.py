@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -213,6 +214,19 @@ def test_a_failing_disk_is_a_hub_error_and_nothing_counts(
         with pytest.raises(HubError, match="HF_HOME or cache_dir"):
             weights["wte.weight"][3]
     assert_same(weights["wte.weight"][3], wte[3])
+
+
+def test_a_full_disk_of_temporary_files_is_not_called_the_caches(
+    remote: Open, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    cache.mkdir(exist_ok=True)
+    (cache / "minigpt2-ranges").write_bytes(b"")  # so that no file can be made below it
+    weights = remote()
+    monkeypatch.setattr(sparse_file, "write_at", disk_is_full)
+    with pytest.raises(HubError, match=rf"{tmp_path}/temporary/.* cannot be used \({os.strerror(errno.ENOSPC)}\)"):
+        weights["wte.weight"][3]
 
 
 def test_an_interrupt_leaves_nothing_that_counts(
