@@ -46,6 +46,7 @@ from minigpt2.weights.tensor_names import (
     WTE,
     ambiguous,
     bare_names,
+    is_in_head,
     named,
     own_heads_of,
     prefix_of,
@@ -453,14 +454,20 @@ class Checkpoint(Mapping[str, Array]):
             return self.own_names[name]
         called = [name]
         if name not in self.ambiguous_names and WTE not in self.ambiguous_names:
-            called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD and not self._has_lm_head else [])]
+            called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else [])]
+        if name.removeprefix(PREFIX) == LM_HEAD and self._has_other_head:
+            return None
         return next((self.own_names[self.bare_names[each]] for each in called if each in self.bare_names), None)
 
     @ComputedOnce
-    def _has_lm_head(self) -> bool:
-        """Whether the GPT-2 has a `lm_head.weight`, whatever that is called where its name is ambiguous."""
-        heads = own_heads_of(self.prefix or "")
-        return any(unwrapped(name) in heads for name in named(LM_HEAD, self.own_names))
+    def _has_other_head(self) -> bool:
+        """Whether the output head is neither `wte` nor a matrix at its place in the model: then no name is its."""
+        prefix = self.prefix or ""
+        if unwrapped(self.bare_names.get(LM_HEAD, "")) in own_heads_of(prefix):
+            return False
+        return {own for name, own in self.own_names.items() if is_in_head(name, prefix)} - {
+            self._own_name(WTE)
+        } != set()
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

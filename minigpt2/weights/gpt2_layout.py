@@ -10,7 +10,18 @@ import numpy as np
 
 from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
-from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WPE, WTE, heads_of, named, own_heads_of, unwrapped
+from minigpt2.weights.tensor_names import (
+    LM_HEAD,
+    PART,
+    PREFIX,
+    WPE,
+    WTE,
+    heads_of,
+    is_in_head,
+    named,
+    own_heads_of,
+    unwrapped,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +115,7 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     for name, shape in shapes.items():
         _check_tensor(weights, name, shape)
     _require_below_prefix(weights, shapes.keys() - {WTE})
-    if LM_HEAD in bare:
+    if LM_HEAD in weights:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
     prefix, parameters = weights.prefix or "", {weights.own_names[bare[name]] for name in shapes}
     for name, own_name in bare.items():
@@ -121,11 +132,11 @@ def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
 
     A `lm_head` around the model counts as a part of it, unless it is nothing but a matrix.
     """
-    plain, heads = unwrapped(own_name), heads_of(prefix)
+    plain = unwrapped(own_name)
     has_transformer = f".{prefix}".endswith(f".{PREFIX}")
     in_transformer = has_transformer and plain.startswith(prefix)  # where a lm_head is ignored
     in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
-    in_head = plain.startswith(tuple(head.removesuffix("weight") for head in heads)) and plain not in heads
+    in_head = is_in_head(own_name, prefix) and plain not in heads_of(prefix)
     return (in_transformer or in_part or in_head) and not _MASK.fullmatch(name)
 
 

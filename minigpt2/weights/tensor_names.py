@@ -132,6 +132,15 @@ def heads_of(prefix: str) -> list[str]:
     return ["".join(f"{each}." for each in modules[:count]) + LM_HEAD for count in range(len(modules), -1, -1)]
 
 
+def is_in_head(name: str, prefix: str) -> bool:
+    """Whether a tensor is in a `lm_head` of the model with this prefix, or in that of a module around the model.
+
+    >>> is_in_head("module.lm_head.bias", "module.gpt."), is_in_head("critic.lm_head.weight", "module.gpt.")
+    (True, False)
+    """
+    return unwrapped(name).startswith(tuple(head.removesuffix("weight") for head in heads_of(prefix)))
+
+
 def own_heads_of(prefix: str) -> list[str]:
     """Those of them that are the model's own: beside the module `transformer`, and beside or in one of another name.
 
@@ -148,7 +157,10 @@ def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
     around, heads = _around(prefix), own_heads_of(prefix)
 
     def bare(name: str) -> str:
-        return LM_HEAD if name in heads else name.removeprefix(prefix if name.startswith(prefix) else around)
+        if name in heads:
+            return LM_HEAD
+        rest = name.removeprefix(prefix if name.startswith(prefix) else around)
+        return name if rest == LM_HEAD else rest  # this is another one's
 
     return {name: bare(unwrapped(name)) for name in tensors}
 

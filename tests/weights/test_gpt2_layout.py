@@ -338,6 +338,8 @@ def test_each_name_that_is_known_means_one_tensor(
         array = tensors[weights.own_names[own_name]]
         np.testing.assert_array_equal(weights[bare], array)
         usual = f"transformer.{bare}"
+        if bare == "lm_head.weight" and usual not in weights:
+            continue  # not the model's
         if bare in GPT2_NAMES and weights.ambiguous_names.keys().isdisjoint({usual, "wte.weight"}):
             np.testing.assert_array_equal(weights[usual], array)
     for several in weights.ambiguous_names.values():

@@ -300,6 +300,19 @@ def test_an_output_head_that_is_more_than_a_matrix_is_not_passed_over(
         GPT2.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("kind", [*HEADS, "a matrix"])
+@pytest.mark.parametrize("around", ["", "module", "model"])
+def test_an_output_head_farther_out_is_found_by_its_own_name_alone(kind: str, around: str, tmp_path: Path) -> None:
+    output = {**HEADS, "a matrix": head}[kind]()
+    decoder = nn.ModuleDict({"transformer": GPT2Model(CONFIG)})
+    top = below(around.split(), module({"decoder": decoder, "lm_head": output}))
+    save_file(top.state_dict(), tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    for name in ("lm_head.weight", "transformer.lm_head.weight"):
+        assert name in top.state_dict() or name not in weights
+
+
 def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_path: Path) -> None:
     state = module({"policy": lm(), "value": GPT2Model(CONFIG)}).state_dict()
     del state["policy.transformer.wte.weight"]  # as accelerate leaves it out, without metadata
