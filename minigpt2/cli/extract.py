@@ -52,7 +52,7 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
 
 def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     """The tensor of this name, or else those whose names match: the file's own, or GPT-2's."""
-    from minigpt2.weights.tensor_names import PREFIX, WTE
+    from minigpt2.weights.tensor_names import PART, PREFIX, WTE
 
     if pattern in list(weights):
         return {pattern}
@@ -60,6 +60,6 @@ def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     prefix = "" if WTE in ambiguous else PREFIX
     names: dict[str, set[str]] = {own: set() for own in weights}
     for bare, name in weights.bare_names.items():
-        names[weights.own_names[name]] |= {name} | ({bare, prefix + bare} - ambiguous)
+        names[weights.own_names[name]] |= {name} | ({bare, prefix * bool(PART.match(bare)) + bare} - ambiguous)
     named = {own for own, each in names.items() if pattern in each}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

@@ -117,12 +117,13 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     _require_below_prefix(weights, shapes.keys() - {WTE})
     if LM_HEAD in weights:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
-    prefix, parameters = weights.prefix or "", {weights.own_names[bare[name]] for name in shapes}
+    known = [name for name in bare if name in shapes or _MASK.fullmatch(name)]
+    prefix, tensors = weights.prefix or "", {weights.own_names[bare[name]] for name in known}
     for name, own_name in bare.items():
-        if weights.own_names[own_name] in parameters:
+        if weights.own_names[own_name] in tensors:
             continue  # a second name
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
-        if name not in shapes and (alone or _is_in_gpt2(own_name, name, prefix)):
+        if alone or _is_in_gpt2(own_name, name, prefix):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return shapes
 
@@ -137,7 +138,7 @@ def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
     in_transformer = has_transformer and plain.startswith(prefix)  # where a lm_head is ignored
     in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
     in_head = is_in_head(own_name, prefix) and plain not in heads_of(prefix)
-    return (in_transformer or in_part or in_head) and not _MASK.fullmatch(name)
+    return in_transformer or in_part or in_head
 
 
 def parameter_names(weights: "Checkpoint") -> list[str]:

@@ -138,7 +138,8 @@ def is_in_head(name: str, prefix: str) -> bool:
     >>> is_in_head("module.lm_head.bias", "module.gpt."), is_in_head("critic.lm_head.weight", "module.gpt.")
     (True, False)
     """
-    return unwrapped(name).startswith(tuple(head.removesuffix("weight") for head in heads_of(prefix)))
+    heads = (head.removesuffix("weight") for head in heads_of(prefix))
+    return unwrapped(name).startswith(tuple(head for head in heads if not prefix.startswith(head)))
 
 
 def own_heads_of(prefix: str) -> list[str]:
@@ -157,12 +158,11 @@ def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
     around, heads = _around(prefix), own_heads_of(prefix)
 
     def bare(name: str) -> str:
-        if name in heads:
-            return LM_HEAD
-        rest = name.removeprefix(prefix if name.startswith(prefix) else around)
-        return name if rest == LM_HEAD else rest  # this is another one's
+        plain = unwrapped(name)
+        rest = plain.removeprefix(prefix if plain.startswith(prefix) else around)
+        return LM_HEAD if plain in heads else name if rest == LM_HEAD else rest  # not the head of another module
 
-    return {name: bare(unwrapped(name)) for name in tensors}
+    return {name: bare(name) for name in tensors}
 
 
 def tied_names(names: Collection[str]) -> dict[str, str]:

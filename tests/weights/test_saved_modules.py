@@ -132,6 +132,11 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         for outside in ("", "a", "z")
     },
     "beside a decoder": (with_a_decoder, "gpt"),
+    "one that is called lm_head": (lambda: {"lm_head": GPT2Model(CONFIG), "value": nn.Linear(4, 1)}, "lm_head"),
+    "one in a module called lm_head": (
+        lambda: {"lm_head": nn.ModuleDict({"transformer": GPT2Model(CONFIG), "value": nn.Linear(4, 1)})},
+        "lm_head.transformer",
+    ),
     "beside another's wpe": (
         lambda: tied(transformer=GPT2Model(CONFIG), vision=nn.ModuleDict({"wpe": nn.Embedding(8, 4)})),
         "transformer",
@@ -177,13 +182,24 @@ def tied_logits(model: nn.Module) -> Any:
     return (hidden @ model.wte.weight.T).detach().numpy()  # type: ignore[union-attr]
 
 
+def add_masks(top: nn.Module) -> None:
+    """Give each layer the causal masks that transformers saved before 4.31."""
+    for name, each in top.named_modules():
+        if name.endswith(".attn"):
+            each.register_buffer("bias", torch.ones(1, 1, 8, 8, dtype=torch.uint8).tril())
+            each.register_buffer("masked_bias", torch.tensor(-1e4))
+
+
+@pytest.mark.parametrize("has_masks", [True, False])
 @pytest.mark.parametrize("has_config", [True, False])
 @pytest.mark.parametrize("case", MODELS)
 def test_a_model_beside_others_is_the_one_that_was_saved_or_refused(
-    case: str, has_config: bool, tmp_path: Path
+    case: str, has_config: bool, has_masks: bool, tmp_path: Path
 ) -> None:
     make, path = MODELS[case]
     top = module(make())
+    if has_masks:
+        add_masks(top)
     save_model(top, str(tmp_path / "model.safetensors"))
     if has_config:
         CONFIG.save_pretrained(tmp_path)

@@ -295,6 +295,17 @@ def test_extract_takes_the_usual_names(prefix: str, pattern: str, tmp_path: Path
     assert set(load_file(tmp_path / "some")) == {f"{prefix}wpe.weight"}
 
 
+@pytest.mark.parametrize("prefix", ["transformer.", "module.transformer.", "gpt."])
+def test_extract_takes_no_other_module_for_a_part_of_the_transformer(
+    prefix: str, tmp_path: Path, capsys: Capture
+) -> None:
+    tensors = {prefix + name: array for name, array in gpt2_tensors().items()}
+    others = {"score.weight": np.zeros(2), "v_head.summary.bias": np.zeros(1)}
+    save_file(tensors | others, tmp_path / "all.safetensors")
+    answer(capsys, "extract", tmp_path / "some", "transformer.*", "--model", tmp_path / "all.safetensors")
+    assert set(load_file(tmp_path / "some")) == tensors.keys()
+
+
 def test_extract_takes_a_name_as_the_file_has_it_before_the_usual_one(tmp_path: Path, capsys: Capture) -> None:
     names = {"wte.weight", "transformer.wte.weight"}
     save_file({name: np.zeros((2, 2)) for name in names}, tmp_path / "all.safetensors")
