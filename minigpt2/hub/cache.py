@@ -38,6 +38,7 @@ from minigpt2.hub.names import LONG_NAME
 _OTHER_NAME = LONG_NAME | {long: short for short, long in LONG_NAME.items()}
 
 _NAME = r"\w(?:[\w.-]{0,94}\w)?"
+_PULL_REQUEST = re.compile(r"refs/pr/([0-9]{1,18})", re.ASCII)
 _MODEL = re.compile(rf"(?!.*(?:--|\.\.|\.git$))(?:{_NAME}/)?{_NAME}", re.ASCII)
 
 
@@ -179,7 +180,8 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
             refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
     except Exception:  # this only makes an error more helpful
         return None
-    oldest = sorted((each.ref for each in refs.pull_requests or []), key=_number)
+    found = (_PULL_REQUEST.fullmatch(str(each.ref)) for each in refs.pull_requests or [])
+    oldest = [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1]))]
     in_turn = dict.fromkeys(chain.from_iterable(zip(reversed(oldest), oldest, strict=True)))
     for revision, filename in product(in_turn, filenames):
         if time.monotonic() > give_up:
@@ -188,11 +190,6 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
             published(model, filename, revision=revision)
             return revision
     return None
-
-
-def _number(revision: str) -> int:
-    """The number of a pull request, such as 12 for `refs/pr/12`."""
-    return int(re.sub("[^0-9]", "", revision) or 0)
 
 
 def long_name(model: str) -> str:

@@ -452,11 +452,10 @@ class Checkpoint(Mapping[str, Array]):
             return name if isinstance(name, str) else None
         if name in self.own_names:
             return self.own_names[name]
-        called = [name]
-        if name not in self.ambiguous_names and WTE not in self.ambiguous_names:
+        called, is_of_head = [name], name.removeprefix(PREFIX) == LM_HEAD
+        is_in_doubt = not self.ambiguous_names.keys().isdisjoint({name, WTE}) or (is_of_head and self._has_other_head)
+        if not is_in_doubt:
             called += [name.removeprefix(PREFIX), *([WTE] if name == LM_HEAD else [])]
-        if name.removeprefix(PREFIX) == LM_HEAD and self._has_other_head:
-            return None
         return next((self.own_names[self.bare_names[each]] for each in called if each in self.bare_names), None)
 
     @ComputedOnce

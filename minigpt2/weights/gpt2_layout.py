@@ -149,18 +149,15 @@ def parameter_names(weights: "Checkpoint") -> list[str]:
 
 def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
-    heads, places = heads_of(weights.prefix or ""), own_heads_of(weights.prefix or "")
-    found = weights.bare_names.get(LM_HEAD)
-    is_untied = found and weights.has_config and weights.config.get("tie_word_embeddings") is False
-    for name in [found] if found else weights:
-        could_be = unwrapped(name) in heads and weights.info(name).shape == weights.info(WTE).shape
-        if could_be and (is_untied or not _have_equal_numbers(weights, name, WTE)):
-            if unwrapped(name) not in places:
-                raise _not_a_gpt2(
-                    weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone"
-                )
-            return True
-    return False
+    places = own_heads_of(weights.prefix or "")
+    found = weights.bare_names.get(LM_HEAD, "")
+    own = found if unwrapped(found) in places else None
+    for name in weights.own_names:
+        farther_out = unwrapped(name) in heads_of(weights.prefix or "") and unwrapped(name) not in places
+        if farther_out and not _are_equal(weights, name, own or WTE):
+            raise _not_a_gpt2(weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
+    is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
+    return own is not None and (is_untied or not _are_equal(weights, own, WTE))
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:
@@ -268,11 +265,13 @@ def _adapter_reason(weights: "Checkpoint") -> str | None:
     return ADAPTER_BESIDE_REASON if is_beside else None
 
 
-def _have_equal_numbers(weights: "Checkpoint", name: str, other: str) -> bool:
-    """Whether two tensors of one shape have the same numbers."""
+def _are_equal(weights: "Checkpoint", name: str, other: str) -> bool:
+    """Whether two matrices have the same shape and numbers."""
     if weights.info(name) == weights.info(other):
         return True
     few = slice(16)  # rows, (16, n_embd): where they differ, a remote checkpoint does not read the rest
+    if weights.info(name).shape != weights.info(other).shape:
+        return False
     if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):
         return False
     return all(map(np.array_equal, weights.blocks(name), weights.blocks(other)))

@@ -6,6 +6,7 @@ import time
 from itertools import repeat
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import huggingface_hub
@@ -13,6 +14,7 @@ import pytest
 
 from minigpt2 import HubError
 from minigpt2.hub import answers as hub_answers
+from minigpt2.hub.cache import pull_request_with
 from tests.hub.client import Client, refusal
 from tests.hub_server import BEFORE_1, BEFORE_2, Fault, Hub
 
@@ -114,6 +116,14 @@ def test_of_many_pull_requests_the_newest_and_the_oldest_are_looked_at_first(
     found = client.call("minigpt2.hub", "pull_request_with", "owner/tiny", "model.safetensors")
     assert found == {"path": "refs/pr/2"}
     assert asked == ["refs/pr/11", "refs/pr/1", "refs/pr/10", "refs/pr/2"]
+
+
+@pytest.mark.parametrize("ref", [None, 3, ["refs/pr/3"], "", "main", "refs/pr/", "refs/pr/" + "3" * 5000])
+def test_what_is_no_pull_request_is_not_asked_for(ref: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    refs = SimpleNamespace(pull_requests=[SimpleNamespace(ref=ref), SimpleNamespace(ref="refs/pr/2")])
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_refs", lambda *_, **__: refs)
+    monkeypatch.setattr("minigpt2.hub.cache.published", lambda *_, **__: None)
+    assert pull_request_with("owner/tiny", "config.json") == "refs/pr/2"
 
 
 def test_a_warning_that_the_hub_sends_does_not_reach_the_terminal(hub: Hub, client: Client) -> None:

@@ -264,13 +264,17 @@ def test_an_output_matrix_beside_the_model_is_its_own_whatever_stands_before_bot
     np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
 
 
-@pytest.mark.parametrize("around", ["", "module."])
-def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(around: str, tmp_path: Path) -> None:
-    top = module({"encoder": nn.ModuleDict({"transformer": GPT2Model(CONFIG)}), "lm_head": head()})
-    save_file({around + each: tensor for each, tensor in top.state_dict().items()}, tmp_path / "model.safetensors")
-    with pytest.raises(
-        CheckpointError, match=rf"its '{around}lm_head\.weight' is not '{around}encoder\.lm_head\.weight'"
-    ):
+@pytest.mark.parametrize("size", [10, 11])
+@pytest.mark.parametrize("second_name", ["lm_head", "a_head", "z_head"])
+@pytest.mark.parametrize("around", ["", "module"])
+@pytest.mark.parametrize("inner", [lambda: {"transformer": GPT2Model(CONFIG)}, lambda: {"model": untied_lm()}])
+def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(
+    inner: Callable[[], dict[str, nn.Module]], around: str, second_name: str, size: int, tmp_path: Path
+) -> None:
+    output = nn.Linear(CONFIG.n_embd, size, bias=False)
+    top = module({"encoder": module(inner()), "lm_head": output, second_name: output})
+    save_model(below(around.split(), top), str(tmp_path / "model.safetensors"))
+    with pytest.raises(CheckpointError, match=r"its '(module\.)?lm_head\.weight' |'lm_head.weight' could be"):
         Checkpoint.open(tmp_path).parameter_names()
 
 
