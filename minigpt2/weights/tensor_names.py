@@ -65,10 +65,9 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     several, models = _names_of_wte(tensors), _models(tensors)
     heads = {unwrapped(name): tensors[name] for name in named(LM_HEAD, tensors)}
 
-    def with_head(name: str) -> tuple[dict[str, str], str]:
-        prefix = unwrapped(name).removesuffix(WTE)
-        parts = models[prefix]
-        return parts, next((heads[head] for head in own_heads_of(prefix) if head in heads), parts[WTE])
+    def with_head(name: str) -> tuple[dict[str, str], str, str]:
+        prefix, wte = unwrapped(name).removesuffix(WTE), tensors[name]
+        return models[prefix], wte, next((heads[head] for head in own_heads_of(prefix) if head in heads), wte)
 
     if any(with_head(name) != with_head(several[0]) for name in several[1:]):
         return {WTE: several}
@@ -97,7 +96,7 @@ def _names_of_wte(tensors: Mapping[str, str]) -> list[str]:
 
     def is_model(name: str) -> bool:
         parts = models[unwrapped(name).removesuffix(WTE)]
-        whole = largest.get(parts[WTE], parts)
+        whole = largest.get(tensors[name], parts)
         return parts is whole or (WPE in parts and (LN_F in parts or not parts.items() < whole.items()))
 
     return [name for name in named(WTE, tensors) if is_model(name)]
