@@ -55,15 +55,20 @@ def find(name: str) -> list[tuple[str, int]]:
             found = (files.glob if is_glob else files.find)(pinned, detail=True)
             # Before huggingface_hub 2.0 nothing is known of a single file.
             found = {each: detail or files.info(each) for each, detail in found.items()}
+        found = {each: detail for each, detail in found.items() if detail["type"] == "file"}
+        if odd := [each for each, detail in found.items() if not _is_a_size(detail["size"])]:
+            raise ValueError(f"the hub says that {odd[0]!r} has {found[odd[0]]['size']!r} bytes")
     spelled_out = re.split(r"/[^/]*[*?[]", pinned, maxsplit=1)[0] if is_glob else pinned
     sizes = {
-        _PROTOCOL + each: detail["size"]
-        for each, detail in found.items()
-        if detail["type"] == "file" and "/." not in each.removeprefix(spelled_out)
+        _PROTOCOL + each: detail["size"] for each, detail in found.items() if "/." not in each.removeprefix(spelled_out)
     }
     if not sizes:
         raise FileNotFoundError(errno.ENOENT, "this data set has no such file", name)
     return sorted(sizes.items(), key=lambda item: PurePosixPath(item[0]).parts)
+
+
+def _is_a_size(size: object) -> bool:
+    return isinstance(size, int) and size >= 0
 
 
 def download_command(name: str) -> str:

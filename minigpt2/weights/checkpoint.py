@@ -426,7 +426,7 @@ class Checkpoint(Mapping[str, Array]):
         if heads and heads == wte and self._ties is False:
             names = {name: own for name, own in names.items() if name not in heads}
         said = {names[name] for name in wte if name in names}
-        tied = {name: own for name, own in tied_names(names).items() if own not in said}
+        tied = {name: names[head] for name, head in tied_names(names).items() if names[head] not in said}
         return names | tied if tied and self._ties and all(map(self._has_shape_of_wte, tied.values())) else names
 
     def _has_shape_of_wte(self, name: str) -> bool:

@@ -108,7 +108,8 @@ def _models(tensors: Mapping[str, str]) -> dict[str, dict[str, str]]:
     for name, tensor in tensors.items():
         plain = unwrapped(name)
         for found in _PART_OF_TRANSFORMER.finditer(plain):
-            models.setdefault(plain[: found.start()], {})[plain[found.start() :]] = tensor
+            parts, part = models.setdefault(plain[: found.start()], {}), plain[found.start() :]
+            parts[part if parts.get(part, tensor) == tensor else name] = tensor  # two, if a wrapper's is another one
     return models
 
 

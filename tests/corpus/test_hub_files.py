@@ -186,6 +186,16 @@ def test_what_is_not_there_is_named(name: str, message: str, hub: DataSetHub, tm
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.parametrize("size", [None, "5", -1, [5]])
+def test_a_size_that_is_none_is_refused(
+    size: object, hub: DataSetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {f"datasets/owner/name@{'0' * 40}/a.txt": {"type": "file", "size": size}}
+    monkeypatch.setattr(HfFileSystem, "find", lambda *_, **__: answers)
+    with pytest.raises(HubError, match=rf"data/a.jsonl cannot be read \(ValueError: .* {re.escape(repr(size))} bytes"):
+        tokenize(f"{NAME}/data/a.jsonl", tmp_path / "out")
+
+
 def test_a_hub_that_is_not_there_is_named(tmp_path: Path) -> None:
     message = re.escape(f"{NAME}/a.txt cannot be read (Connect")
     with imported_with(online("http://127.0.0.1:9", tmp_path)), pytest.raises(HubError, match=message):

@@ -67,6 +67,19 @@ def with_parts(model: nn.Module, path: str, parts: str, outside: str) -> dict[st
     return {"gpt": model, **({outside: nn.ModuleDict(named)} if outside else named)}
 
 
+def with_a_tied_head_and_a_part(name: str, part: str) -> dict[str, nn.Module]:
+    model = GPT2Model(CONFIG)
+    return {**tied(**{name: model}), part: model.get_submodule(part)}
+
+
+def a_wrapper_of_another() -> dict[str, nn.Module]:
+    """Two models that share their embeddings, one of them in the other as if it were wrapped."""
+    one, other = GPT2Model(CONFIG), GPT2Model(CONFIG)
+    one.wte, one.wpe = other.wte, other.wpe
+    one._orig_mod = other
+    return {"decoder": other, "gpt": one}
+
+
 def untied_lm() -> nn.Module:
     model = lm()
     model.lm_head = head()
@@ -152,9 +165,18 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         "model.transformer",
     ),
     "another output matrix": (lambda: {"model": lm(), "lm_head": head()}, None),
+    **{
+        f"a tied head outside, {name} and its {part} under two names": (
+            partial(with_a_tied_head_and_a_part, name, part),
+            name,
+        )
+        for name in ("backbone", "gpt", "net")
+        for part in ("wte", "wpe", "ln_f", "h")
+    },
     "actor and critic": (lambda: {"actor": lm(), "critic": GPT2Model(CONFIG)}, None),
     "actor and critic, the head outside": (lambda: tied(actor=GPT2Model(CONFIG), critic=GPT2Model(CONFIG)), None),
     "policy and value share wte": (sharing_wte, None),
+    "one in another as if it were wrapped": (a_wrapper_of_another, None),
 }
 
 
