@@ -8,6 +8,7 @@ name `lm_head.weight`, gives it as `wte.weight` too, if a `config.json` or the f
 
 import errno
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
@@ -319,8 +320,8 @@ class Checkpoint(Mapping[str, Array]):
     def _metadata_of(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """The metadata of a file of these tensors by their names there: what else a tensor is called holds still."""
         others = {name: own for name, own in self.own_names.items() if name != own}
-        saved = list(chosen.values())
-        kept = {name: own for name, own in others.items() if chosen.get(own) == own and saved.count(own) == 1}
+        saved = Counter(chosen.values())
+        kept = {name: own for name, own in others.items() if chosen.get(own) == own and saved[own] == 1}
         return {key: text for key, text in self.metadata.items() if key not in others} | kept
 
     def refuse_to_replace(self, path: str | os.PathLike[str]) -> None:
@@ -464,9 +465,8 @@ class Checkpoint(Mapping[str, Array]):
         prefix = self.prefix or ""
         if unwrapped(self.bare_names.get(LM_HEAD, "")) in own_heads_of(prefix):
             return False
-        return {own for name, own in self.own_names.items() if is_in_head(name, prefix)} - {
-            self._own_name(WTE)
-        } != set()
+        wte = self._own_name(WTE)
+        return any(own != wte and is_in_head(name, prefix) for name, own in self.own_names.items())
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

@@ -269,9 +269,9 @@ def _are_equal(weights: "Checkpoint", name: str, other: str) -> bool:
     """Whether two matrices have the same shape and numbers."""
     if weights.info(name) == weights.info(other):
         return True
-    few = slice(16)  # rows, (16, n_embd): where they differ, a remote checkpoint does not read the rest
     if weights.info(name).shape != weights.info(other).shape:
         return False
+    few = slice(16)  # rows, (16, n_embd): where they differ, a remote checkpoint does not read the rest
     if not np.array_equal(weights.rows(name, few), weights.rows(other, few)):
         return False
     return all(map(np.array_equal, weights.blocks(name), weights.blocks(other)))
