@@ -117,7 +117,7 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     _require_below_prefix(weights, shapes.keys() - {WTE})
     if LM_HEAD in weights:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
-    known = [name for name in bare if name in shapes or _MASK.fullmatch(name)]
+    known = [name for name in bare if name in {*shapes, LM_HEAD} or _MASK.fullmatch(name)]
     prefix, tensors = weights.prefix or "", {weights.own_names[bare[name]] for name in known}
     for name, own_name in bare.items():
         if weights.own_names[own_name] in tensors:

@@ -18,6 +18,7 @@ LM_HEAD: Final = "lm_head.weight"
 PART: Final = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
 
 _PART_OF_TRANSFORMER = re.compile(r"(?<![^.])(wte|wpe|h\.[0-9]+|ln_f)\.")
+_LAYER = re.compile(r"h\.[0-9]+\.")
 
 # What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
 _WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
@@ -97,7 +98,8 @@ def _names_of_wte(tensors: Mapping[str, str]) -> list[str]:
     def is_model(name: str) -> bool:
         parts = models[unwrapped(name).removesuffix(WTE)]
         whole = largest.get(tensors[name], parts)
-        return parts is whole or (WPE in parts and (LN_F in parts or not parts.items() < whole.items()))
+        is_some_of_it = parts.items() < whole.items() and not (LN_F in parts and any(map(_LAYER.match, parts)))
+        return parts is whole or (WPE in parts and not is_some_of_it)
 
     return [name for name in named(WTE, tensors) if is_model(name)]
 

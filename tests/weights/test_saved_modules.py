@@ -133,7 +133,7 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
             partial(lambda *names: with_parts(GPT2Model(CONFIG), "", *names), parts, outside),
             "gpt",
         )
-        for parts in ("wte wpe", "wte h", "wte wpe h", "wte wpe ln_f h")
+        for parts in ("wte wpe", "wte wpe ln_f", "wte h", "wte wpe h", "wte wpe ln_f h")
         for outside in ("", "a", "z")
     },
     **{
@@ -300,9 +300,14 @@ def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(
         Checkpoint.open(tmp_path).parameter_names()
 
 
+@pytest.mark.parametrize("parts", ["wte wpe", "wte wpe h ln_f lm_head"])
 @pytest.mark.parametrize("outside", ["", "a", "z"])
-def test_second_names_of_an_untied_models_embeddings_are_not_another_model(outside: str, tmp_path: Path) -> None:
-    top = module(with_parts(untied_lm(), "transformer.", "wte wpe", outside))
+def test_second_names_of_an_untied_models_parts_are_not_another_model(outside: str, parts: str, tmp_path: Path) -> None:
+    model = untied_lm()
+    model.transformer.lm_head = model.lm_head  # type: ignore[union-attr]
+    named = with_parts(model, "transformer.", parts, outside)
+    del model.transformer.lm_head  # type: ignore[union-attr]
+    top = module(named)
     save_model(top, str(tmp_path / "model.safetensors"))
     GPT2Config(**{**CONFIG.to_dict(), "tie_word_embeddings": False}).save_pretrained(tmp_path)
     logits = top.get_submodule("gpt")(torch.tensor([IDS])).logits[0].detach().numpy()
