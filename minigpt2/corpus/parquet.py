@@ -36,6 +36,8 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
             file = parquet.ParquetFile(stored, pre_buffer=False, buffer_size=_BUFFER, page_checksum_verification=True)
             _require_strings(source, file.schema_arrow, field)
             yield from _parts(_rows(source, stored, file, field, start, size), start, size, file.metadata.num_rows)
+        except MemoryError:
+            raise  # also one of pyarrow's own
         except (pyarrow.ArrowException, OSError) as error:
             if isinstance(error, HubError) or (isinstance(error, OSError) and error.errno):
                 raise  # it could not be read: pyarrow's own errors have no number

@@ -156,8 +156,10 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
         farther_out = unwrapped(name) in heads_of(weights.prefix or "") and unwrapped(name) not in places
         if farther_out and not _are_equal(weights, name, own or WTE):
             raise _not_a_gpt2(weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
+    if own is None:
+        return False
     is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
-    return own is not None and (is_untied or not _are_equal(weights, own, WTE))
+    return is_untied or not _are_equal(weights, own, WTE)
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:

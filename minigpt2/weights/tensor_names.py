@@ -98,7 +98,7 @@ def _names_of_wte(tensors: Mapping[str, str]) -> list[str]:
     def is_model(name: str) -> bool:
         parts = models[unwrapped(name).removesuffix(WTE)]
         whole = largest.get(tensors[name], parts)
-        is_some_of_it = parts.items() < whole.items() and not (LN_F in parts and any(map(_LAYER.match, parts)))
+        is_some_of_it = parts.items() < whole.items() and not _has_layers(parts)
         return parts is whole or (WPE in parts and not is_some_of_it)
 
     return [name for name in named(WTE, tensors) if is_model(name)]
@@ -170,19 +170,28 @@ def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
 def tied_names(names: Collection[str]) -> dict[str, str]:
     """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
 
-    That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both.
+    That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both. A
+    module beside another `wte.weight` counts as a model only if it has layers.
 
     >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"])
     {'transformer.wte.weight': 'lm_head.weight'}
     """
-    has_wte = {name[: found.start()] for name in map(unwrapped, names) for found in re.finditer(r"wte\.", name)}
     heads: dict[str, list[str]] = {}
     for name in named(LM_HEAD, names):
         heads.setdefault(unwrapped(name), []).append(name)
-    prefixes = {unwrapped(name).removesuffix(WPE) for name in named(WPE, names)} - has_wte
-    tied = {prefix + WTE: heads.get(_around(prefix) + LM_HEAD, []) for prefix in prefixes}
-    found = {wte: several for wte, several in tied.items() if several}
+    is_alone = not named(WTE, names)
+    found = {
+        prefix + WTE: [name for head in own_heads_of(prefix) for name in heads.get(head, [])]
+        for prefix, parts in _models({name: name for name in names}).items()
+        if WPE in parts and not any(part.startswith("wte.") for part in parts) and (is_alone or _has_layers(parts))
+    }
+    found = {wte: several for wte, several in found.items() if several}
     return {wte: several[0] for wte, several in found.items() if len(found) == len(several) == 1}
+
+
+def _has_layers(parts: Collection[str]) -> bool:
+    """Whether there are layers of a transformer, and what follows the last one."""
+    return LN_F in parts and any(map(_LAYER.match, parts))
 
 
 def named(bare: str, names: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow
 import pytest
@@ -123,6 +123,18 @@ def test_a_damaged_table_is_named(tmp_path: Path) -> None:
     data[page : page + 30] = b"\xff" * 30
     (tmp_path / "a.parquet").write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.parquet is damaged: "):
+        count(tmp_path)
+
+
+def test_a_table_that_needs_more_memory_than_there_is_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def realloc(*_: object, **__: object) -> NoReturn:
+        raise pyarrow.ArrowMemoryError("realloc of size 64 failed")
+
+    write_table(tmp_path / "a.parquet", DOCUMENTS)
+    monkeypatch.setattr(parquet, "ParquetFile", realloc)
+    with pytest.raises(MemoryError):
         count(tmp_path)
 
 

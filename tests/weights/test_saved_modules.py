@@ -86,9 +86,10 @@ def untied_lm() -> nn.Module:
     return model
 
 
-def with_a_decoder() -> dict[str, nn.Module]:
+def with_a_decoder(vocab_size: int) -> dict[str, nn.Module]:
     """A GPT-2 beside a module that has positions and an output matrix, and no `wte`: it takes hidden states."""
-    decoder = nn.ModuleDict({"wpe": nn.Embedding(8, 4), "lm_head": nn.Linear(4, 7, bias=False)})
+    output = nn.Linear(4, vocab_size, bias=False)
+    decoder = nn.ModuleDict({"wpe": nn.Embedding(8, 4), "ln_f": nn.LayerNorm(4), "lm_head": output})
     return {"gpt": GPT2Model(CONFIG), "decoder": decoder}
 
 
@@ -144,7 +145,8 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         for parts in ("wte wpe", "wte wpe h")
         for outside in ("", "a", "z")
     },
-    "beside a decoder": (with_a_decoder, "gpt"),
+    "beside a decoder": (lambda: with_a_decoder(7), "gpt"),
+    "beside a decoder over the same vocabulary": (lambda: with_a_decoder(CONFIG.vocab_size), "gpt"),
     "one that is called lm_head": (lambda: {"lm_head": GPT2Model(CONFIG), "value": nn.Linear(4, 1)}, "lm_head"),
     "one in a module called lm_head": (
         lambda: {"lm_head": nn.ModuleDict({"transformer": GPT2Model(CONFIG), "value": nn.Linear(4, 1)})},
@@ -284,6 +286,28 @@ def test_an_output_matrix_beside_the_model_is_its_own_whatever_stands_before_bot
     hidden = top.get_submodule(name)(torch.tensor([IDS])).last_hidden_state[0]
     logits = top.get_submodule("lm_head")(hidden).detach().numpy()
     np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
+
+
+def test_positions_beside_an_output_matrix_do_not_make_it_wte(tmp_path: Path) -> None:
+    top = module({"gpt": GPT2Model(CONFIG), "wpe": nn.Embedding(8, 4), "lm_head": head()})
+    save_file(top.state_dict(), tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    for name in ("wte.weight", "lm_head.weight"):
+        wanted = top.state_dict()[name if name == "lm_head.weight" else f"gpt.{name}"]
+        np.testing.assert_array_equal(weights[name], wanted)
+
+
+@pytest.mark.parametrize("around", ["", "module"])
+@pytest.mark.parametrize("name", ["transformer", "gpt", "model"])
+def test_a_tied_head_that_alone_was_written_is_wte(name: str, around: str, tmp_path: Path) -> None:
+    model = GPT2Model(CONFIG)
+    top = below(around.split(), module(tied(**{name: model})))
+    state = top.state_dict()
+    del state[".".join([*around.split(), name, "wte.weight"])]  # as accelerate leaves out all names but one
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], tied_logits(model), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [10, 11])
