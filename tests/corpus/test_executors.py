@@ -103,7 +103,8 @@ class LosesEachTaskOnce(Executor):
             cfexecutor = pytest.importorskip("distributed.cfexecutor")
             await cfexecutor._cascade_future(self._Finished(result), future)
 
-        asyncio.run(pass_on())
+        with ThreadPoolExecutor(1) as thread:  # the main one may have a loop, that of a browser of other tests
+            thread.submit(asyncio.run, pass_on()).result()
         return future
 
 
