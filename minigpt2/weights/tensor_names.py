@@ -13,6 +13,7 @@ WTE: Final = "wte.weight"
 WPE: Final = "wpe.weight"
 LN_F: Final = "ln_f.weight"
 LM_HEAD: Final = "lm_head.weight"
+_HEAD = "lm_head."
 
 #: What the name of a tensor in one of GPT-2's parts begins with.
 PART: Final = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
@@ -140,8 +141,7 @@ def is_in_head(name: str, prefix: str) -> bool:
     >>> is_in_head("module.lm_head.bias", "module.gpt."), is_in_head("critic.lm_head.weight", "module.gpt.")
     (True, False)
     """
-    heads = (head.removesuffix("weight") for head in heads_of(prefix))
-    return unwrapped(name).startswith(tuple(head for head in heads if not prefix.startswith(head)))
+    return unwrapped(name).startswith(tuple(_modules(heads_of(prefix), prefix)))
 
 
 def own_heads_of(prefix: str) -> list[str]:
@@ -157,14 +157,22 @@ def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
     """Each of these names without its wrappers and the prefix of `wte.weight`."""
     prefix = prefix_of(tensors)
     prefix = PREFIX if prefix is None else prefix
-    around, heads = _around(prefix), own_heads_of(prefix)
+    around, heads = _around(prefix), _modules(own_heads_of(prefix), prefix)
 
     def bare(name: str) -> str:
         plain = unwrapped(name)
+        if head := next(filter(plain.startswith, heads), None):
+            return _HEAD + plain.removeprefix(head)
         rest = plain.removeprefix(prefix if plain.startswith(prefix) else around)
-        return LM_HEAD if plain in heads else name if rest == LM_HEAD else rest  # not the head of another module
+        return name if rest.startswith(_HEAD) else rest  # not the head of another module
 
     return {name: bare(name) for name in tensors}
+
+
+def _modules(heads: Iterable[str], prefix: str) -> list[str]:
+    """What the names of everything in these output heads begin with, but for one that holds the model itself."""
+    modules = [head.removesuffix(LM_HEAD) + _HEAD for head in heads]
+    return [module for module in modules if not prefix.startswith(module)]
 
 
 def tied_names(names: Collection[str]) -> dict[str, str]:

@@ -306,6 +306,16 @@ def test_extract_takes_no_other_module_for_a_part_of_the_transformer(
     assert set(load_file(tmp_path / "some")) == tensors.keys()
 
 
+@pytest.mark.parametrize("around", ["", "module."])
+@pytest.mark.parametrize("pattern", ["transformer.*", "lm_head.*"])
+def test_extract_takes_an_output_head_whole(around: str, pattern: str, tmp_path: Path, capsys: Capture) -> None:
+    tensors = {f"{around}gpt.{name}": array for name, array in gpt2_tensors().items()}
+    head = {f"{around}lm_head.weight": np.zeros((10, 4)), f"{around}lm_head.bias": np.zeros(10)}
+    save_file(tensors | head, tmp_path / "all.safetensors")
+    answer(capsys, "extract", tmp_path / "some", pattern, "--model", tmp_path / "all.safetensors")
+    assert head.keys() <= set(load_file(tmp_path / "some"))
+
+
 def test_extract_takes_a_name_as_the_file_has_it_before_the_usual_one(tmp_path: Path, capsys: Capture) -> None:
     names = {"wte.weight", "transformer.wte.weight"}
     save_file({name: np.zeros((2, 2)) for name in names}, tmp_path / "all.safetensors")
