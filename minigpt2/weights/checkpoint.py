@@ -9,7 +9,7 @@ name `lm_head.weight`, gives it as `wte.weight` too, if a `config.json` or the f
 import errno
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from itertools import islice
@@ -50,7 +50,7 @@ from minigpt2.weights.tensor_names import (
     is_in_head,
     named,
     own_heads_of,
-    prefix_of,
+    prefixes_of,
     tied_names,
     unwrapped,
 )
@@ -397,9 +397,9 @@ class Checkpoint(Mapping[str, Array]):
             return False
 
     @ComputedOnce
-    def prefix(self) -> str | None:
-        """The prefix of GPT-2's names, such as `transformer.`, without wrappers; None if there is no `wte.weight`."""
-        return prefix_of(self.own_names)
+    def prefixes(self) -> Sequence[str]:
+        """The prefix of GPT-2's names, such as `transformer.`, without wrappers, then those of its second names."""
+        return prefixes_of(self.own_names)
 
     @ComputedOnce
     def bare_names(self) -> Mapping[str, str]:
@@ -462,11 +462,11 @@ class Checkpoint(Mapping[str, Array]):
     @ComputedOnce
     def _has_other_head(self) -> bool:
         """Whether the output head is neither `wte` nor a matrix at its place in the model: then no name is its."""
-        prefix = self.prefix or ""
-        if unwrapped(self.bare_names.get(LM_HEAD, "")) in own_heads_of(prefix):
+        places = [head for prefix in self.prefixes[:1] for head in own_heads_of(prefix)]
+        if unwrapped(self.bare_names.get(LM_HEAD, "")) in places:
             return False
         wte = self._own_name(WTE)
-        return any(own != wte and is_in_head(name, prefix) for name, own in self.own_names.items())
+        return any(own != wte and is_in_head(name, self.prefixes) for name, own in self.own_names.items())
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

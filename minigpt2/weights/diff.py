@@ -52,7 +52,7 @@ def compare_names(first: Checkpoint, second: Checkpoint) -> Names:
     """
     ambiguous = first.ambiguous_names.keys() | second.ambiguous_names.keys()
     ours, theirs = (_names_to_compare(weights, ambiguous) for weights in (first, second))
-    in_doubt = _in_doubt(first) | _in_doubt(second) if first.prefix != second.prefix else set()
+    in_doubt = _in_doubt(first) | _in_doubt(second) if first.prefixes[:1] != second.prefixes[:1] else set()
     both = (name for name in ours if name in theirs and name not in in_doubt)
     by_pair = {(first.own_names[ours[name]], second.own_names[theirs[name]]): name for name in reversed([*both])}
     pairs = {name: pair for pair, name in reversed(by_pair.items())}  # once each, though a tensor has several names

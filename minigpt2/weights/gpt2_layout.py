@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -118,27 +118,26 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     if LM_HEAD in weights:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
     known = [name for name in bare if name in {*shapes, LM_HEAD} or _MASK.fullmatch(name)]
-    prefix, tensors = weights.prefix or "", {weights.own_names[bare[name]] for name in known}
+    tensors = {weights.own_names[bare[name]] for name in known}
     for name, own_name in bare.items():
         if weights.own_names[own_name] in tensors:
             continue  # a second name
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
-        if alone or _is_in_gpt2(own_name, name, prefix):
+        if alone or _is_in_gpt2(own_name, name, weights.prefixes):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return shapes
 
 
-def _is_in_gpt2(own_name: str, name: str, prefix: str) -> bool:
+def _is_in_gpt2(own_name: str, name: str, prefixes: Sequence[str]) -> bool:
     """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`.
 
     A `lm_head` around the model counts as a part of it, unless it is nothing but a matrix.
     """
-    plain = unwrapped(own_name)
-    has_transformer = f".{prefix}".endswith(f".{PREFIX}")
-    in_transformer = has_transformer and plain.startswith(prefix)  # where a lm_head is ignored
-    in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
-    in_head = is_in_head(own_name, prefix) and plain not in heads_of(prefix)
-    return in_transformer or in_part or in_head
+    plain, in_part = unwrapped(own_name), bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
+    transformers = tuple(prefix for prefix in prefixes if f".{prefix}".endswith(f".{PREFIX}"))
+    in_transformer = plain.startswith(transformers)  # where a lm_head is ignored
+    is_matrix = any(plain in heads_of(prefix) for prefix in prefixes)
+    return in_transformer or in_part or (is_in_head(own_name, prefixes) and not is_matrix)
 
 
 def parameter_names(weights: "Checkpoint") -> list[str]:
@@ -149,12 +148,12 @@ def parameter_names(weights: "Checkpoint") -> list[str]:
 
 def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
-    places = own_heads_of(weights.prefix or "")
+    places = [head for prefix in weights.prefixes for head in own_heads_of(prefix)]
+    around = {head for prefix in weights.prefixes for head in heads_of(prefix)} - set(places)
     found = weights.bare_names.get(LM_HEAD, "")
     own = found if unwrapped(found) in places else None
     for name in weights.own_names:
-        farther_out = unwrapped(name) in heads_of(weights.prefix or "") and unwrapped(name) not in places
-        if farther_out and not _are_equal(weights, name, own or WTE):
+        if unwrapped(name) in around and not _are_equal(weights, name, own or WTE):
             raise _not_a_gpt2(weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
     if own is None:
         return False
@@ -227,7 +226,7 @@ def _check_tensor(weights: "Checkpoint", name: str, shape: Shape) -> None:
 
 def _require_below_prefix(weights: "Checkpoint", names: Collection[str]) -> None:
     """Make sure that none of these tensors is of another module than `wte.weight`."""
-    prefix = weights.prefix or ""
+    prefix = weights.prefixes[0]
     for own_name in map(weights.bare_names.__getitem__, names):
         if not unwrapped(own_name).startswith(prefix):
             raise _not_a_gpt2(weights, f"{own_name!r} is not below {prefix!r}, as its {WTE!r} is: save the GPT-2 alone")

@@ -43,7 +43,7 @@ def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collect
     """
     in_doubt = {name for several in ambiguous_names.values() for name in several}
     in_doubt |= set(tensors) if WTE in ambiguous_names else set()
-    prefix = prefix_of(tensors) or ""
+    prefix = next(iter(prefixes_of(tensors)), "")
     own_names: dict[str, str] = {}
     for name, bare in _without_prefix(tensors).items():
         is_of_model = unwrapped(name).startswith(prefix) or unwrapped(name) in own_heads_of(prefix)
@@ -116,13 +116,13 @@ def _models(tensors: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return models
 
 
-def prefix_of(tensors: Mapping[str, str]) -> str | None:
-    """The prefix of `wte.weight`, without wrappers: of the first one, or None if there is none.
+def prefixes_of(tensors: Mapping[str, str]) -> list[str]:
+    """What stands before `wte.weight`, without wrappers: several prefixes where the model has several names, or no one.
 
-    >>> prefix_of({name: name for name in ["lm_head.weight", "transformer._orig_mod.wte.weight"]})
-    'transformer.'
+    >>> prefixes_of({name: name for name in ["lm_head.weight", "transformer._orig_mod.wte.weight"]})
+    ['transformer.']
     """
-    return next((unwrapped(name).removesuffix(WTE) for name in _names_of_wte(tensors)), None)
+    return list(dict.fromkeys(unwrapped(name).removesuffix(WTE) for name in _names_of_wte(tensors)))
 
 
 def heads_of(prefix: str) -> list[str]:
@@ -135,13 +135,13 @@ def heads_of(prefix: str) -> list[str]:
     return ["".join(f"{each}." for each in modules[:count]) + LM_HEAD for count in range(len(modules), -1, -1)]
 
 
-def is_in_head(name: str, prefix: str) -> bool:
-    """Whether a tensor is in a `lm_head` of the model with this prefix, or in that of a module around the model.
+def is_in_head(name: str, prefixes: Iterable[str]) -> bool:
+    """Whether a tensor is in a `lm_head` of the model with these prefixes, or in that of a module around the model.
 
-    >>> is_in_head("module.lm_head.bias", "module.gpt."), is_in_head("critic.lm_head.weight", "module.gpt.")
+    >>> is_in_head("module.lm_head.bias", ["module.gpt."]), is_in_head("critic.lm_head.weight", ["module.gpt."])
     (True, False)
     """
-    return unwrapped(name).startswith(tuple(_modules(heads_of(prefix), prefix)))
+    return any(unwrapped(name).startswith(tuple(_modules(heads_of(prefix), prefix))) for prefix in prefixes)
 
 
 def own_heads_of(prefix: str) -> list[str]:
@@ -155,8 +155,7 @@ def own_heads_of(prefix: str) -> list[str]:
 
 def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
     """Each of these names without its wrappers and the prefix of `wte.weight`."""
-    prefix = prefix_of(tensors)
-    prefix = PREFIX if prefix is None else prefix
+    prefix = next(iter(prefixes_of(tensors)), PREFIX)
     around, heads = _around(prefix), _modules(own_heads_of(prefix), prefix)
 
     def bare(name: str) -> str:

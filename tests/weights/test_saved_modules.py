@@ -371,6 +371,25 @@ def test_an_output_head_that_is_more_than_a_matrix_is_not_passed_over(
         GPT2.from_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("inner", ["gpt", "transformer", "encoder transformer"])
+@pytest.mark.parametrize("names", ["backbone lm", "lm_backbone actor", "transformer decoder", "z a"])
+@pytest.mark.parametrize("kind", [*HEADS, "a matrix"])
+def test_so_it_is_around_each_name_of_the_model(
+    kind: str, names: str, inner: str, wrapped: bool, tmp_path: Path
+) -> None:
+    (shared, user), model, output = names.split(), GPT2Model(CONFIG), {**HEADS, "a matrix": head}[kind]()
+    language_model = nn.Module()
+    language_model.lm_head = output
+    first, *rest = inner.split()
+    language_model.add_module(first, below(rest, model))
+    top = module({shared: model, user: language_model})
+    save_model(below(["module"] * wrapped, top), str(tmp_path / "model.safetensors"))
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"lm_head\..*', which GPT-2 lacks|lm_head.weight' is not|could be"):
+        GPT2.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("kind", [*HEADS, "a matrix"])
 @pytest.mark.parametrize("around", ["", "module", "model"])
 def test_an_output_head_farther_out_is_found_by_its_own_name_alone(kind: str, around: str, tmp_path: Path) -> None:
@@ -493,8 +512,8 @@ def test_the_order_of_the_metadata_does_not_matter(tmp_path: Path) -> None:
     top = module({"model": model, "compiled": model})
     for number in range(8):  # safetensors stores it in another order each time
         save_model(top, str(tmp_path / f"{number}.safetensors"))
-    prefixes = {Checkpoint.open(path).prefix for path in tmp_path.iterdir()}
-    assert prefixes == {"compiled.transformer."}
+    prefixes = [Checkpoint.open(path).prefixes for path in tmp_path.iterdir()]
+    assert prefixes == 8 * [["compiled.transformer.", "model.transformer."]]
 
 
 def test_the_files_own_names_need_no_config(tmp_path: Path) -> None:
