@@ -9,12 +9,53 @@ starts or ends.
 
 import logging  # noqa: F401  # see the end
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from threading import RLock
 from weakref import WeakSet
 
-#: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example, and
-#: for imports, because Python itself locks a module during its import. Reentrant, for a signal handler that forks.
+#: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example.
+#: Reentrant, for a signal handler that forks.
 FORK_WAITS = RLock()
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Let forks wait for an import, because Python locks a module during it.
+
+    What a module wants to do before a fork is done with FORK_WAITS held. Otherwise filelock, for example, would close a
+    gate before a fork that waits for the import of filelock, which has to pass that gate.
+    """
+    with FORK_WAITS:
+        register = getattr(os, "register_at_fork", None)
+        if register:
+            os.register_at_fork = partial(_register, register)
+        try:
+            yield
+        finally:
+            if register:
+                os.register_at_fork = register
+
+
+def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
+    if "before" in hooks:
+        hooks["before"] = partial(_in_turn, _before_fork, hooks["before"])
+        for after in ("after_in_parent", "after_in_child"):
+            hooks[after] = partial(_after, hooks.get(after, lambda: None))
+    register(**hooks)
+
+
+def _after(hook: Callable[[], object]) -> None:
+    if _is_held_here():  # otherwise the fork began before this was registered
+        _in_turn(hook, FORK_WAITS.release)
+
+
+def _in_turn(first: Callable[[], object], then: Callable[[], object]) -> None:
+    try:
+        first()
+    finally:
+        then()
 
 
 class RenewedLock:

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from minigpt2.forking import RenewedLock
+from tests.command import ROOT, environment
 
 
 def test_another_thread_waits() -> None:
@@ -78,6 +80,53 @@ def test_a_signal_whose_handler_raises_does_not_end_the_wait_of_a_fork() -> None
     ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0
     assert ended.stderr.count("Interrupt") == 1 and "un-acquired" not in ended.stderr
+
+
+GATED = """
+import os, threading, time
+
+gate = threading.Lock()
+{first}
+os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=gate.release)
+{then}
+with gate:
+    pass
+"""
+A_FORK_BEGINS = "is_forked = True; time.sleep(0.5)"
+
+FORKING = """
+import os, signal, sys, threading, time
+from minigpt2.forking import importing
+
+def import_gated():
+    with importing():
+        import gated
+
+signal.alarm(30)  # ends a process that hangs
+register = os.register_at_fork
+thread = threading.Thread(target=import_gated)
+thread.start()
+while not hasattr(sys.modules.get("gated"), "is_forked"):
+    time.sleep(0.01)
+child = os.fork()
+import gated
+with gated.gate:
+    pass
+thread.join()
+assert os.register_at_fork is register
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("moments", [{"first": A_FORK_BEGINS, "then": ""}, {"first": "", "then": A_FORK_BEGINS}])
+def test_a_module_may_pass_in_its_import_a_gate_that_it_closes_before_a_fork(
+    moments: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "gated.py").write_text(GATED.format(**moments))
+    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    ended = subprocess.run([sys.executable, "-c", FORKING], env=env, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")

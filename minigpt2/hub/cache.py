@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minigpt2.atomic_write import atomic_write, resolved
-from minigpt2.forking import FORK_WAITS
+from minigpt2.forking import importing
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     COMMIT,
@@ -173,7 +173,7 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
     import_huggingface_hub()
     give_up = time.monotonic() + ANSWER_SECONDS
     try:
-        with FORK_WAITS:  # Python locks a module during its import
+        with importing():
             from huggingface_hub import HfApi
 
         with quiet():
@@ -253,7 +253,7 @@ def import_huggingface_hub() -> Any:
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        with FORK_WAITS:  # Python locks a module during its import
+        with importing():
             from huggingface_hub import constants
     except ValueError as error:
         values = {name: value for name, value in sorted(os.environ.items()) if name.startswith("HF_")}
