@@ -10,6 +10,7 @@ from minigpt2.hub.cache import (
     cached,
     download,
     fetch,
+    file_names,
     known_commit,
     published,
     pull_request_with,
@@ -17,4 +18,4 @@ from minigpt2.hub.cache import (
 )
 
 __all__ = ["HubError", "MissingFileError", "Published", "cached", "download", "fetch", "known_commit", "published"]
-__all__ += ["UnreachableError", "pull_request_with", "refuse_broken_link"]
+__all__ += ["UnreachableError", "file_names", "pull_request_with", "refuse_broken_link"]

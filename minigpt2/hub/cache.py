@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, product
 from pathlib import Path, PurePosixPath
@@ -170,17 +170,9 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
 
     The newest and the oldest are looked at first. None if the hub does not answer or the search takes too long.
     """
-    import_huggingface_hub()
     give_up = time.monotonic() + ANSWER_SECONDS
-    try:
-        with importing():
-            from huggingface_hub import HfApi
-
-        with quiet():
-            refs = within(ANSWER_SECONDS, lambda: HfApi().list_repo_refs(model, include_pull_requests=True))
-    except Exception:  # this only makes an error more helpful
-        return None
-    found = (_PULL_REQUEST.fullmatch(str(each.ref)) for each in refs.pull_requests or [])
+    refs = _answer(lambda api: api.list_repo_refs(model, include_pull_requests=True))
+    found = (_PULL_REQUEST.fullmatch(str(each.ref)) for each in (refs and refs.pull_requests) or [])
     oldest = [match[0] for match in sorted(filter(None, found), key=lambda match: int(match[1]))]
     in_turn = dict.fromkeys(chain.from_iterable(zip(reversed(oldest), oldest, strict=True)))
     for revision, filename in product(in_turn, filenames):
@@ -190,6 +182,25 @@ def pull_request_with(model: str, *filenames: str) -> str | None:
             published(model, filename, revision=revision)
             return revision
     return None
+
+
+def file_names(model: str, revision: str | None) -> list[str]:
+    """The paths of all files of a model; none if the hub does not answer."""
+    found = _answer(lambda api: api.model_info(model, revision=revision or "main"))
+    return [str(each.rfilename) for each in (found and found.siblings) or []]
+
+
+def _answer(ask: Callable[[Any], Any]) -> Any:
+    """What the hub's API answers; None if it does not, because this only makes an error more helpful."""
+    import_huggingface_hub()
+    try:
+        with importing():
+            from huggingface_hub import HfApi
+
+        with quiet():
+            return within(ANSWER_SECONDS, lambda: ask(HfApi()))
+    except Exception:
+        return None
 
 
 def long_name(model: str) -> str:

@@ -192,9 +192,12 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
         return f"{ADAPTER_REASON}; {later}"
     except hub.MissingFileError:
         unknown = []
+        if asks and any(name.endswith(f"/{ADAPTER_CONFIG}") for name in hub.file_names(model, revision)):
+            return f"{ADAPTER_REASON}; {later}"
     except HubError as error:
         unknown = [f"it may be an adapter ({error})"] if asks else []
-    conversion = hub.pull_request_with(model, WEIGHTS, INDEX) if asks else None
+    is_of_main = revision in (None, "main")  # as what is converted is
+    conversion = hub.pull_request_with(model, WEIGHTS, INDEX) if asks and is_of_main else None
     ways = [PICKLE_REASON, *([f"or take the safetensors weights of revision {conversion!r}"] if conversion else [])]
     return "; ".join([*unknown, *ways, later])
 

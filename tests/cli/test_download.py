@@ -176,6 +176,9 @@ def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_saf
         assert "pickle" in refused and "or take the safetensors weights of revision 'refs/pr/12'" in refused
     answer(capsys, "download", "someone/old", "--revision", "refs/pr/12")
     answer(capsys, *arguments, "someone/old", "--revision", "refs/pr/12")
+    hub.publish("someone/old", pickles | {"README.md": b"z"}, branch="step1000")
+    refused = complaint(capsys, *arguments, "someone/old", "--revision", "step1000")
+    assert "pickle" in refused and "refs/pr" not in refused, "which converts main"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,10 @@ def test_weights_that_were_added_since_are_there_after_a_download(
 
 
 @pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
-def test_of_an_adapter_the_error_says_how_it_becomes_a_model(arguments: list[str], hub: Hub, capsys: Capture) -> None:
-    hub.publish("someone/lora", {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"})
+@pytest.mark.parametrize("folder", ["", "style/"], ids=["unnamed", "named"])
+def test_of_an_adapter_the_error_says_how_it_becomes_a_model(
+    folder: str, arguments: list[str], hub: Hub, capsys: Capture
+) -> None:
+    hub.publish("someone/lora", {f"{folder}adapter_config.json": b"{}", f"{folder}adapter_model.safetensors": b"x"})
     refused = complaint(capsys, *arguments, "someone/lora")
     assert "it is an adapter" in refused and "merge_and_unload()" in refused
