@@ -462,8 +462,7 @@ class Checkpoint(Mapping[str, Array]):
     @ComputedOnce
     def _has_other_head(self) -> bool:
         """Whether the output head is neither `wte` nor a matrix at its place in the model: then no name is its."""
-        places = [head for prefix in self.prefixes[:1] for head in own_heads_of(prefix)]
-        if unwrapped(self.bare_names.get(LM_HEAD, "")) in places:
+        if unwrapped(self.bare_names.get(LM_HEAD, "")) in own_heads_of(*self.prefixes):
             return False
         wte = self._own_name(WTE)
         return any(own != wte and is_in_head(name, self.prefixes) for name, own in self.own_names.items())

@@ -148,7 +148,7 @@ def parameter_names(weights: "Checkpoint") -> list[str]:
 
 def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
-    places = [head for prefix in weights.prefixes for head in own_heads_of(prefix)]
+    places = own_heads_of(*weights.prefixes)
     around = {head for prefix in weights.prefixes for head in heads_of(prefix)} - set(places)
     found = weights.bare_names.get(LM_HEAD, "")
     own = found if unwrapped(found) in places else None

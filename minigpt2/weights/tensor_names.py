@@ -43,10 +43,11 @@ def bare_names(tensors: Mapping[str, str], ambiguous_names: Mapping[str, Collect
     """
     in_doubt = {name for several in ambiguous_names.values() for name in several}
     in_doubt |= set(tensors) if WTE in ambiguous_names else set()
-    prefix = next(iter(prefixes_of(tensors)), "")
+    prefixes = prefixes_of(tensors) or [""]
+    heads = own_heads_of(*prefixes)
     own_names: dict[str, str] = {}
     for name, bare in _without_prefix(tensors).items():
-        is_of_model = unwrapped(name).startswith(prefix) or unwrapped(name) in own_heads_of(prefix)
+        is_of_model = unwrapped(name).startswith(prefixes[0]) or unwrapped(name) in heads
         key = name if name in in_doubt else bare
         if key not in own_names or is_of_model:  # otherwise a tensor of the model has a second name outside it
             own_names[key] = name
@@ -65,13 +66,8 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     {'transformer.ln_f.weight': ['ln_f.weight', 'transformer.ln_f.weight']}
     """
     several, models = _names_of_wte(tensors), _models(tensors)
-    heads = {unwrapped(name): tensors[name] for name in named(LM_HEAD, tensors)}
-
-    def with_head(name: str) -> tuple[dict[str, str], str, str]:
-        prefix, wte = unwrapped(name).removesuffix(WTE), tensors[name]
-        return models[prefix], wte, next((heads[head] for head in own_heads_of(prefix) if head in heads), wte)
-
-    if any(with_head(name) != with_head(several[0]) for name in several[1:]):
+    wte_and_parts = [(tensors[name], models[unwrapped(name).removesuffix(WTE)]) for name in several]
+    if any(each != wte_and_parts[0] for each in wte_and_parts):
         return {WTE: several}
     meant: dict[str, list[str]] = {}
     for own_name, bare in _without_prefix(tensors).items():
@@ -144,19 +140,20 @@ def is_in_head(name: str, prefixes: Iterable[str]) -> bool:
     return any(unwrapped(name).startswith(tuple(_modules(heads_of(prefix), prefix))) for prefix in prefixes)
 
 
-def own_heads_of(prefix: str) -> list[str]:
+def own_heads_of(*prefixes: str) -> list[str]:
     """Those of them that are the model's own: beside the module `transformer`, and beside or in one of another name.
 
     >>> own_heads_of("model.transformer."), own_heads_of("gpt.")
     (['model.lm_head.weight'], ['gpt.lm_head.weight', 'lm_head.weight'])
     """
-    return heads_of(prefix)[1 if _around(prefix) != prefix else 0 : 2]
+    return [head for prefix in prefixes for head in heads_of(prefix)[1 if _around(prefix) != prefix else 0 : 2]]
 
 
 def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
     """Each of these names without its wrappers and the prefix of `wte.weight`."""
-    prefix = next(iter(prefixes_of(tensors)), PREFIX)
-    around, heads = _around(prefix), _modules(own_heads_of(prefix), prefix)
+    prefixes = prefixes_of(tensors) or [PREFIX]
+    prefix, around = prefixes[0], _around(prefixes[0])
+    heads = [head for each in prefixes for head in _modules(own_heads_of(each), each)]
 
     def bare(name: str) -> str:
         plain = unwrapped(name)

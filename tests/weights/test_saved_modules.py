@@ -123,7 +123,6 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         f"transformers' own, its {path} under two names": (partial(of_the_model, path), "transformer")
         for path in ("wte", "wpe", "ln_f", "h")
     },
-    "one with a head, one without": (lambda: with_its_transformer(False), None),
     **{
         f"its {path} under two names, {outside}": (partial(with_a_part, path, outside), "gpt")
         for path in ("wte", "wpe", "ln_f", "h")
@@ -324,7 +323,7 @@ def test_an_output_matrix_farther_out_is_neither_taken_nor_passed_over(
         Checkpoint.open(tmp_path).parameter_names()
 
 
-@pytest.mark.parametrize("parts", ["wte wpe", "wte wpe h ln_f lm_head"])
+@pytest.mark.parametrize("parts", ["wte wpe", "wte wpe h ln_f", "wte wpe h ln_f lm_head"])
 @pytest.mark.parametrize("outside", ["", "a", "z"])
 def test_second_names_of_an_untied_models_parts_are_not_another_model(outside: str, parts: str, tmp_path: Path) -> None:
     model = untied_lm()
@@ -379,15 +378,29 @@ def test_so_it_is_around_each_name_of_the_model(
     kind: str, names: str, inner: str, wrapped: bool, tmp_path: Path
 ) -> None:
     (shared, user), model, output = names.split(), GPT2Model(CONFIG), {**HEADS, "a matrix": head}[kind]()
-    language_model = nn.Module()
-    language_model.lm_head = output
     first, *rest = inner.split()
-    language_model.add_module(first, below(rest, model))
+    language_model = nn.ModuleDict({first: below(rest, model), "lm_head": output})
     top = module({shared: model, user: language_model})
     save_model(below(["module"] * wrapped, top), str(tmp_path / "model.safetensors"))
     CONFIG.save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match=r"lm_head\..*', which GPT-2 lacks|lm_head.weight' is not|could be"):
+    if kind == "a matrix" and not rest:
+        logits = output(model(torch.tensor([IDS])).last_hidden_state[0]).detach().numpy()
+        np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
+        return
+    with pytest.raises(CheckpointError, match=r"lm_head\..*', which GPT-2 lacks|lm_head.weight' is not"):
         GPT2.from_pretrained(tmp_path)
+
+
+def test_of_two_output_matrices_around_a_shared_transformer_none_is_the_models(tmp_path: Path) -> None:
+    one, other = untied_lm(), untied_lm()
+    other.transformer = one.transformer
+    save_model(module({"actor": one, "critic": other}), str(tmp_path / "model.safetensors"))
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    with pytest.raises(CheckpointError, match=r"'lm_head.weight' could be 'actor.lm_head.weight' or 'critic.lm_head"):
+        weights.parameter_names()
+    np.testing.assert_array_equal(Embeddings(weights).tokens([2]), one.transformer.wte.weight[[2]].detach().numpy())  # type: ignore[union-attr, index]
+    assert "lm_head.weight" not in weights
 
 
 @pytest.mark.parametrize("kind", [*HEADS, "a matrix"])
