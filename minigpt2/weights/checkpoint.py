@@ -322,7 +322,7 @@ class Checkpoint(Mapping[str, Array]):
         others = {name: own for name, own in self.own_names.items() if name != own}
         saved = Counter(chosen.values())
         kept = {name: own for name, own in others.items() if chosen.get(own) == own and saved[own] == 1}
-        return {key: text for key, text in self.metadata.items() if key not in others} | kept
+        return {key: text for key, text in self.metadata.items() if key not in self.own_names} | kept
 
     def refuse_to_replace(self, path: str | os.PathLike[str]) -> None:
         """Make sure that writing to `path` replaces none of the model's files: weights, config, tokenizer.

@@ -17,6 +17,7 @@ from minigpt2.weights.tensor_names import (
     WPE,
     WTE,
     heads_of,
+    is_in_any_head,
     is_in_head,
     named,
     own_heads_of,
@@ -147,13 +148,18 @@ def parameter_names(weights: "Checkpoint") -> list[str]:
 
 
 def _has_own_lm_head(weights: "Checkpoint") -> bool:
-    """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them."""
+    """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them.
+
+    Where the model has none, one of another module could be meant, and the model is refused. So it is where a module
+    around the model has another one.
+    """
     places = own_heads_of(*weights.prefixes)
-    around = {head for prefix in weights.prefixes for head in heads_of(prefix)} - set(places)
     found = weights.bare_names.get(LM_HEAD, "")
     own = found if unwrapped(found) in places else None
     for name in weights.own_names:
-        if unwrapped(name) in around and not _are_equal(weights, name, own or WTE):
+        could_be = (is_in_head if own else is_in_any_head)(name, weights.prefixes)
+        is_other = could_be and unwrapped(name) not in places
+        if is_other and not _are_equal(weights, name, own or WTE):
             raise _not_a_gpt2(weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
     if own is None:
         return False

@@ -140,6 +140,17 @@ def is_in_head(name: str, prefixes: Iterable[str]) -> bool:
     return any(unwrapped(name).startswith(tuple(_modules(heads_of(prefix), prefix))) for prefix in prefixes)
 
 
+def is_in_any_head(name: str, prefixes: Iterable[str]) -> bool:
+    """Whether a tensor is in a `lm_head` of any module, but for one that holds the model with these prefixes itself.
+
+    >>> is_in_any_head("critic.lm_head.weight", ["gpt."]), is_in_any_head("lm_head.gpt.value.weight", ["lm_head.gpt."])
+    (True, False)
+    """
+    plain = unwrapped(name)
+    modules = [plain[: found.end()] for found in re.finditer(r"(?<![^.])lm_head\.", plain)]
+    return any(not prefix.startswith(module) for module in modules for prefix in prefixes)
+
+
 def own_heads_of(*prefixes: str) -> list[str]:
     """Those of them that are the model's own: beside the module `transformer`, and beside or in one of another name.
 

@@ -86,13 +86,6 @@ def untied_lm() -> nn.Module:
     return model
 
 
-def with_a_decoder(vocab_size: int) -> dict[str, nn.Module]:
-    """A GPT-2 beside a module that has positions and an output matrix, and no `wte`: it takes hidden states."""
-    output = nn.Linear(4, vocab_size, bias=False)
-    decoder = nn.ModuleDict({"wpe": nn.Embedding(8, 4), "ln_f": nn.LayerNorm(4), "lm_head": output})
-    return {"gpt": GPT2Model(CONFIG), "decoder": decoder}
-
-
 def called_transformer(name: str) -> dict[str, nn.Module]:
     model = GPT2Model(CONFIG)
     return {"transformer": model, name: model}
@@ -144,8 +137,6 @@ MODELS: dict[str, tuple[Callable[[], dict[str, nn.Module]], str | None]] = {
         for parts in ("wte wpe", "wte wpe h")
         for outside in ("", "a", "z")
     },
-    "beside a decoder": (lambda: with_a_decoder(7), "gpt"),
-    "beside a decoder over the same vocabulary": (lambda: with_a_decoder(CONFIG.vocab_size), "gpt"),
     "one that is called lm_head": (lambda: {"lm_head": GPT2Model(CONFIG), "value": nn.Linear(4, 1)}, "lm_head"),
     "one in a module called lm_head": (
         lambda: {"lm_head": nn.ModuleDict({"transformer": GPT2Model(CONFIG), "value": nn.Linear(4, 1)})},
@@ -285,6 +276,28 @@ def test_an_output_matrix_beside_the_model_is_its_own_whatever_stands_before_bot
     hidden = top.get_submodule(name)(torch.tensor([IDS])).last_hidden_state[0]
     logits = top.get_submodule("lm_head")(hidden).detach().numpy()
     np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("save_as", ["save_model", "save_file"])
+@pytest.mark.parametrize("around", ["", "module"])
+@pytest.mark.parametrize("other", ["decoder", "decoder.wide", "heads"])
+@pytest.mark.parametrize("name", ["gpt", "transformer", "model.transformer"])
+def test_an_output_head_of_another_module_may_be_the_one_that_is_meant_where_the_model_has_none(
+    name: str, other: str, around: str, save_as: str, tmp_path: Path
+) -> None:
+    model = GPT2Model(CONFIG)
+    modules: dict[str, nn.Module] = {"lm_head": nn.Linear(4, 7 if other.endswith("wide") else 10, bias=False)}
+    if other.startswith("decoder"):  # of hidden states, with positions and no wte
+        modules |= {"wpe": nn.Embedding(8, 4), "ln_f": nn.LayerNorm(4)}
+    first, *rest = name.split(".")
+    top = below(around.split(), module({first: below(rest, model), "other": nn.ModuleDict(modules)}))
+    file = tmp_path / "model.safetensors"
+    save_model(top, str(file)) if save_as == "save_model" else save_file(top.state_dict(), file)
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"its '(module\.)?other\.lm_head\.weight' is not "):
+        GPT2.from_pretrained(tmp_path)
+    rows = Embeddings(Checkpoint.open(tmp_path)).tokens([2])
+    np.testing.assert_array_equal(rows, model.wte.weight[[2]].detach().numpy())
 
 
 def test_positions_beside_an_output_matrix_do_not_make_it_wte(tmp_path: Path) -> None:
@@ -527,6 +540,15 @@ def test_the_order_of_the_metadata_does_not_matter(tmp_path: Path) -> None:
         save_model(top, str(tmp_path / f"{number}.safetensors"))
     prefixes = [Checkpoint.open(path).prefixes for path in tmp_path.iterdir()]
     assert prefixes == 8 * [["compiled.transformer.", "model.transformer."]]
+
+
+def test_a_name_of_a_tensor_of_its_own_is_no_second_name_of_another_in_a_part(tmp_path: Path) -> None:
+    state = {"a": torch.zeros(2), "b": torch.ones(2)}
+    save_file(state, tmp_path / "model.safetensors", {"a": "b"})
+    weights = Checkpoint.open(tmp_path)
+    assert weights["a"].tolist() == [0, 0]
+    weights.save(tmp_path / "part.safetensors", names=["b"])
+    assert "a" not in Checkpoint.open(tmp_path / "part.safetensors")
 
 
 def test_the_files_own_names_need_no_config(tmp_path: Path) -> None:

@@ -58,9 +58,9 @@ class SparseFile:
         making = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}.making")
         making.mkdir(parents=True)
         try:
-            with (making / filename).open("xb") as data:
-                data.truncate(size)
-            with naming(making / JOURNAL):
+            with naming(folder / filename):
+                with (making / filename).open("xb") as data:
+                    data.truncate(size)
                 (making / JOURNAL).write_bytes(_line(identity))
             with suppress(OSError):  # another process was faster
                 making.rename(folder)
