@@ -15,27 +15,27 @@ from functools import partial
 from threading import RLock
 from weakref import WeakSet
 
-#: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example.
-#: Reentrant, for a signal handler that forks.
+#: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example, and
+#: for imports, because Python itself locks a module during its import: `with FORK_WAITS, ordered_hooks():`. Reentrant,
+#: for a signal handler that forks.
 FORK_WAITS = RLock()
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Let forks wait for an import, because Python locks a module during it.
+def ordered_hooks() -> Iterator[None]:
+    """Let what a module that is imported meanwhile does before a fork be done with FORK_WAITS held.
 
-    What a module wants to do before a fork is done with FORK_WAITS held. Otherwise filelock, for example, would close a
-    gate before a fork that waits for the import of filelock, which has to pass that gate.
+    Otherwise filelock, for example, would close a gate before a fork that waits for the import of filelock, which has
+    to pass that gate.
     """
-    with FORK_WAITS:
-        register = getattr(os, "register_at_fork", None)
+    register = getattr(os, "register_at_fork", None)
+    if register:
+        os.register_at_fork = partial(_register, register)
+    try:
+        yield
+    finally:
         if register:
-            os.register_at_fork = partial(_register, register)
-        try:
-            yield
-        finally:
-            if register:
-                os.register_at_fork = register
+            os.register_at_fork = register
 
 
 def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from minigpt2 import Tokenizer
 from minigpt2.embeddings import positive, token_ids
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.inference.inputs import attention_mask_of, batch_of_ids
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Choice:
             raise ValueError(f"top_p must be above 0 and at most 1, not {top_p}")
         if seed is not None and seed < 0:
             raise ValueError(f"seed must be 0 or more, not {seed}")
-        with importing():  # numpy imports `random` at its first use
+        with FORK_WAITS, ordered_hooks():  # numpy imports `random` at its first use
             self._random = np.random.default_rng(seed) if do_sample else None
         self._temperature, self._top_k, self._top_p = temperature, top_k, top_p
 

@@ -96,10 +96,10 @@ A_FORK_BEGINS = "is_forked = True; time.sleep(0.5)"
 
 FORKING = """
 import os, signal, sys, threading, time
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 
 def import_gated():
-    with importing():
+    with FORK_WAITS, ordered_hooks():
         import gated
 
 signal.alarm(30)  # ends a process that hangs

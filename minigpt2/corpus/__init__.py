@@ -39,7 +39,7 @@ from minigpt2.corpus.output import Output, Paths
 from minigpt2.corpus.pools import processes
 from minigpt2.corpus.shards import WHOLE, Shard, Share, shard_summary, shares
 from minigpt2.corpus.sources import KINDS, Kind, find
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.pretokenize import pretokenize
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.vocabulary import Vocabulary
@@ -297,7 +297,7 @@ def _shown(results: Iterator[Encoded], parts: Sequence[Share], since: Progress, 
     total = None if any(share.source.is_stream for share in parts) else sum(share.size for share in parts)
     done = sum(share.size for share in parts if share.source.index < since.source)
     tokens, start = 0, time.monotonic()
-    with importing():
+    with FORK_WAITS, ordered_hooks():
         from tqdm import tqdm
 
         tqdm.get_lock()  # it imports more

@@ -11,7 +11,7 @@ from glob import has_magic
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError, RefusedError, prepare_client, quiet
 from minigpt2.hub.cache import import_huggingface_hub
 from minigpt2.shell import quoted
@@ -42,7 +42,7 @@ def find(name: str) -> list[tuple[str, int]]:
     repository, revision, path = match.groups(default="")
     import_huggingface_hub()
     with _hub_errors(name):
-        with importing():
+        with FORK_WAITS, ordered_hooks():
             from huggingface_hub import HfApi, HfFileSystem
 
         asked = revision.replace("%2F", "/") or None
@@ -91,7 +91,7 @@ def opened(name: str) -> Iterator[BinaryIO]:
     """
     import_huggingface_hub()
     with _hub_errors(name):
-        with importing():
+        with FORK_WAITS, ordered_hooks():
             from huggingface_hub import HfFileSystem
 
         file = HfFileSystem().open(name, "rb", block_size=BLOCK)

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 from minigpt2.atomic_write import naming
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.standard_input import waiting
 
 
@@ -84,7 +84,7 @@ def _decompressed(source: Source, stored: BinaryIO) -> tuple[BinaryIO, tuple[typ
 def _zstd() -> tuple[Callable[[BinaryIO], BinaryIO], type[Exception]]:
     """The function that opens a file compressed with zstd, and the error that it raises over a damaged one."""
     try:
-        with importing():
+        with FORK_WAITS, ordered_hooks():
             if sys.version_info >= (3, 14):
                 from compression import zstd
             else:

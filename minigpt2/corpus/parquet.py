@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 from minigpt2.archives import BEGINNING, other_kind
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.answers import HubError
 
 _FEW, _MANY = 64, 1 << 15  # rows that are decoded at a time, and that are handed on
@@ -24,7 +24,7 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
         ImportError: pyarrow is not installed.
     """
     try:
-        with importing():  # `compute` is imported at the first cast
+        with FORK_WAITS, ordered_hooks():  # `compute` is imported at the first cast
             import pyarrow
             from pyarrow import compute, parquet, types  # noqa: F401
     except ModuleNotFoundError:

@@ -14,7 +14,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from minigpt2.forking import RenewedLock, importing
+from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
 
 _LOOKS = 1.0  # seconds between two looks at whether a pool has stopped as it starts
 
@@ -33,7 +33,7 @@ def processes(jobs: int) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
-    with importing():  # otherwise these are imported as a pool starts
+    with FORK_WAITS, ordered_hooks():  # otherwise these are imported as a pool starts
         for name in ("synchronize", "popen_fork", "popen_forkserver", "popen_spawn_posix"):
             with suppress(ImportError):  # as some systems lack them
                 import_module(f"multiprocessing.{name}")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
-from minigpt2.forking import RenewedLock, importing
+from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
 from minigpt2.shell import quoted
 
 _Result = TypeVar("_Result")
@@ -237,7 +237,7 @@ def prepare_client() -> None:
     Raises:
         RefusedError: what the environment says about certificates, proxies and time is wrong.
     """
-    with importing():
+    with FORK_WAITS, ordered_hooks():
         try:
             import_module("huggingface_hub.file_download")  # it imports the rest; other ways to it print its errors
             from huggingface_hub import constants, get_session

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minigpt2.atomic_write import atomic_write, resolved
-from minigpt2.forking import importing
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.answers import (
     ANSWER_SECONDS,
     COMMIT,
@@ -194,7 +194,7 @@ def _answer(ask: Callable[[Any], Any]) -> Any:
     """What the hub's API answers; None if it does not, because this only makes an error more helpful."""
     import_huggingface_hub()
     try:
-        with importing():
+        with FORK_WAITS, ordered_hooks():
             from huggingface_hub import HfApi
 
         with quiet():
@@ -264,7 +264,7 @@ def import_huggingface_hub() -> Any:
         os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
         os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        with importing():
+        with FORK_WAITS, ordered_hooks():
             from huggingface_hub import constants
     except ValueError as error:
         values = {name: value for name, value in sorted(os.environ.items()) if name.startswith("HF_")}
