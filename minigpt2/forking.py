@@ -39,23 +39,13 @@ def ordered_hooks() -> Iterator[None]:
 
 
 def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
-    if "before" in hooks:
-        hooks["before"] = partial(_in_turn, _before_fork, hooks["before"])
-        for after in ("after_in_parent", "after_in_child"):
-            hooks[after] = partial(_after, hooks.get(after, lambda: None))
     register(**hooks)
+    _register_ours(register)  # the last that is registered is the first before a fork
 
 
-def _after(hook: Callable[[], object]) -> None:
-    if _is_held_here():  # otherwise the fork began before this was registered
-        _in_turn(hook, FORK_WAITS.release)
-
-
-def _in_turn(first: Callable[[], object], then: Callable[[], object]) -> None:
-    try:
-        first()
-    finally:
-        then()
+def _register_ours(register: Callable[..., None]) -> None:
+    # Python runs nothing between a release and its hook: no exception of a signal handler can leave the lock held.
+    register(before=_before_fork, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
 
 
 class RenewedLock:
@@ -104,5 +94,5 @@ if hasattr(os, "register_at_fork"):
     # The last that is registered is acquired first. `logging` registers its lock when it is imported, before FORK_WAITS
     # here: otherwise a fork could hold logging's lock and wait for FORK_WAITS, while an import holds FORK_WAITS and
     # waits for logging's.
-    os.register_at_fork(before=_before_fork, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
+    _register_ours(os.register_at_fork)
     os.register_at_fork(after_in_child=_renew_all)

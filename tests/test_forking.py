@@ -126,7 +126,7 @@ def test_a_module_may_pass_in_its_import_a_gate_that_it_closes_before_a_fork(
     (tmp_path / "gated.py").write_text(GATED.format(**moments))
     env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
     ended = subprocess.run([sys.executable, "-c", FORKING], env=env, capture_output=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.returncode == 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")

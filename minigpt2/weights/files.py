@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from minigpt2.atomic_write import naming, resolved
@@ -192,7 +192,7 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
         return f"{ADAPTER_REASON}; {later}"
     except hub.MissingFileError:
         unknown = []
-        if asks and any(name.endswith(f"/{ADAPTER_CONFIG}") for name in hub.file_names(model, revision)):
+        if asks and _holds_named_adapters(hub.file_names(model, revision)):
             return f"{ADAPTER_REASON}; {later}"
     except HubError as error:
         unknown = [f"it may be an adapter ({error})"] if asks else []
@@ -200,6 +200,13 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
     conversion = hub.pull_request_with(model, WEIGHTS, INDEX) if asks and is_of_main else None
     ways = [PICKLE_REASON, *([f"or take the safetensors weights of revision {conversion!r}"] if conversion else [])]
     return "; ".join([*unknown, *ways, later])
+
+
+def _holds_named_adapters(names: Iterable[str]) -> bool:
+    """Whether these files of a repository are those of adapters in folders, and no weights of a model beside them."""
+    paths = [PurePosixPath(name) for name in names if not _STATE_OF_TRAINING.match(name)]
+    has_weights = any(len(path.parts) == 1 and path.suffix in {".safetensors", *PICKLES} for path in paths)
+    return not has_weights and any(path.name == ADAPTER_CONFIG for path in paths)
 
 
 def _weights_in(directory: Path) -> Path:

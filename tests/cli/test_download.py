@@ -171,6 +171,7 @@ def test_of_a_model_with_pickles_alone_the_error_names_the_pull_request_with_saf
     for number in range(1, 26):
         files = converted if number == 12 else {"README.md": b"y"}
         hub.publish("someone/old", pickles | files, branch=f"refs/pr/{number}")
+    hub.publish("someone/old", pickles | {"lora/adapter_config.json": b"{}"})
     for _ in range(2):  # the second run learns from the cache that there are no weights
         refused = complaint(capsys, *arguments, "someone/old")
         assert "pickle" in refused and "or take the safetensors weights of revision 'refs/pr/12'" in refused
