@@ -423,7 +423,7 @@ class Checkpoint(Mapping[str, Array]):
         names = {name: name for name in self}
         names |= {name: own for name, own in others.items() if own in names and name not in names}
         wte = named(WTE, names)
-        heads = [name for name in wte if name not in self._files and named(LM_HEAD, [names[name]])]
+        heads = [name for name in wte if name not in self._files and unwrapped(names[name]) in _own_heads(name)]
         if heads and heads == wte and self._ties is False:
             names = {name: own for name, own in names.items() if name not in heads}
         said = {names[name] for name in wte if name in names}
@@ -474,6 +474,10 @@ class Checkpoint(Mapping[str, Array]):
             hint = f"close to it: {', '.join(close)}" if close else held(self)
             raise KeyError(f"{self.path} has no tensor {name!r}; {hint}")
         return own_name
+
+
+def _own_heads(wte: str) -> list[str]:
+    return own_heads_of(unwrapped(wte).removesuffix(WTE))
 
 
 def _downloaded(model: str, revision: str | None, cache: Path, local_files_only: bool) -> tuple[Path, bool]:

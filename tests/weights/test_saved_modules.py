@@ -350,6 +350,17 @@ def test_second_names_of_an_untied_models_parts_are_not_another_model(outside: s
     np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("other", ["aux", "zaux"])
+def test_an_untied_config_says_nothing_of_another_modules_head(other: str, tmp_path: Path) -> None:
+    model, tied_to_it = untied_lm(), head()
+    tied_to_it.weight = model.transformer.wte.weight  # type: ignore[union-attr, assignment]
+    top = module({"gpt": model, other: nn.ModuleDict({"lm_head": tied_to_it})})
+    save_model(top, str(tmp_path / "model.safetensors"))
+    GPT2Config(**{**CONFIG.to_dict(), "tie_word_embeddings": False}).save_pretrained(tmp_path)
+    logits = model(torch.tensor([IDS])).logits[0].detach().numpy()
+    np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], logits, atol=1e-5)
+
+
 def test_a_model_of_fewer_of_the_same_layers_is_another_one(tmp_path: Path) -> None:
     model = GPT2Model(GPT2Config(**{**CONFIG.to_dict(), "n_layer": 2}))
     shorter = nn.ModuleDict({"wte": model.wte, "wpe": model.wpe, "h": model.h[:1], "ln_f": model.ln_f})
