@@ -23,10 +23,10 @@ FORK_WAITS = RLock()
 
 @contextmanager
 def ordered_hooks() -> Iterator[None]:
-    """Let what a module that is imported meanwhile does before a fork be done with FORK_WAITS held.
+    """Make a fork take FORK_WAITS before it runs the hooks of modules that are imported meanwhile.
 
-    Otherwise filelock, for example, would close a gate before a fork that waits for the import of filelock, which has
-    to pass that gate.
+    Otherwise the hook of filelock, for example, would close a gate, and the fork would wait for the import of filelock,
+    which has to pass that gate.
     """
     register = getattr(os, "register_at_fork", None)
     if register:
@@ -40,11 +40,12 @@ def ordered_hooks() -> Iterator[None]:
 
 def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
     register(**hooks)
-    _register_ours(register)  # the last that is registered is the first before a fork
+    if "before" in hooks:
+        _register_ours(register)  # the last that is registered is the first before a fork
 
 
 def _register_ours(register: Callable[..., None]) -> None:
-    # Python runs nothing between a release and its hook: no exception of a signal handler can leave the lock held.
+    # The hook after a fork is the C function itself, so that no exception of a signal handler can come before its work.
     register(before=_before_fork, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
 
 

@@ -191,7 +191,7 @@ def file_names(model: str, revision: str | None) -> list[str]:
 
 
 def _answer(ask: Callable[[Any], Any]) -> Any:
-    """What the hub's API answers; None if it does not, because this only makes an error more helpful."""
+    """What the hub's API answers, or None if that fails: the answer only makes an error more helpful."""
     import_huggingface_hub()
     try:
         with FORK_WAITS, ordered_hooks():

@@ -113,7 +113,7 @@ def _models(tensors: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def prefixes_of(tensors: Mapping[str, str]) -> list[str]:
-    """What stands before `wte.weight`, without wrappers: several prefixes where the model has several names, or no one.
+    """What stands before `wte.weight`, without wrappers. A model of several names has several prefixes.
 
     >>> prefixes_of({name: name for name in ["lm_head.weight", "transformer._orig_mod.wte.weight"]})
     ['transformer.']
@@ -141,7 +141,7 @@ def is_in_head(name: str, prefixes: Iterable[str]) -> bool:
 
 
 def is_in_any_head(name: str, prefixes: Iterable[str]) -> bool:
-    """Whether a tensor is in a `lm_head` of any module, but for one that holds the model with these prefixes itself.
+    """Whether a tensor is in the `lm_head` of any module. One that contains the model is not an output head.
 
     >>> is_in_any_head("critic.lm_head.weight", ["gpt."]), is_in_any_head("lm_head.gpt.value.weight", ["lm_head.gpt."])
     (True, False)
@@ -177,7 +177,7 @@ def _without_prefix(tensors: Mapping[str, str]) -> dict[str, str]:
 
 
 def _modules(heads: Iterable[str], prefix: str) -> list[str]:
-    """What the names of everything in these output heads begin with, but for one that holds the model itself."""
+    """The beginnings of the names in these output heads. A module that contains the model is not a head."""
     modules = [head.removesuffix(LM_HEAD) + _HEAD for head in heads]
     return [module for module in modules if not prefix.startswith(module)]
 

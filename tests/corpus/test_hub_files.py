@@ -187,7 +187,7 @@ def test_what_is_not_there_is_named(name: str, message: str, hub: DataSetHub, tm
 
 
 @pytest.mark.parametrize("size", [None, "5", -1, [5]])
-def test_a_size_that_is_none_is_refused(
+def test_a_size_that_is_not_a_number_of_bytes_is_refused(
     size: object, hub: DataSetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = {f"datasets/owner/name@{'0' * 40}/a.txt": {"type": "file", "size": size}}

@@ -119,7 +119,7 @@ def test_of_many_pull_requests_the_newest_and_the_oldest_are_looked_at_first(
 
 
 @pytest.mark.parametrize("ref", [None, 3, ["refs/pr/3"], "", "main", "refs/pr/", "refs/pr/" + "3" * 5000])
-def test_what_is_no_pull_request_is_not_asked_for(ref: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_the_refs_only_pull_requests_are_asked_for(ref: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     refs = SimpleNamespace(pull_requests=[SimpleNamespace(ref=ref), SimpleNamespace(ref="refs/pr/2")])
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_refs", lambda *_, **__: refs)
     monkeypatch.setattr("minigpt2.hub.cache.published", lambda *_, **__: None)
