@@ -45,8 +45,10 @@ def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> N
 
 
 def _register_ours(register: Callable[..., None]) -> None:
-    # The hook after a fork is the C function itself, so that no exception of a signal handler can come before its work.
-    register(before=_before_fork, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
+    # These are C functions, so that no exception of a signal handler can come before their work. It can end the wait of
+    # `acquire`, which then takes nothing: hence the hook that is run after it, because it is registered before it.
+    register(before=_wait_again)
+    register(before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
 
 
 class RenewedLock:
@@ -73,11 +75,9 @@ def _renew_all() -> None:
         lock.renew()
 
 
-def _before_fork() -> None:
-    """Acquire FORK_WAITS even if a signal handler raises meanwhile: otherwise Python would fork without the lock."""
+def _wait_again() -> None:
+    """Acquire FORK_WAITS if a signal handler's exception ended the wait: otherwise Python would fork without it."""
     interrupt = None
-    if _is_held_here():
-        FORK_WAITS.acquire()
     while not _is_held_here():
         try:
             FORK_WAITS.acquire()

@@ -82,6 +82,31 @@ def test_a_signal_whose_handler_raises_does_not_end_the_wait_of_a_fork() -> None
     assert ended.stderr.count("Interrupt") == 1 and "un-acquired" not in ended.stderr
 
 
+AT_ONCE = """
+import ctypes, os, signal
+from functools import partial
+import minigpt2.forking
+
+class Interrupt(Exception):
+    pass
+
+def interrupt(*_):
+    raise Interrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+os.register_at_fork(before=partial(ctypes.CDLL(None)["raise"], signal.SIGALRM))  # interrupts the next line
+child = os.fork()
+os._exit(os.waitpid(child, 0)[1] if child else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_nor_does_one_that_comes_before_it() -> None:
+    ended = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0
+    assert ended.stderr.count("Interrupt") == 1 and "un-acquired" not in ended.stderr
+
+
 GATED = """
 import os, threading, time
 

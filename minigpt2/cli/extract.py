@@ -59,7 +59,9 @@ def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     ambiguous = weights.ambiguous_names.keys()
     prefix = "" if WTE in ambiguous else PREFIX
     names: dict[str, set[str]] = {own: set() for own in weights}
+    for name, own in weights.own_names.items():
+        names[own].add(name)
     for bare, name in weights.bare_names.items():
-        names[weights.own_names[name]] |= {name} | ({bare, prefix * bool(PART.match(bare)) + bare} - ambiguous)
+        names[weights.own_names[name]] |= {bare, prefix * bool(PART.match(bare)) + bare} - ambiguous
     named = {own for own, each in names.items() if pattern in each}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

@@ -47,7 +47,7 @@ from minigpt2.weights.tensor_names import (
     WTE,
     ambiguous,
     bare_names,
-    is_in_head,
+    is_in_any_head,
     named,
     own_heads_of,
     prefixes_of,
@@ -465,7 +465,7 @@ class Checkpoint(Mapping[str, Array]):
         if unwrapped(self.bare_names.get(LM_HEAD, "")) in own_heads_of(*self.prefixes):
             return False
         wte = self._own_name(WTE)
-        return any(own != wte and is_in_head(name, self.prefixes) for name, own in self.own_names.items())
+        return any(own != wte and is_in_any_head(name, self.prefixes) for name, own in self.own_names.items())
 
     def _require(self, name: str) -> str:
         own_name = self._own_name(name)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
 from minigpt2.atomic_write import naming, resolved
@@ -88,7 +88,7 @@ def _adapter_named(path: Path) -> Iterator[None]:
         yield
     except CheckpointError as error:
         is_adapter = path.name.startswith("adapter_model.") or (path.parent / ADAPTER_CONFIG).exists()
-        if path.suffix in PICKLES and is_adapter and not _STATE_OF_TRAINING.match(path.name):
+        if path.suffix in PICKLES and is_adapter and _may_be_weights(path):
             raise CheckpointError(f"{path} holds no safetensors weights of a model: {ADAPTER_REASON}") from error
         raise
 
@@ -204,9 +204,14 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
 
 def _holds_named_adapters(names: Iterable[str]) -> bool:
     """Whether these files of a repository are those of adapters in folders, and no weights of a model beside them."""
-    paths = [PurePosixPath(name) for name in names if not _STATE_OF_TRAINING.match(name)]
-    has_weights = any(len(path.parts) == 1 and path.suffix in {".safetensors", *PICKLES} for path in paths)
+    paths = list(map(PurePosixPath, names))
+    has_weights = any(len(path.parts) == 1 and _may_be_weights(path) for path in paths)
     return not has_weights and any(path.name == ADAPTER_CONFIG for path in paths)
+
+
+def _may_be_weights(path: PurePath) -> bool:
+    """Whether a file's name is that of weights, safe or pickled, and not that of the rest of a trainer's state."""
+    return path.suffix in {".safetensors", *PICKLES} and not _STATE_OF_TRAINING.match(path.name)
 
 
 def _weights_in(directory: Path) -> Path:
@@ -224,10 +229,10 @@ def _weights_in(directory: Path) -> Path:
         raise CheckpointError(
             f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}{reason}"
         )
-    if of_adapter or any(directory.glob(f"*/{ADAPTER_CONFIG}")):  # PEFT's own, or named ones
+    files = [path.relative_to(directory) for path in [*directory.iterdir(), *directory.glob(f"*/{ADAPTER_CONFIG}")]]
+    if of_adapter or _holds_named_adapters(map(str, files)):
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
-    others = [path.name for path in directory.iterdir() if path.suffix in PICKLES]
-    pickles = sorted(name for name in others if not _STATE_OF_TRAINING.match(name))
+    pickles = sorted(map(str, filter(_may_be_weights, files)))
     reason = f", only {', '.join(pickles)}: {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
     raise CheckpointError(f"{directory} holds no safetensors weights{reason}")
 

@@ -217,7 +217,7 @@ def test_weights_that_were_added_since_are_there_after_a_download(
 
 
 @pytest.mark.parametrize("arguments", [["download"], ["params", "--model"]], ids=lambda arguments: arguments[0])
-@pytest.mark.parametrize("folder", ["", "style/"], ids=["unnamed", "named"])
+@pytest.mark.parametrize("folder", ["", "style/", "optimizer/"])
 def test_of_an_adapter_the_error_says_how_it_becomes_a_model(
     folder: str, arguments: list[str], hub: Hub, capsys: Capture
 ) -> None:

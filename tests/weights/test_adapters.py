@@ -154,11 +154,20 @@ def test_an_adapter_beside_other_safetensors_files_is_refused_as_an_adapter(
         Checkpoint.open(tmp_path)
 
 
-def test_a_directory_of_named_adapters_is_refused_as_an_adapter(tmp_path: Path) -> None:
-    (tmp_path / "style").mkdir()
-    (tmp_path / "style" / "adapter_config.json").write_text("{}")
-    save(tmp_path / "style", LORA, "adapter_model.safetensors")
-    with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [([], "it is an adapter"), (["optimizer.pt"], "it is an adapter"), (["pytorch_model.bin"], "a pickle such as")],
+)
+@pytest.mark.parametrize("name", ["style", "optimizer"])
+def test_a_directory_of_named_adapters_is_one_where_no_pickle_of_a_model_is_beside_them(
+    name: str, beside: list[str], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "adapter_config.json").write_text("{}")
+    save(tmp_path / name, LORA, "adapter_model.safetensors")
+    for pickle in beside:
+        (tmp_path / pickle).touch()
+    with pytest.raises(CheckpointError, match=reason):
         Checkpoint.open(tmp_path)
 
 

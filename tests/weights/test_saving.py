@@ -316,6 +316,19 @@ def test_extract_takes_an_output_head_whole(around: str, pattern: str, tmp_path:
     assert head.keys() <= set(load_file(tmp_path / "some"))
 
 
+@pytest.mark.parametrize("names", ["actor policy", "policy actor"])
+@pytest.mark.parametrize("pattern", ["actor.*", "policy.*"])
+def test_extract_takes_a_tensor_by_each_of_its_names(pattern: str, names: str, tmp_path: Path, capsys: Capture) -> None:
+    own, second = names.split()
+    head = {"lm_head.weight": np.zeros((10, 4)), "lm_head.bias": np.zeros(10)}
+    tensors = {f"transformer.{name}": array for name, array in gpt2_tensors().items()} | head
+    metadata = {f"{second}.{name}": f"{own}.{name}" for name in tensors}  # as `save_model` writes a module of two names
+    stored = {f"{own}.{name}": array for name, array in tensors.items()}
+    save_file(stored, tmp_path / "all.safetensors", metadata)
+    answer(capsys, "extract", tmp_path / "some", pattern, "--model", tmp_path / "all.safetensors")
+    assert set(load_file(tmp_path / "some")) == stored.keys()
+
+
 def test_extract_takes_a_name_as_the_file_has_it_before_the_usual_one(tmp_path: Path, capsys: Capture) -> None:
     names = {"wte.weight", "transformer.wte.weight"}
     save_file({name: np.zeros((2, 2)) for name in names}, tmp_path / "all.safetensors")
