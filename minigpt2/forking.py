@@ -9,9 +9,11 @@ starts or ends.
 
 import logging  # noqa: F401  # see the end
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from operator import call
 from threading import RLock
 from weakref import WeakSet
 
@@ -26,10 +28,13 @@ def ordered_hooks() -> Iterator[None]:
     """Make a fork take FORK_WAITS before it runs the hooks of modules that are imported meanwhile.
 
     Otherwise the hook of filelock, for example, would close a gate, and the fork would wait for the import of filelock,
-    which has to pass that gate.
+    which has to pass that gate. So does the import of huggingface_hub where filelock is there already.
     """
     register = getattr(os, "register_at_fork", None)
     if register:
+        if imported := ({"filelock"} - _behind_ours) & sys.modules.keys():
+            _register_ours(register)
+            _behind_ours.update(imported)
         os.register_at_fork = partial(_register, register)
     try:
         yield
@@ -39,16 +44,29 @@ def ordered_hooks() -> Iterator[None]:
 
 
 def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
-    register(**hooks)
-    if "before" in hooks:
-        _register_ours(register)  # the last that is registered is the first before a fork
+    if "before" not in hooks:
+        register(**hooks)
+        return
+    _register_both(register, **hooks)
+    _register_ours(register)  # the last that is registered is the first before a fork
 
 
 def _register_ours(register: Callable[..., None]) -> None:
     # These are C functions, so that no exception of a signal handler can come before their work. It can end the wait of
     # `acquire`, which then takes nothing: hence the hook that is run after it, because it is registered before it.
     register(before=_wait_again)
-    register(before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release)
+    _register_both(
+        register, before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release
+    )
+
+
+def _register_both(register: Callable[..., None], before: Callable[[], object], **after: Callable[[], object]) -> None:
+    """Register hooks of which a fork that waits for FORK_WAITS now, and has run no `before`, leaves `after` out too."""
+    begun: dict[str, list[Callable[[], object]]] = {when: [] for when in after}
+    for when, hook in after.items():
+        register(before=partial(begun[when].__setitem__, slice(None), [hook]))
+    # `sorted` calls what is in the list; as a function in C, for the reason above.
+    register(before=before, **{when: partial(sorted, hooks, key=call) for when, hooks in begun.items()})
 
 
 class RenewedLock:
@@ -95,5 +113,6 @@ if hasattr(os, "register_at_fork"):
     # The last that is registered is acquired first. `logging` registers its lock when it is imported, before FORK_WAITS
     # here: otherwise a fork could hold logging's lock and wait for FORK_WAITS, while an import holds FORK_WAITS and
     # waits for logging's.
+    _behind_ours = {"filelock"} & sys.modules.keys()
     _register_ours(os.register_at_fork)
     os.register_at_fork(after_in_child=_renew_all)
