@@ -46,13 +46,14 @@ def _ids(texts: Iterable[str]) -> Iterator[list[int]]:
     waiting = ""
     for text in texts:
         waiting += text
-        if waiting.lstrip().startswith("["):
+        waiting = waiting.lstrip(" \t\r\n")  # which may stand before a list
+        if waiting.startswith("["):
             continue
         *words, waiting = _SEPARATORS.split(waiting)  # the last word may go on in the next part
         yield [_integer(word) for word in words if word]
         if len(waiting) > 19:  # more than a sign and 18 digits: it would be split again with each part
             _integer(waiting)
-    if waiting.lstrip().startswith("["):
+    if waiting.startswith("["):
         yield _json_list(waiting)
     elif waiting:
         yield [_integer(waiting)]

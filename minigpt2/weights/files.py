@@ -248,7 +248,7 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
         try:
             shards[shard] = open_shard(shard)
         except FileNotFoundError:
-            raise CheckpointError(f"{index} names {shard}, which is not there: download it too") from None
+            raise CheckpointError(f"{index} names {shard!r}, which is not there: download it too") from None
     found: dict[str, str] = {}
     for shard, file in shards.items():
         for name in file.tensors:

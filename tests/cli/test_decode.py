@@ -33,7 +33,7 @@ def test_bytes_that_end_within_a_character_come_out_as_they_are() -> None:
 
 @given(st.lists(st.integers(0, 50256), min_size=1, max_size=20), st.data())
 def test_ids_are_whole_wherever_the_input_is_cut(ids: list[int], data: st.DataObject) -> None:
-    for written in (" ".join(map(str, ids)), "\n".join(map(str, ids)) + "\n", str(ids)):
+    for written in (" ".join(map(str, ids)), "\n".join(map(str, ids)) + "\n", str(ids), f"\n {ids}\n"):
         cuts = sorted(data.draw(st.lists(st.integers(0, len(written)), max_size=5)))
         parts = [written[start:end] for start, end in zip([0, *cuts], [*cuts, len(written)], strict=True)]
         assert [each for part in _ids(parts) for each in part] == ids
