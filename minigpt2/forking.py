@@ -44,11 +44,14 @@ def ordered_hooks() -> Iterator[None]:
 
 
 def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
-    if "before" not in hooks:
+    in_child = hooks.pop("after_in_child", None)
+    if in_child:  # in every child: it may renew a lock that another thread holds
+        register(after_in_child=in_child)
+    if "before" in hooks:
+        _register_both(register, **hooks)
+        _register_ours(register)  # the last that is registered is the first before a fork
+    elif hooks:
         register(**hooks)
-        return
-    _register_both(register, **hooks)
-    _register_ours(register)  # the last that is registered is the first before a fork
 
 
 def _register_ours(register: Callable[..., None]) -> None:

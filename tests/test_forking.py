@@ -110,9 +110,14 @@ def test_nor_does_one_that_comes_before_it() -> None:
 GATED = """
 import os, threading, time
 
-gate = threading.Lock()
+gate, children = threading.Lock(), []
+
+def renew():
+    gate._at_fork_reinit()
+    children.append(os.getpid())
+
 {first}
-os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=gate.release)
+os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=renew)
 {then}
 with gate:
     pass
@@ -137,6 +142,7 @@ child = os.fork()
 import gated
 with gated.gate:
     pass
+assert gated.children == [os.getpid()] * (child == 0)
 thread.join()
 assert os.register_at_fork is register
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
@@ -158,14 +164,19 @@ def test_a_module_may_pass_in_its_import_a_gate_that_it_closes_before_a_fork(
 FILELOCK = """
 import os, threading
 
-gate = threading.Lock()
-os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=gate.release)
+gate, children = threading.Lock(), []
+
+def renew():
+    gate._at_fork_reinit()
+    children.append(os.getpid())
+
+os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=renew)
 """
 PASSING = """
 import time, filelock
 
 is_forked = True; time.sleep(0.5)
-gate = filelock.gate
+gate, children = filelock.gate, filelock.children
 with gate:
     pass
 """
