@@ -31,6 +31,7 @@ _HARMLESS: Mapping[str, tuple[Any, ...]] = {
     "fix_mistral_regex": (None, False),
     "init_inputs": (None, []),
     "model_input_names": (None, ["input_ids", "attention_mask"]),
+    "model_type": (None, "gpt2"),  # which KerasHub writes here too
     "split_special_tokens": (None, False),
     "use_auth_token": (None, False, True),  # a string would be a special token, by the end of the key
 }

@@ -224,10 +224,11 @@ def _weights_in(directory: Path) -> Path:
             return found[0]
     of_adapter = [*directory.glob(ADAPTER_CONFIG), *directory.glob("adapter_model.*")]
     if singles:
-        names = ", ".join(path.name for path in singles[:4])
+        of_variants = sorted(directory.glob(_INDEX_NAMES))
+        names = ", ".join(path.name for path in (of_variants or singles)[:4])
         reason = f"; by its other files {ADAPTER_REASON}" if of_adapter else ""
         raise CheckpointError(
-            f"{directory} holds {len(singles)} safetensors files and no index: open one of {names}{reason}"
+            f"{directory} holds {len(singles)} safetensors files and no {INDEX}: open one of {names}{reason}"
         )
     files = [path.relative_to(directory) for path in [*directory.iterdir(), *directory.glob(f"*/{ADAPTER_CONFIG}")]]
     if of_adapter or _holds_named_adapters(map(str, files)):

@@ -113,6 +113,8 @@ SAVED_BY_4 = {
     "added_tokens.json": {"<|endoftext|>": 267, "<pad>": 268},
 }
 
+KERAS = {"model_type": "gpt2"} | dict.fromkeys(["bos_token", "eos_token", "unk_token"], "<|endoftext|>")
+
 OPENS: dict[str, dict[str, Any]] = {
     "roles in special_tokens_map.json": {
         **two_files("<pad>", "<bos>", "<eos>"),
@@ -140,6 +142,8 @@ OPENS: dict[str, dict[str, Any]] = {
     },
     "the class from config.json": {**two_files(), "config.json": {"model_type": "opt"}},
     "transformers 4": {**two_files(), **SAVED_BY_4},
+    "KerasHub": {**two_files("<|endoftext|>"), "config.json": {"model_type": "gpt2"}, "tokenizer_config.json": KERAS},
+    "KerasHub, one file and no type": {**one_file("<|endoftext|>"), "tokenizer_config.json": KERAS},
     "a template with a BOS": {**one_file("<s>", post_processor=TEMPLATE), "tokenizer_config.json": BACKEND},
     "RobertaProcessing": {**one_file("<s>", "</s>", post_processor=ROBERTA), "tokenizer_config.json": BACKEND},
     "BertProcessing": {

@@ -137,6 +137,14 @@ def test_the_state_of_a_training_run_is_not_taken_for_weights(name: str, tmp_pat
         Checkpoint.open(tmp_path)
 
 
+def test_a_directory_of_a_variant_in_shards_is_refused_naming_its_index(tmp_path: Path) -> None:
+    index = save_sharded(tmp_path, gpt2_tensors())
+    variant = index.rename(tmp_path / "model.safetensors.index.fp16.json")
+    with pytest.raises(CheckpointError, match=r"open one of model\.safetensors\.index\.fp16\.json$"):
+        Checkpoint.open(tmp_path)
+    assert set(Checkpoint.open(variant)) == gpt2_tensors().keys()
+
+
 def test_a_directory_of_several_files_is_refused_naming_them(tmp_path: Path) -> None:
     for name in ("one.safetensors", "two.safetensors"):
         save(tmp_path, gpt2_tensors(), name)
