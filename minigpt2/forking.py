@@ -32,15 +32,20 @@ def ordered_hooks() -> Iterator[None]:
     """
     register = getattr(os, "register_at_fork", None)
     if register:
-        if imported := ({"filelock"} - _behind_ours) & sys.modules.keys():
+        if gates := _gates() - _behind_ours:
             _register_ours(register)
-            _behind_ours.update(imported)
+            _behind_ours.update(gates)
         os.register_at_fork = partial(_register, register)
     try:
         yield
     finally:
         if register:
             os.register_at_fork = register
+
+
+def _gates() -> set[str]:
+    """The modules that close a gate before a fork, and that other programs import too, once their hooks are there."""
+    return {"filelock"} if hasattr(sys.modules.get("filelock"), "FileLock") else set()
 
 
 def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
@@ -116,6 +121,6 @@ if hasattr(os, "register_at_fork"):
     # The last that is registered is acquired first. `logging` registers its lock when it is imported, before FORK_WAITS
     # here: otherwise a fork could hold logging's lock and wait for FORK_WAITS, while an import holds FORK_WAITS and
     # waits for logging's.
-    _behind_ours = {"filelock"} & sys.modules.keys()
+    _behind_ours = _gates()
     _register_ours(os.register_at_fork)
     os.register_at_fork(after_in_child=_renew_all)

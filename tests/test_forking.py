@@ -170,7 +170,9 @@ def renew():
     gate._at_fork_reinit()
     children.append(os.getpid())
 
+{half_imported}
 os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=renew)
+FileLock = object
 """
 PASSING = """
 import time, filelock
@@ -183,11 +185,18 @@ with gate:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.parametrize("order", ["import minigpt2.forking, filelock", "import filelock, minigpt2.forking"])
+@pytest.mark.parametrize(
+    ("order", "half_imported"),
+    [
+        ("import minigpt2.forking, filelock", ""),
+        ("import filelock, minigpt2.forking", ""),
+        ("import filelock", "import minigpt2.forking"),
+    ],
+)
 def test_a_module_may_pass_in_its_import_the_gate_of_filelock_wherever_that_was_imported(
-    order: str, tmp_path: Path
+    order: str, half_imported: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "filelock.py").write_text(FILELOCK)
+    (tmp_path / "filelock.py").write_text(FILELOCK.format(half_imported=half_imported))
     (tmp_path / "gated.py").write_text(PASSING)
     env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
     program = [sys.executable, "-c", f"{order}\n{FORKING}"]
