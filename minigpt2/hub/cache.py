@@ -341,7 +341,10 @@ def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:
     finally:
         # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
-            path.resolve().unlink(missing_ok=True)
+            blob = path.parent / path.readlink() if path.is_symlink() else path
+            if found:  # the blob may be a link too, to one that other models have
+                path.resolve().unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)
             if not keeps_link:
                 path.unlink(missing_ok=True)
     if found != expected:

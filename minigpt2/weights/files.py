@@ -254,12 +254,12 @@ def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:
     for shard, file in shards.items():
         for name in file.tensors:
             if name in found:
-                raise CheckpointError(f"{index}: both {found[name]} and {shard} have {name!r}")
+                raise CheckpointError(f"{index}: both {found[name]!r} and {shard!r} have {name!r}")
             found[name] = shard
     for name in [*weight_map, *found]:
         is_once = name.endswith(("lm_head.weight", "wte.weight")) and (name not in found or name not in weight_map)
         if weight_map.get(name) != found.get(name) and not is_once:
-            there, listed = found.get(name, "no shard"), weight_map.get(name, "none")
+            there, listed = (repr(at[name]) if name in at else "no shard" for at in (found, weight_map))
             raise CheckpointError(f"{index}: {there} has {name!r}, and the index says that it is in {listed}")
     return {name: shards[found[name]] for name in weight_map | found if name in found}
 

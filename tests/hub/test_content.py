@@ -91,6 +91,19 @@ def test_an_interrupted_check_leaves_nothing_unchecked(tmp_path: Path, monkeypat
     assert not path.exists()
 
 
+def test_an_interrupted_check_leaves_the_blobs_that_models_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared, blob, path = (tmp_path / name for name in ("shared", "blob", "model.safetensors"))
+    shared.write_bytes(b"sound")
+    blob.symlink_to(shared.name)
+    path.symlink_to(blob.name)
+    monkeypatch.setattr("hashlib.file_digest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hub_cache._verify(path, "0" * 64)
+    assert [file.name for file in tmp_path.iterdir()] == ["shared"]
+
+
 def test_a_hash_that_is_a_path_writes_nothing(hub: Hub, client: Client, tmp_path: Path) -> None:
     for filename in ("config.json", "model.safetensors"):
         hub.faults[filename] = Fault.ESCAPING_HASH
