@@ -94,9 +94,16 @@ def _all_of(terminal: int) -> str:
     return shown.decode()
 
 
-def limit_files(size: int) -> Callable[[], None]:
-    """Let no file grow larger in a process, as if the disk were full: its `preexec_fn`."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+def limit_files(size: int, **changes: str) -> dict[str, Any]:
+    """Let no file grow larger in a process, as if the disk were full: its options of `subprocess`.
+
+    Python writes no bytecode there: it would leave a part of a file, from which nobody could import.
+    """
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return {"preexec_fn": limit, "env": environment(PYTHONDONTWRITEBYTECODE="1", **changes)}
 
 
 def disk_is_full(*_: object) -> None:

@@ -342,9 +342,7 @@ def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:
         # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
             blob = path.parent / path.readlink() if path.is_symlink() else path
-            if found:  # the blob may be a link too, to one that other models have
-                path.resolve().unlink(missing_ok=True)
-            blob.unlink(missing_ok=True)
+            blob.unlink(missing_ok=True)  # which may be a link itself, to a blob that other models have too: that stays
             if not keeps_link:
                 path.unlink(missing_ok=True)
     if found != expected:

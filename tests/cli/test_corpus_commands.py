@@ -177,7 +177,7 @@ def test_a_terminal_whose_user_wants_no_bars_sees_none(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_half_written(corpus: Path, tmp_path: Path) -> None:
-    finished = run("tokenize", str(corpus), "-o", str(tmp_path / "out"), preexec_fn=limit_files(100_001))
+    finished = run("tokenize", str(corpus), "-o", str(tmp_path / "out"), **limit_files(100_001))
     assert (finished.returncode, finished.stdout) == (1, b"")
     assert one_line(finished.stderr) == f"minigpt2: {tmp_path}/out: File too large\n"
     assert not list(tmp_path.iterdir())
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_nothing_half_written(corpus: Path, tmp_path: Path) -
 def test_after_a_full_disk_it_can_be_resumed(corpus: Path, whole: bytes, tmp_path: Path) -> None:
     out = tmp_path / "out"
     arguments, limit = in_small_chunks("tokenize", corpus, "-o", out), limit_files(100_001)
-    finished = subprocess.run(arguments, env=environment(), capture_output=True, check=False, preexec_fn=limit)
+    finished = subprocess.run(arguments, capture_output=True, check=False, **limit)
     assert finished.returncode == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.journal", "out.partial"]
     refused = run("tokenize", str(corpus), "-o", str(out))

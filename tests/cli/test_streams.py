@@ -350,7 +350,7 @@ def test_what_cannot_be_written_is_named(name: str, reason: int, model: Path, tm
 def test_a_disk_that_fills_up_leaves_the_file_that_was_there(model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.npy"
     file.write_text("what was there")
-    finished = run(*saving(file, model), preexec_fn=limit_files(10_000))
+    finished = run(*saving(file, model), **limit_files(10_000))
     assert finished.returncode == 1
     assert one_line(finished.stderr) == f"minigpt2: {file}: File too large\n"
     assert file.read_text() == "what was there"
@@ -365,8 +365,7 @@ def test_standard_output_on_a_disk_that_fills_up_is_named(changes: dict[str, str
             input=b"464 " * 5000,
             stdout=out,
             stderr=subprocess.PIPE,
-            env=environment(**changes),
-            preexec_fn=limit_files(10_000),
+            **limit_files(10_000, **changes),
             check=False,
         )
     assert (finished.returncode, one_line(finished.stderr)) == (1, "minigpt2: standard output: File too large\n")

@@ -235,7 +235,7 @@ def test_a_merge_names_the_file_that_cannot_be_written_or_read(
 ) -> None:
     (tmp_path / "a.txt").write_text("a" * 10_000)
     tokenize(tmp_path / "a.txt", tmp_path / "1", tokenizer=tokenizer, shard=(1, 1))
-    full = run("merge", str(tmp_path / "1"), "-o", str(tmp_path / "all"), preexec_fn=limit_files(1000))
+    full = run("merge", str(tmp_path / "1"), "-o", str(tmp_path / "all"), **limit_files(1000))
     assert (full.returncode, one_line(full.stderr)) == (1, f"minigpt2: {tmp_path / 'all'}: File too large\n")
 
     def fail(path: Path) -> NoReturn:
