@@ -315,7 +315,7 @@ class Checkpoint(Mapping[str, Array]):
         self.refuse_to_replace(path)
         require_writable(path)
         self.fetch(chosen)
-        save(Path(path), tensors, dtype, {"format": "pt", **self._metadata_of(chosen)})
+        save(Path(path), tensors, dtype, {**self._metadata_of(chosen), "format": "pt"})
 
     def _metadata_of(self, chosen: Mapping[str, str]) -> dict[str, str]:
         """The metadata of a file of these tensors by their names there: what else a tensor is called holds still."""

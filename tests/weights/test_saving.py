@@ -44,6 +44,12 @@ def test_a_subset_is_read_back_by_safetensors(weights: Checkpoint, tmp_path: Pat
         assert file.metadata() == {"format": "pt"}
 
 
+def test_what_others_wrote_gets_the_format_that_transformers_4_asks_for(tmp_path: Path) -> None:
+    save_file(gpt2_tensors(), tmp_path / "theirs.safetensors", {"format": "np", "author": "they"})
+    Checkpoint.open(tmp_path / "theirs.safetensors").save(tmp_path / "ours.safetensors")
+    assert Checkpoint.open(tmp_path / "ours.safetensors").metadata == {"format": "pt", "author": "they"}
+
+
 def test_without_names_all_of_it_is_written(weights: Checkpoint, tmp_path: Path) -> None:
     weights.save(tmp_path / "all.safetensors")
     again = Checkpoint.open(tmp_path / "all.safetensors")
