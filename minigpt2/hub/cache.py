@@ -336,17 +336,18 @@ def _verify_new(path: Path, blob: Path, expected: str, *, keeps_link: bool) -> N
 def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:
     """Refuse a downloaded file, and remove it from the cache, unless it has the hash that the hub named."""
     found = ""
+    blob = path.parent / path.readlink() if path.is_symlink() and path.parent.name != "blobs" else path
+    again = "try again with HF_HUB_DISABLE_XET=1" if blob.is_symlink() else "try again"  # not with what models share
     try:
         found = _hash(path, expected)
     finally:
         # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
-            blob = path.parent / path.readlink() if path.is_symlink() else path
             blob.unlink(missing_ok=True)  # which may be a link itself, to a blob that other models have too: that stays
             if not keeps_link:
                 path.unlink(missing_ok=True)
     if found != expected:
-        raise RefusedError(f"it arrived damaged (its hash is {found}, not {expected}) and was removed; try again")
+        raise RefusedError(f"it arrived damaged (its hash is {found}, not {expected}) and was removed; {again}")
 
 
 def _hash(path: Path, like: str) -> str:

@@ -1,6 +1,7 @@
 """Content that comes damaged, or not at all, leaves nothing half-written in the cache."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -92,19 +93,24 @@ def test_an_interrupted_check_leaves_nothing_unchecked(tmp_path: Path, monkeypat
     assert not path.exists()
 
 
+@pytest.mark.parametrize("checked", ["blobs/hash", "snapshots/model.safetensors"])
 @pytest.mark.parametrize("is_interrupted", [False, True])
 def test_a_check_leaves_the_blobs_that_models_share(
-    is_interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    is_interrupted: bool, checked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared, blob, path = (tmp_path / name for name in ("shared", "blob", "model.safetensors"))
+    shared, blob, path = tmp_path / "shared", tmp_path / "blobs" / "hash", tmp_path / checked
+    for directory in ("blobs", "snapshots"):
+        (tmp_path / directory).mkdir()
     shared.write_bytes(b"sound")
-    blob.symlink_to(shared.name)
-    path.symlink_to(blob.name)
+    blob.symlink_to("../shared")
+    if path != blob:
+        path.symlink_to("../blobs/hash")
     if is_interrupted:
         monkeypatch.setattr("hashlib.file_digest", interrupted)
-    with pytest.raises(KeyboardInterrupt if is_interrupted else RefusedError):
+    with pytest.raises(KeyboardInterrupt if is_interrupted else RefusedError) as refused:
         hub_cache._verify(path, "0" * 64)
-    assert [file.name for file in tmp_path.iterdir()] == ["shared"]
+    assert is_interrupted or str(refused.value).endswith("try again with HF_HUB_DISABLE_XET=1")
+    assert files(tmp_path).keys() == {"shared"} and not any(map(os.path.lexists, (blob, path)))
 
 
 def test_a_hash_that_is_a_path_writes_nothing(hub: Hub, client: Client, tmp_path: Path) -> None:
