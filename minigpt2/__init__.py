@@ -36,7 +36,10 @@ __all__ = ["GPT2", "AddedToken", "Checkpoint", "CheckpointError", "Embeddings", 
 def __getattr__(name: str) -> Any:
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'minigpt2' has no attribute {name!r}")
-    value = getattr(import_module(f"minigpt2.{_ROOM_OF[name]}"), name)
+    from minigpt2.forking import FORK_WAITS, ordered_hooks
+
+    with FORK_WAITS, ordered_hooks():
+        value = getattr(import_module(f"minigpt2.{_ROOM_OF[name]}"), name)
     globals()[name] = value
     return value
 

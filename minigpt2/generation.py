@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt2 import Tokenizer
 from minigpt2.embeddings import positive, token_ids
 from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.inference.inputs import attention_mask_of, batch_of_ids
+from minigpt2.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from minigpt2.model import GPT2

@@ -25,7 +25,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minigpt2 import Checkpoint, CheckpointError, Tokenizer, generation
+from minigpt2 import generation
 from minigpt2.inference.cache import Cache
 from minigpt2.inference.fast import QUERIES, blocks_of_scores, by_rows, load_parameters, product, product_with_rows
 from minigpt2.inference.generation_config import GenerationConfig, read_generation_config
@@ -41,8 +41,10 @@ from minigpt2.inference.inputs import (
     positions_of,
 )
 from minigpt2.inference.options import Config, Options, read_options
+from minigpt2.tokenizer import Tokenizer
 from minigpt2.tokenizer_files.files import NoTokenizerError
 from minigpt2.vocabulary import ComputedOnce
+from minigpt2.weights.checkpoint import Checkpoint, CheckpointError
 
 Array = NDArray[Any]  # of float32, wherever nothing else is said
 

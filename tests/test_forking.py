@@ -205,6 +205,55 @@ def test_a_module_may_pass_in_its_import_the_gate_of_filelock_wherever_that_was_
     assert ended.stderr == b""
 
 
+FIRST_USE = """
+import importlib.abc, os, signal, sys, threading, time
+import minigpt2
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name == "minigpt2.weights.checkpoint":
+            is_importing.set()
+            time.sleep(0.5)
+
+is_importing = threading.Event()
+sys.meta_path.insert(0, Slow())
+threading.Thread(target=lambda: minigpt2.Checkpoint).start()
+is_importing.wait()
+child = os.fork()
+signal.alarm(10)  # ends a child that hangs
+minigpt2.Checkpoint
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_while_a_thread_uses_a_public_name_first_can_use_it() -> None:
+    env = environment(PYTHONPATH=str(ROOT))
+    ended = subprocess.run([sys.executable, "-c", FIRST_USE], env=env, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+# Otherwise two threads could wait for each other: for FORK_WAITS, and for Python's lock of a module.
+ALL_MODULES = """
+import pkgutil, sys
+import minigpt2
+
+def refuse(name):
+    assert name not in minigpt2._ROOM_OF, name
+    raise AttributeError(name)
+
+minigpt2.__getattr__ = refuse
+for module in pkgutil.walk_packages(minigpt2.__path__, "minigpt2."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+"""
+
+
+def test_no_module_needs_a_public_name_in_its_import() -> None:
+    env = environment(PYTHONPATH=str(ROOT))
+    subprocess.run([sys.executable, "-c", ALL_MODULES], env=env, timeout=60, check=True)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
 def test_an_exception_of_a_signal_handler_leaves_no_lock_held() -> None:
     lock, seen = RenewedLock(), 0

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from minigpt2 import Checkpoint
 from minigpt2.vectorized.arrays import keep_freed_memory
+from minigpt2.weights.checkpoint import Checkpoint
 
 Float32 = NDArray[np.float32]
 

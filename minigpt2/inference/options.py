@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from minigpt2 import Checkpoint, CheckpointError
+from minigpt2.weights.checkpoint import Checkpoint, CheckpointError
 
 ACTIVATIONS: Final = ("gelu_new", "gelu_pytorch_tanh", "relu")
 
