@@ -17,6 +17,8 @@ from operator import call
 from threading import RLock
 from weakref import WeakSet
 
+Hook = Callable[[], object]
+
 #: A fork waits for it, so that a child finds whole what it guards. It is held while a memory learns, for example, and
 #: for imports, because Python itself locks a module during its import: `with FORK_WAITS, ordered_hooks():`. Reentrant,
 #: for a signal handler that forks.
@@ -48,33 +50,34 @@ def _gates() -> set[str]:
     return {"filelock"} if hasattr(sys.modules.get("filelock"), "FileLock") else set()
 
 
-def _register(register: Callable[..., None], **hooks: Callable[[], object]) -> None:
-    in_child = hooks.pop("after_in_child", None)
-    if in_child:  # in every child: it may renew a lock that another thread holds
-        register(after_in_child=in_child)
+def _register(register: Callable[..., None], **hooks: Hook) -> None:
+    if "before" in hooks and "after_in_parent" in hooks:
+        # A fork that waits for FORK_WAITS now has not run `before`, and leaves this out too. It does not leave out
+        # `after_in_child`, which may renew a lock that another thread holds.
+        begun: list[Hook] = []
+        register(before=_puts(hooks["after_in_parent"], begun))
+        hooks["after_in_parent"] = _calls(begun)
+    register(**hooks)
     if "before" in hooks:
-        _register_both(register, **hooks)
         _register_ours(register)  # the last that is registered is the first before a fork
-    elif hooks:
-        register(**hooks)
 
 
 def _register_ours(register: Callable[..., None]) -> None:
     # These are C functions, so that no exception of a signal handler can come before their work. It can end the wait of
     # `acquire`, which then takes nothing: hence the hook that is run after it, because it is registered before it.
-    register(before=_wait_again)
-    _register_both(
-        register, before=FORK_WAITS.acquire, after_in_parent=FORK_WAITS.release, after_in_child=FORK_WAITS.release
-    )
+    begun: list[Hook] = []
+    register(before=partial(_wait_again, begun))
+    register(before=_puts(FORK_WAITS.release, begun))
+    register(before=FORK_WAITS.acquire, after_in_parent=_calls(begun), after_in_child=_calls(begun))
 
 
-def _register_both(register: Callable[..., None], before: Callable[[], object], **after: Callable[[], object]) -> None:
-    """Register hooks of which a fork that waits for FORK_WAITS now, and has run no `before`, leaves `after` out too."""
-    begun: dict[str, list[Callable[[], object]]] = {when: [] for when in after}
-    for when, hook in after.items():
-        register(before=partial(begun[when].__setitem__, slice(None), [hook]))
-    # `sorted` calls what is in the list; as a function in C, for the reason above.
-    register(before=before, **{when: partial(sorted, hooks, key=call) for when, hooks in begun.items()})
+def _puts(hook: Hook, begun: list[Hook]) -> Hook:
+    return partial(begun.__setitem__, slice(None), [hook])
+
+
+def _calls(begun: list[Hook]) -> Hook:
+    """A function that calls the hook in a list, if one is there: in C, for the reason above."""
+    return partial(sorted, begun, key=call)
 
 
 class RenewedLock:
@@ -101,11 +104,15 @@ def _renew_all() -> None:
         lock.renew()
 
 
-def _wait_again() -> None:
-    """Acquire FORK_WAITS if a signal handler's exception ended the wait: otherwise Python would fork without it."""
+def _wait_again(begun: list[Hook]) -> None:
+    """Acquire FORK_WAITS if a signal handler's exception ended the wait: otherwise Python would fork without it.
+
+    So it does in a fork that began while ours were registered, and has this one alone: it releases the lock too.
+    """
     interrupt = None
     while not _is_held_here():
         try:
+            begun[:] = [FORK_WAITS.release]
             FORK_WAITS.acquire()
         except BaseException as error:  # such as that of Ctrl-C
             interrupt = error
