@@ -205,6 +205,39 @@ def test_a_module_may_pass_in_its_import_the_gate_of_filelock_wherever_that_was_
     assert ended.stderr == b""
 
 
+REGISTERING = """
+import os, sys, threading, time
+from minigpt2.forking import FORK_WAITS, ordered_hooks
+
+register, calls, is_there, gate = os.register_at_fork, [], threading.Event(), threading.Lock()
+
+def slowly(**hooks):
+    register(**hooks)
+    calls.append(hooks)
+    if len(calls) == int(sys.argv[1]):
+        is_there.set()
+        time.sleep(0.3)
+
+def register_pair():
+    with FORK_WAITS, ordered_hooks():
+        os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=gate._at_fork_reinit)
+
+os.register_at_fork = slowly
+threading.Thread(target=register_pair).start()
+is_there.wait()
+child = os.fork()
+is_held = FORK_WAITS._is_owned()
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or is_held if child else is_held)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("calls", range(1, 6))
+def test_a_fork_that_begins_between_two_registrations_leaves_the_lock_free(calls: int) -> None:
+    env = environment(PYTHONPATH=str(ROOT))
+    subprocess.run([sys.executable, "-c", REGISTERING, str(calls)], env=env, timeout=60, check=True)
+
+
 FIRST_USE = """
 import importlib.abc, os, signal, sys, threading, time
 import minigpt2
