@@ -6,6 +6,7 @@ engine, which gives the same ids.
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from minigpt2 import bpe
 from minigpt2.byte_alphabet import to_characters
-from minigpt2.forking import FORK_WAITS, ordered_hooks
+from minigpt2.forking import FORK_WAITS
 from minigpt2.pretokenize import pretokenize
 from minigpt2.special_tokens import AddedTokens, Part, Selection
 from minigpt2.vectorized.growing import GrowingIds
@@ -282,9 +283,6 @@ class Encoder:
 
         if workers <= 1:
             return _joined(map(encode, chunks), dtype)
-        with FORK_WAITS, ordered_hooks():
-            from concurrent.futures import ThreadPoolExecutor
-
         with ThreadPoolExecutor(workers) as pool:
             return _joined(pool.map(encode, chunks), dtype)
 

@@ -7,7 +7,8 @@ it gets memory, tqdm's while it draws a bar, and multiprocessing's while its res
 starts or ends.
 """
 
-import logging  # noqa: F401  # see the end
+import concurrent.futures.thread  # noqa: F401  # see the end
+import logging  # noqa: F401
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -127,7 +128,8 @@ def _is_held_here() -> bool:
 if hasattr(os, "register_at_fork"):
     # The last that is registered is acquired first. `logging` registers its lock when it is imported, before FORK_WAITS
     # here: otherwise a fork could hold logging's lock and wait for FORK_WAITS, while an import holds FORK_WAITS and
-    # waits for logging's.
+    # waits for logging's. So does `concurrent.futures.thread`: otherwise a fork that waits for FORK_WAITS while it is
+    # imported would release its lock without having acquired it.
     _behind_ours = _gates()
     _register_ours(os.register_at_fork)
     os.register_at_fork(after_in_child=_renew_all)

@@ -238,6 +238,38 @@ def test_a_fork_that_begins_between_two_registrations_leaves_the_lock_free(calls
     subprocess.run([sys.executable, "-c", REGISTERING, str(calls)], env=env, timeout=60, check=True)
 
 
+POOL = """
+import os, threading, time
+from minigpt2.forking import FORK_WAITS
+
+def hold():
+    with FORK_WAITS:
+        is_held.set()
+        time.sleep(0.6)
+
+def import_pool():
+    time.sleep(0.3)
+    import concurrent.futures.thread
+
+is_held, others = threading.Event(), [threading.Thread(target=each) for each in (hold, import_pool)]
+for thread in others:
+    thread.start()
+is_held.wait()
+child = os.fork()
+if child:
+    for thread in others:
+        thread.join()
+os._exit(os.waitpid(child, 0)[1] if child else 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_pool_that_is_imported_while_a_fork_waits_keeps_its_lock() -> None:
+    env = environment(PYTHONPATH=str(ROOT))
+    ended = subprocess.run([sys.executable, "-c", POOL], env=env, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 FIRST_USE = """
 import importlib.abc, os, signal, sys, threading, time
 import minigpt2
