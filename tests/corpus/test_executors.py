@@ -266,6 +266,25 @@ def test_an_executor_that_is_gone_is_an_error(
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
 
 
+class _Cancelling(ThreadPoolExecutor):
+    """An executor that was shut down with `cancel_futures=True`: what has not begun is cancelled."""
+
+    def submit(self, *arguments: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.cancel()
+        return future
+
+
+def test_a_task_that_its_executor_cancels_is_lost(
+    corpus: Path, tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "PATIENCE", 0.01)
+    with _Cancelling(1) as executor, ThreadPoolExecutor(1) as thread:
+        run = thread.submit(tokenize, corpus, tmp_path / "out", tokenizer=tokenizer, executor=executor)
+        with pytest.raises(ChildProcessError, match="the workers were lost"):
+            run.result(timeout=60)
+
+
 class _ShutDownMeanwhile(ProcessPoolExecutor):
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
         future = super().submit(function, *arguments)
