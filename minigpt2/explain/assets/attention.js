@@ -6,6 +6,10 @@ function drawLayers(data) {
   const { layers } = data;
   showSection("layers", data.ids.length > 0 && data.rows !== null);
   for (const id of ["lens", "next"]) showSection(id, layers !== null);
+  if (data.fault)
+    return byId("layers-body").replaceChildren(
+      paragraph(`Attention and the next word need the model’s layers, and ${data.fault}.`),
+    );
   if (!layers)
     return byId("layers-body").replaceChildren(
       paragraph(

@@ -1,6 +1,7 @@
 """Attention, the logit lens and the next tokens on the page are the model's."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,6 +91,15 @@ def test_without_layers_one_line_says_what_is_missing(show: Open, weights: Check
     assert re.search("need the layers of a model on this machine", page.locator("#layers-body").inner_text())
     for section in ("lens", "next"):
         assert not page.locator(f"#{section}").is_visible()
+
+
+def test_layers_that_cannot_be_used_say_why(show: Open, weights: Checkpoint, tmp_path: Path) -> None:
+    directory = tmp_path / "<b>\udcff"  # a byte that is not UTF-8
+    directory.mkdir()
+    weights.save(directory / "model.safetensors")
+    page = show(PROMPT, Checkpoint.open(directory))
+    shown = page.locator("#layers-body").inner_text()
+    assert f"need the model’s layers, and there is no config.json beside {tmp_path}/<b>\\udcff" in shown
 
 
 def test_a_still_page_has_nothing_to_take(show: Open, weights: Checkpoint) -> None:
