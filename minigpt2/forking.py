@@ -32,6 +32,8 @@ def ordered_hooks() -> Iterator[None]:
 
     Otherwise the hook of filelock, for example, would close a gate, and the fork would wait for the import of filelock,
     which has to pass that gate. So does the import of huggingface_hub where filelock is there already.
+
+    It does not take FORK_WAITS itself: an exception of a signal handler could leave a lock held that is taken here.
     """
     register = getattr(os, "register_at_fork", None)
     if register:
@@ -47,37 +49,39 @@ def ordered_hooks() -> Iterator[None]:
 
 
 def _gates() -> set[str]:
-    """The modules that close a gate before a fork, and that other programs import too, once their hooks are there."""
+    """The modules that close a gate before a fork and are often imported elsewhere, once they have their hooks."""
     return {"filelock"} if hasattr(sys.modules.get("filelock"), "FileLock") else set()
 
 
 def _register(register: Callable[..., None], **hooks: Hook) -> None:
     if "before" in hooks and "after_in_parent" in hooks:
-        # A fork that waits for FORK_WAITS now has not run `before`, and leaves this out too. It does not leave out
-        # `after_in_child`, which may renew a lock that another thread holds.
+        # A fork that is waiting for FORK_WAITS has not run this `before`, so it must not run `after_in_parent` either.
+        # `after_in_child` is always run: it may renew a lock that another thread holds.
         begun: list[Hook] = []
-        register(before=_puts(hooks["after_in_parent"], begun))
-        hooks["after_in_parent"] = _calls(begun)
+        register(before=_note(hooks["after_in_parent"], begun))
+        hooks["after_in_parent"] = _call_noted(begun)
     register(**hooks)
     if "before" in hooks:
         _register_ours(register)  # the last that is registered is the first before a fork
 
 
 def _register_ours(register: Callable[..., None]) -> None:
-    # These are C functions, so that no exception of a signal handler can come before their work. It can end the wait of
-    # `acquire`, which then takes nothing: hence the hook that is run after it, because it is registered before it.
+    # Hooks are run before a fork in the reverse of this order. They are C functions, because a signal handler can raise
+    # an exception at the first instruction of a Python function. It can also end the wait of `acquire`, which then
+    # takes nothing: `_wait_again` makes up for it.
     begun: list[Hook] = []
     register(before=partial(_wait_again, begun))
-    register(before=_puts(FORK_WAITS.release, begun))
-    register(before=FORK_WAITS.acquire, after_in_parent=_calls(begun), after_in_child=_calls(begun))
+    register(before=_note(FORK_WAITS.release, begun))
+    register(before=FORK_WAITS.acquire, after_in_parent=_call_noted(begun), after_in_child=_call_noted(begun))
 
 
-def _puts(hook: Hook, begun: list[Hook]) -> Hook:
+def _note(hook: Hook, begun: list[Hook]) -> Hook:
+    """A C function that makes this hook the only one in a list."""
     return partial(begun.__setitem__, slice(None), [hook])
 
 
-def _calls(begun: list[Hook]) -> Hook:
-    """A function that calls the hook in a list, if one is there: in C, for the reason above."""
+def _call_noted(begun: list[Hook]) -> Hook:
+    """A C function that calls the hook in a list, or does nothing where the list is empty."""
     return partial(sorted, begun, key=call)
 
 
@@ -108,7 +112,7 @@ def _renew_all() -> None:
 def _wait_again(begun: list[Hook]) -> None:
     """Acquire FORK_WAITS if a signal handler's exception ended the wait: otherwise Python would fork without it.
 
-    So it does in a fork that began while ours were registered, and has this one alone: it releases the lock too.
+    A fork that began between the registrations above may run this hook and not `_note`, so the release is noted here.
     """
     interrupt = None
     while not _is_held_here():

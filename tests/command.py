@@ -97,7 +97,7 @@ def _all_of(terminal: int) -> str:
 def limit_files(size: int, **changes: str) -> dict[str, Any]:
     """Let no file grow larger in a process, as if the disk were full: its options of `subprocess`.
 
-    Python writes no bytecode there: it would leave a part of a file, from which nobody could import.
+    Python writes no bytecode there: a file cut short in `__pycache__` would break every later import.
     """
 
     def limit() -> None:

@@ -14,6 +14,13 @@ from minigpt2.forking import RenewedLock
 from tests.command import ROOT, environment
 
 
+def run(program: str, *arguments: str, modules: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Run a program that can import minigpt2, and the modules in a directory."""
+    env = environment(PYTHONPATH=os.pathsep.join(map(str, (modules, ROOT))))
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
 def test_another_thread_waits() -> None:
     lock, seen = RenewedLock(), list[str]()
 
@@ -77,7 +84,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_signal_whose_handler_raises_does_not_end_the_wait_of_a_fork() -> None:
-    ended = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    ended = run(INTERRUPTED)
     assert ended.returncode == 0
     assert ended.stderr.count("Interrupt") == 1 and "un-acquired" not in ended.stderr
 
@@ -96,13 +103,13 @@ def interrupt(*_):
 signal.signal(signal.SIGALRM, interrupt)
 os.register_at_fork(before=partial(ctypes.CDLL(None)["raise"], signal.SIGALRM))  # interrupts the next line
 child = os.fork()
-os._exit(os.waitpid(child, 0)[1] if child else 0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_nor_does_one_that_comes_before_it() -> None:
-    ended = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, timeout=60, check=False)
+def test_one_that_raises_as_a_fork_begins_does_not_either() -> None:
+    ended = run(AT_ONCE)
     assert ended.returncode == 0
     assert ended.stderr.count("Interrupt") == 1 and "un-acquired" not in ended.stderr
 
@@ -155,25 +162,10 @@ def test_a_module_may_pass_in_its_import_a_gate_that_it_closes_before_a_fork(
     moments: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "gated.py").write_text(GATED.format(**moments))
-    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
-    ended = subprocess.run([sys.executable, "-c", FORKING], env=env, capture_output=True, timeout=60, check=False)
-    assert ended.returncode == 0
-    assert ended.stderr == b""
+    ended = run(FORKING, modules=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
-FILELOCK = """
-import os, threading
-
-gate, children = threading.Lock(), []
-
-def renew():
-    gate._at_fork_reinit()
-    children.append(os.getpid())
-
-{half_imported}
-os.register_at_fork(before=gate.acquire, after_in_parent=gate.release, after_in_child=renew)
-FileLock = object
-"""
 PASSING = """
 import time, filelock
 
@@ -196,13 +188,10 @@ with gate:
 def test_a_module_may_pass_in_its_import_the_gate_of_filelock_wherever_that_was_imported(
     order: str, half_imported: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "filelock.py").write_text(FILELOCK.format(half_imported=half_imported))
+    (tmp_path / "filelock.py").write_text(GATED.format(first=half_imported, then="FileLock = object"))
     (tmp_path / "gated.py").write_text(PASSING)
-    env = environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
-    program = [sys.executable, "-c", f"{order}\n{FORKING}"]
-    ended = subprocess.run(program, env=env, capture_output=True, timeout=60, check=False)
-    assert ended.returncode == 0
-    assert ended.stderr == b""
+    ended = run(f"{order}\n{FORKING}", modules=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 REGISTERING = """
@@ -234,8 +223,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or is_held if child 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("calls", range(1, 6))
 def test_a_fork_that_begins_between_two_registrations_leaves_the_lock_free(calls: int) -> None:
-    env = environment(PYTHONPATH=str(ROOT))
-    subprocess.run([sys.executable, "-c", REGISTERING, str(calls)], env=env, timeout=60, check=True)
+    assert run(REGISTERING, str(calls)).returncode == 0
 
 
 POOL = """
@@ -259,15 +247,14 @@ child = os.fork()
 if child:
     for thread in others:
         thread.join()
-os._exit(os.waitpid(child, 0)[1] if child else 0)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_pool_that_is_imported_while_a_fork_waits_keeps_its_lock() -> None:
-    env = environment(PYTHONPATH=str(ROOT))
-    ended = subprocess.run([sys.executable, "-c", POOL], env=env, capture_output=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    ended = run(POOL)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 FIRST_USE = """
@@ -293,9 +280,8 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_forked_while_a_thread_uses_a_public_name_first_can_use_it() -> None:
-    env = environment(PYTHONPATH=str(ROOT))
-    ended = subprocess.run([sys.executable, "-c", FIRST_USE], env=env, capture_output=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    ended = run(FIRST_USE)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 # Otherwise two threads could wait for each other: for FORK_WAITS, and for Python's lock of a module.
@@ -315,8 +301,8 @@ for module in pkgutil.walk_packages(minigpt2.__path__, "minigpt2."):
 
 
 def test_no_module_needs_a_public_name_in_its_import() -> None:
-    env = environment(PYTHONPATH=str(ROOT))
-    subprocess.run([sys.executable, "-c", ALL_MODULES], env=env, timeout=60, check=True)
+    ended = run(ALL_MODULES)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")

@@ -46,7 +46,7 @@ def _ids(texts: Iterable[str]) -> Iterator[list[int]]:
     waiting = ""
     for text in texts:
         waiting += text
-        waiting = waiting.lstrip(" \t\r\n")  # which may stand before a list
+        waiting = waiting.lstrip(" \t\r\n")  # JSON allows it before a list
         if waiting.startswith("["):
             continue
         *words, waiting = _SEPARATORS.split(waiting)  # the last word may go on in the next part

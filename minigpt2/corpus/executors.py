@@ -144,7 +144,8 @@ def _submitted(executor: Executor, function: Callable[..., T], *arguments: objec
 def _result(executor: Executor, task: _Task[T]) -> T:
     """The result of a task. It gives its own errors back too, so one that is raised is the executor's."""
     try:
-        while not (wait([task.future], PATIENCE).done or task.future.cancelled()):  # `wait` sees no cancelled ones
+        # `wait` does not count a future as done that `shutdown(cancel_futures=True)` has cancelled.
+        while not (wait([task.future], PATIENCE).done or task.future.cancelled()):
             if is_closed(executor):
                 raise ConnectionError("the connection to the scheduler is closed")
             if has_stopped(executor):

@@ -51,7 +51,7 @@ def payload(trace: Trace) -> dict[str, Any]:
         "moved": [byte for byte in byte_alphabet.ALPHABET_ORDER if byte_alphabet.to_characters(bytes([byte])) > "\xff"],
         "rows": None if trace.rows is None else _rows(trace.rows),
         "layers": None if trace.layers is None else _layers(trace.layers),
-        "fault": trace.fault.encode("utf-8", "backslashreplace").decode("utf-8"),  # it may name a file in any bytes
+        "fault": trace.fault.encode("utf-8", "backslashreplace").decode("utf-8"),  # the path in it may not be UTF-8
     }
 
 

@@ -191,7 +191,7 @@ def file_names(model: str, revision: str | None) -> list[str]:
 
 
 def _answer(ask: Callable[[Any], Any]) -> Any:
-    """What the hub's API answers, or None if that fails: the answer only makes an error more helpful."""
+    """The answer of the hub's API, or None if it fails. It is only used to make an error message more helpful."""
     import_huggingface_hub()
     try:
         with FORK_WAITS, ordered_hooks():
@@ -336,18 +336,20 @@ def _verify_new(path: Path, blob: Path, expected: str, *, keeps_link: bool) -> N
 def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:
     """Refuse a downloaded file, and remove it from the cache, unless it has the hash that the hub named."""
     found = ""
-    blob = path.parent / path.readlink() if path.is_symlink() and path.parent.name != "blobs" else path
-    again = "try again with HF_HUB_DISABLE_XET=1" if blob.is_symlink() else "try again"  # not with what models share
+    # A file of a snapshot is a link to the model's blob. That may be a link too, to a blob that several models share.
+    is_in_snapshot = path.is_symlink() and path.parent.name != "blobs"
+    blob = path.parent / path.readlink() if is_in_snapshot else path
+    way_out = "try again with HF_HUB_DISABLE_XET=1, which shares no blobs" if blob.is_symlink() else "try again"
     try:
         found = _hash(path, expected)
     finally:
         # Also if the check was interrupted: a file that stays in the cache is trusted from then on.
         if found != expected:
-            blob.unlink(missing_ok=True)  # which may be a link itself, to a blob that other models have too: that stays
+            blob.unlink(missing_ok=True)
             if not keeps_link:
                 path.unlink(missing_ok=True)
     if found != expected:
-        raise RefusedError(f"it arrived damaged (its hash is {found}, not {expected}) and was removed; {again}")
+        raise RefusedError(f"it arrived damaged (its hash is {found}, not {expected}) and was removed; {way_out}")
 
 
 def _hash(path: Path, like: str) -> str:

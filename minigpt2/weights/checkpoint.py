@@ -477,6 +477,7 @@ class Checkpoint(Mapping[str, Array]):
 
 
 def _own_heads(wte: str) -> list[str]:
+    """Where the output matrix of the model with this `wte.weight` can be."""
     return own_heads_of(unwrapped(wte).removesuffix(WTE))
 
 

@@ -6,7 +6,7 @@ The `weight_map` of `model.safetensors.index.json`, the index of a sharded check
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
@@ -192,7 +192,7 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
         return f"{ADAPTER_REASON}; {later}"
     except hub.MissingFileError:
         unknown = []
-        if asks and _holds_named_adapters(hub.file_names(model, revision)):
+        if asks and _holds_named_adapters([*map(PurePosixPath, hub.file_names(model, revision))]):
             return f"{ADAPTER_REASON}; {later}"
     except HubError as error:
         unknown = [f"it may be an adapter ({error})"] if asks else []
@@ -202,15 +202,14 @@ def _what_there_is_instead(fetch: Callable[..., Path], model: str, revision: str
     return "; ".join([*unknown, *ways, later])
 
 
-def _holds_named_adapters(names: Iterable[str]) -> bool:
-    """Whether these files of a repository are those of adapters in folders, and no weights of a model beside them."""
-    paths = list(map(PurePosixPath, names))
+def _holds_named_adapters(paths: Collection[PurePath]) -> bool:
+    """Whether there are adapters in folders among these files, and no weights of a model beside the folders."""
     has_weights = any(len(path.parts) == 1 and _may_be_weights(path) for path in paths)
     return not has_weights and any(path.name == ADAPTER_CONFIG for path in paths)
 
 
 def _may_be_weights(path: PurePath) -> bool:
-    """Whether a file's name is that of weights, safe or pickled, and not that of the rest of a trainer's state."""
+    """Whether a file has the name of a model's weights, safetensors or a pickle, and not of a trainer's other state."""
     return path.suffix in {".safetensors", *PICKLES} and not _STATE_OF_TRAINING.match(path.name)
 
 
@@ -231,7 +230,7 @@ def _weights_in(directory: Path) -> Path:
             f"{directory} holds {len(singles)} safetensors files and no {INDEX}: open one of {names}{reason}"
         )
     files = [path.relative_to(directory) for path in [*directory.iterdir(), *directory.glob(f"*/{ADAPTER_CONFIG}")]]
-    if of_adapter or _holds_named_adapters(map(str, files)):
+    if of_adapter or _holds_named_adapters(files):
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
     pickles = sorted(map(str, filter(_may_be_weights, files)))
     reason = f", only {', '.join(pickles)}: {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"

@@ -113,7 +113,7 @@ def _models(tensors: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def prefixes_of(tensors: Mapping[str, str]) -> list[str]:
-    """What stands before `wte.weight`, without wrappers. A model of several names has several prefixes.
+    """The prefixes of `wte.weight`, without wrappers: one for each name of the model.
 
     >>> prefixes_of({name: name for name in ["lm_head.weight", "transformer._orig_mod.wte.weight"]})
     ['transformer.']

@@ -109,7 +109,7 @@ def test_a_check_leaves_the_blobs_that_models_share(
         monkeypatch.setattr("hashlib.file_digest", interrupted)
     with pytest.raises(KeyboardInterrupt if is_interrupted else RefusedError) as refused:
         hub_cache._verify(path, "0" * 64)
-    assert is_interrupted or str(refused.value).endswith("try again with HF_HUB_DISABLE_XET=1")
+    assert is_interrupted or str(refused.value).endswith("try again with HF_HUB_DISABLE_XET=1, which shares no blobs")
     assert files(tmp_path).keys() == {"shared"} and not any(map(os.path.lexists, (blob, path)))
 
 
@@ -131,7 +131,7 @@ def test_a_cache_that_takes_no_files_says_where_else_to_put_them(client: Client,
 def test_a_disk_that_is_full_leaves_nothing_half_written(client: Client) -> None:
     # As on a full disk, writing fails in the middle of the file.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))"
-    client.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # which would be left in part
+    client.environment["PYTHONDONTWRITEBYTECODE"] = "1"  # it would be cut short in `__pycache__`
     command = client.command("fetch", "owner/tiny", "model.safetensors", before=limit)
     answer = subprocess.check_output(command, env=client.environment, text=True, timeout=60)
     assert "HF_HOME" in refusal(json.loads(answer))
