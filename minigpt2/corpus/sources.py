@@ -134,12 +134,11 @@ def _paths(name: str, output: "Paths | None") -> list[str]:
         return [name]
     if not name:
         raise ValueError("a name is empty: name a file, a directory or a glob, or . for the current directory")
-    path = Path(name)
+    path, below = Path(name), ["**"] if name.endswith(("/", os.sep)) else []
     if path.is_dir():
         paths, missing = _matches(name, ["**"]), "no file in this directory"
-    elif has_magic(name) and not path.exists():
+    elif has_magic(name) and (below or not path.exists()):
         start = [*takewhile(lambda part: not has_magic(part), path.parts)]
-        below = ["**"] if name.endswith(("/", os.sep)) else []
         paths = _matches(str(Path(*start)) if start else "", [*path.parts[len(start) :], *below])
         missing = "this glob matches no file"
     elif output and output.written_over(path):

@@ -85,7 +85,8 @@ class ExplainServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore a browser that left before its answer came; show every other error, which is a fault of ours."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+        is_closed = request.fileno() == -1  # by socketserver, which Ctrl-C met as it handed the request to a thread
+        if not is_closed and not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 

@@ -36,6 +36,7 @@ def test_a_glob_with_a_slash_at_its_end_stands_for_directories(tmp_path: Path) -
     for name in ["1.txt", "a/2.txt", "a/b/3.txt", "c/4.md"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
+    (tmp_path / "*").write_text("a file of the glob's own name")
     assert count(f"{tmp_path}/*/").sources == count([tmp_path / "a", tmp_path / "c"]).sources
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPResponse
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any, NoReturn
@@ -18,7 +19,7 @@ import pytest
 from minigpt2 import Checkpoint, Tokenizer
 from minigpt2.explain import Trace, explain
 from minigpt2.explain.payload import payload
-from minigpt2.explain.server import MOST_BYTES, ExplainServer
+from minigpt2.explain.server import HOST, MOST_BYTES, ExplainServer
 from minigpt2.explain.trace import WeightsReader, trace_text
 from tests.command import command, environment, one_line, run
 from tests.serving import serving
@@ -223,6 +224,30 @@ def test_a_short_text_does_not_wait_for_a_long_one(server: ExplainServer, monkey
     assert waiting.is_alive()
     long_may_end.set()
     waiting.join()
+
+
+def test_a_request_that_ctrl_c_cuts_off_as_its_thread_starts_prints_nothing(
+    weights: Checkpoint, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    is_closed = Event()
+    start, answer = ThreadingHTTPServer.process_request, ThreadingHTTPServer.finish_request
+
+    def start_and_interrupt(*arguments: Any) -> NoReturn:
+        start(*arguments)
+        raise KeyboardInterrupt
+
+    def answer_late(*arguments: Any) -> None:
+        assert is_closed.wait(30)
+        answer(*arguments)
+
+    monkeypatch.setattr(ThreadingHTTPServer, "process_request", start_and_interrupt)
+    monkeypatch.setattr(ThreadingHTTPServer, "finish_request", answer_late)
+    with ExplainServer(0, Tokenizer(), weights, "") as server:
+        server.daemon_threads = False  # closing it waits for them
+        with socket.create_connection((HOST, server.server_port)), pytest.raises(KeyboardInterrupt):
+            server.handle_request()
+        is_closed.set()
+    assert capfd.readouterr().err == ""
 
 
 # ---- the command
