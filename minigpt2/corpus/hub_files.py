@@ -17,7 +17,7 @@ from minigpt2.hub.cache import import_huggingface_hub
 from minigpt2.shell import quoted
 
 _PROTOCOL = "hf://"
-_NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@((?:refs/(?:convert|pr)/)?[^/]+))?(?:/(.*))?")
+_NAME = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@((?:refs/(?:convert|pr)/)?[^/]+))?(?:/(.*))?", re.DOTALL)
 
 #: The bytes that are asked for at a time: a request costs as much as megabytes do.
 BLOCK = 16 << 20

@@ -50,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> None:
         pattern = rf"(/api)?/datasets/{NAME}(?:/(revision|tree|paths-info|resolve)/([^/]+)/?(.*))?"
-        match = re.fullmatch(pattern, unquote(urlsplit(self.path).path))
+        match = re.fullmatch(pattern, unquote(urlsplit(self.path).path), re.DOTALL)
         found = match and self.server.files(match[3])
         if not match or not found:
             self._send(404, b"", {"X-Error-Code": "RevisionNotFound" if match else "RepoNotFound"})

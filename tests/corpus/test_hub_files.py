@@ -136,7 +136,7 @@ def test_a_revision_can_be_named(hub: DataSetHub, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a.txt", "data/two words.txt.gz", "-x.txt", "\u7ae0\u3000\u59cb.txt", "it's\u202f\\.txt"]
+    "name", ["a.txt", "data/two words.txt.gz", "-x.txt", "\u7ae0\u3000\u59cb.txt", "it's\u202f\\.txt", "a\nb.txt"]
 )
 def test_the_advice_on_an_encoding_works_as_given(
     name: str, hub: DataSetHub, monkeypatch: pytest.MonkeyPatch, capsys: Capture

@@ -3,10 +3,11 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from minigpt2 import Checkpoint, CheckpointError, Embeddings, HubError
 from minigpt2.weights.remote import sparse_file, tensors
+from minigpt2.weights.remote.hub_file import HubFile
 from tests.command import disk_is_full, files_in, interrupted
 from tests.hub_server import Fault, Hub
 from tests.weights.remote.published import MODEL, WEIGHTS, Array, Open, assert_same
@@ -238,6 +240,36 @@ def test_an_interrupt_leaves_nothing_that_counts(
         with pytest.raises(KeyboardInterrupt):
             weights["wte.weight"][3:200:90]
     assert_same(remote()["wte.weight"][:], wte)
+
+
+def test_an_interrupt_ends_the_requests_under_way_and_what_has_come_counts(
+    remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array
+) -> None:
+    under_way, is_over = Event(), Event()
+    read, shutdown = HubFile.read, ThreadPoolExecutor.shutdown
+
+    def interrupt_or_send_one_byte_first(file: HubFile, begin: int, end: int) -> Iterator[bytes]:
+        if begin == weights.info("wte.weight").begin + 100 * 256:
+            assert under_way.wait(30)
+            raise KeyboardInterrupt
+        first, *rest = (bytes([byte]) for chunk in read(file, begin, end) for byte in chunk)
+        yield first
+        under_way.set()
+        assert is_over.wait(30)
+        yield from rest
+
+    def end(pool: ThreadPoolExecutor, **options: Any) -> None:
+        is_over.set()
+        shutdown(pool, **options)
+
+    weights, again = remote(), remote()
+    with monkeypatch.context() as patched:
+        patched.setattr(HubFile, "read", interrupt_or_send_one_byte_first)
+        patched.setattr(ThreadPoolExecutor, "shutdown", end)
+        with pytest.raises(KeyboardInterrupt):
+            weights["wte.weight"][[100, 200]]
+    assert_same(again["wte.weight"][[200]], wte[[200]])
+    assert again.fetched_bytes == 255
 
 
 def test_what_has_come_of_a_long_stream_counts_though_the_rest_does_not_come(
