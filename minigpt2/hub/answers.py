@@ -154,8 +154,10 @@ def asked_pause(status: int, headers: Mapping[str, str]) -> float | None:
     return max(1.0, float(seconds)) if status in (429, 503) and re.fullmatch(r"[0-9]{1,9}", seconds) else None
 
 
-def within(seconds: float, call: Callable[[], _Result]) -> _Result:
-    """The result of `call()`, or its error, or a `TimeoutError` if that takes longer.
+def within(
+    seconds: float, call: Callable[[], _Result], close: Callable[[_Result], object] = lambda result: None
+) -> _Result:
+    """The result of `call()`, or its error, or a `TimeoutError` if that takes longer; a later result is closed.
 
     The timeout of a connection starts again for each address of a host, and does not cover the lookup of its name.
     """
@@ -171,9 +173,13 @@ def within(seconds: float, call: Callable[[], _Result]) -> _Result:
             outcome.set_exception(error)
 
     Thread(target=run, daemon=True).start()
-    if not wait([outcome], seconds).done:
-        raise TimeoutError(f"no answer within {seconds} seconds")
-    return outcome.result()
+    try:
+        if not wait([outcome], seconds).done:
+            raise TimeoutError(f"no answer within {seconds} seconds")
+        return outcome.result()
+    except BaseException:  # also that of Ctrl-C
+        outcome.add_done_callback(lambda outcome: outcome.exception() or close(outcome.result()))
+        raise
 
 
 @contextmanager

@@ -199,6 +199,14 @@ def test_an_answer_that_takes_too_long_in_all_is_given_up() -> None:
     forever.set()
 
 
+def test_an_answer_that_comes_too_late_is_closed() -> None:
+    comes, is_closed = Event(), Event()
+    with pytest.raises(TimeoutError, match="no answer"):
+        hub_answers.within(0.01, lambda: comes.wait(30), close=lambda _: is_closed.set())
+    comes.set()
+    assert is_closed.wait(30)
+
+
 def test_offline_uses_the_cache_and_makes_no_request(hub: Hub, client: Client) -> None:
     path = client.fetch("owner/tiny", "config.json")["path"]
     hub.requests.clear()

@@ -204,7 +204,12 @@ def _send(url: str, headers: dict[str, str]) -> Any:
         headers.pop("authorization", None)
     session = get_session()
     request = session.build_request("GET", url, headers=headers, timeout=_patience())
-    return within(2 * _patience(), lambda: session.send(request, stream=True, follow_redirects=False))
+    # A response that nobody closes would take one of the session's connections for good.
+    return within(
+        2 * _patience(),
+        lambda: session.send(request, stream=True, follow_redirects=False),
+        close=lambda response: response.close(),
+    )
 
 
 def _patience() -> float:

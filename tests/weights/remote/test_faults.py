@@ -1,14 +1,19 @@
 """A server that does not do what it should: the right numbers or a HubError, never another number."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import Any
 
 import pytest
 
 from minigpt2 import HubError
+from minigpt2.hub.answers import within
+from minigpt2.weights.remote import hub_file
 from tests.hub_server import Fault, Hub
 from tests.hub_settings import close_session, imported_with, online
 from tests.weights.remote.published import MODEL, WEIGHTS, Array, Open, assert_same, ranges_asked_for
@@ -154,6 +159,26 @@ def test_offline_makes_no_request(hub: Hub, remote: Open, monkeypatch: pytest.Mo
     with pytest.raises(HubError, match="HF_HUB_OFFLINE is set"):
         remote("owner/other")
     assert hub.requests == []
+
+
+def test_an_answer_that_comes_too_late_gives_its_connection_back(
+    hub: Hub, remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array
+) -> None:
+    def until_late(seconds: float, call: Callable[[], Any], close: Callable[[Any], None]) -> Any:
+        def close_and_note(answer: Any) -> None:
+            close(answer)
+            closed.put(answer.is_closed)
+
+        return within(0, lambda: is_late.wait(30) and call(), close_and_note)
+
+    weights, is_late, closed = remote(), Event(), SimpleQueue[bool]()
+    with monkeypatch.context() as patched:
+        patched.setattr(hub_file, "within", until_late)
+        with pytest.raises(HubError, match="no answer"):
+            weights["wte.weight"][100]
+    is_late.set()
+    assert [closed.get(timeout=30) for _ in range(hub_file.MOST_FAILURES)] == [True] * hub_file.MOST_FAILURES
+    assert_same(weights["wte.weight"][100], wte[100])
 
 
 def test_a_hub_that_accepts_and_never_answers_is_given_up_in_time(remote: Open, tmp_path: Path) -> None:
