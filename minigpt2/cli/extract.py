@@ -43,10 +43,13 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
     Raises:
         ValueError: a pattern matches nothing.
     """
+    from minigpt2.weights.gpt2_layout import adapter_in
+
     selected = {pattern: _selected(weights, pattern) for pattern in patterns}
     for pattern, names in selected.items():
         if not names:
-            raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` matches anything")
+            missing = f"no tensor of {weights.path} is called {pattern!r}; `*` matches anything"
+            raise ValueError("; ".join(filter(None, [missing, adapter_in(weights)])))
     return [name for name in weights if not patterns or any(name in names for names in selected.values())]
 
 

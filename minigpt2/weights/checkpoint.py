@@ -37,7 +37,7 @@ from minigpt2.weights.files import (
     refuse_to_replace,
     siblings,
 )
-from minigpt2.weights.gpt2_layout import check_config, held, parameter_names, parameter_shapes
+from minigpt2.weights.gpt2_layout import adapter_in, check_config, held, parameter_names, parameter_shapes
 from minigpt2.weights.kept_path import KeptPath
 from minigpt2.weights.other_files import CONFIG, NAMES_BESIDE, Beside, OnHub, fetch_configs
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
@@ -472,7 +472,7 @@ class Checkpoint(Mapping[str, Array]):
         if own_name is None:
             close = get_close_matches(str(name), islice(self, 2000), n=3)  # a bound, because it is slow
             hint = f"close to it: {', '.join(close)}" if close else held(self)
-            raise KeyError(f"{self.path} has no tensor {name!r}; {hint}")
+            raise KeyError("; ".join(filter(None, [f"{self.path} has no tensor {name!r}", hint, adapter_in(self)])))
         return own_name
 
 

@@ -264,12 +264,17 @@ def held(names: Collection[str]) -> str:
 
 def _adapter_reason(weights: "Checkpoint") -> str | None:
     """Why weights are not the model that is meant, where an adapter is: among them, or in their directory."""
+    is_beside = not weights.is_remote and os.path.lexists(weights.path.with_name(ADAPTER_CONFIG))
+    return adapter_in(weights) or (ADAPTER_BESIDE_REASON if is_beside else None)
+
+
+def adapter_in(weights: "Checkpoint") -> str | None:
+    """For an error message: that these weights are an adapter, or hold one, and the way out."""
     if weights.path.name.startswith("adapter_model.") or any(map(_ADAPTER.search, weights)):
         return ADAPTER_REASON
     if weights and all(name.startswith("base_model.") and not name.endswith(_OF_A_MODEL) for name in weights):
         return ADAPTER_REASON  # by PEFT's prefix, of a kind that has no name of its own in its tensors
-    is_beside = not weights.is_remote and os.path.lexists(weights.path.with_name(ADAPTER_CONFIG))
-    return ADAPTER_BESIDE_REASON if is_beside else None
+    return None
 
 
 def _are_equal(weights: "Checkpoint", name: str, other: str) -> bool:

@@ -1,5 +1,6 @@
 """An adapter that is not merged into its GPT-2 is refused: its base model alone would answer something else."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from huggingface_hub import hf_hub_download
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings, HubError
 from minigpt2.cli import main
 from minigpt2.hub import answers
-from tests.command import files_in
+from tests.command import Capture, complaint, files_in
 from tests.hub_server import BEFORE_1, Fault, Hub
 from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
 from tests.weights.test_gpt2_layout import TIED, needs_of_a_gpt2
@@ -53,6 +54,20 @@ def test_an_adapter_is_refused_as_one_with_the_way_out(tmp_path: Path, name: str
     for need in needs_of_a_gpt2(weights):
         with pytest.raises(CheckpointError, match=r"adapter.*merge_and_unload\(\)"):
             need()
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_tensor_of_gpt2_that_an_adapter_lacks_is_refused_with_the_way_out(
+    tmp_path: Path, name: str, capsys: Capture
+) -> None:
+    filename, tensors = ADAPTERS[name]
+    save(tmp_path, tensors, filename, config={"model_type": "gpt2"})
+    said = r"no tensor .*adapter.*merge_and_unload\(\)"
+    with pytest.raises(KeyError, match=said):
+        Checkpoint.open(tmp_path)["h.0.attn.c_attn.weight"]
+    for command in (["show"], ["stats"], ["extract", str(tmp_path / "new.safetensors")]):
+        assert re.search(said, complaint(capsys, *command, "h.0.attn.c_attn.weight", "--model", str(tmp_path)))
+    assert not (tmp_path / "new.safetensors").exists()
 
 
 def test_a_whole_model_with_an_adapter_in_its_directory_is_refused(tmp_path: Path) -> None:
