@@ -8,6 +8,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from minigpt2.forking import FORK_WAITS, ordered_hooks
+
 if TYPE_CHECKING:
     from minigpt2.embeddings import Embeddings as Embeddings
     from minigpt2.hub import HubError as HubError
@@ -36,8 +38,6 @@ __all__ = ["GPT2", "AddedToken", "Checkpoint", "CheckpointError", "Embeddings", 
 def __getattr__(name: str) -> Any:
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'minigpt2' has no attribute {name!r}")
-    from minigpt2.forking import FORK_WAITS, ordered_hooks
-
     with FORK_WAITS, ordered_hooks():
         value = getattr(import_module(f"minigpt2.{_ROOM_OF[name]}"), name)
     globals()[name] = value

@@ -15,6 +15,7 @@ from minigpt2.decoder import refuse_masked
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights.checkpoint import Checkpoint
 from minigpt2.weights.gpt2_layout import embedding_sizes
+from minigpt2.weights.html_tables import rows_table
 from minigpt2.weights.safetensors_file import Array
 
 BLOCK: Final = 1024  # rows of wte that are worked on at a time
@@ -43,8 +44,6 @@ class Embeddings:
         return f"<Embeddings of {self._vocab_size} tokens and {self._n_positions} positions, {self._n_embd} wide>"
 
     def _repr_html_(self) -> str:
-        from minigpt2.weights.html_tables import rows_table
-
         ids = [i for i in range(self._vocab_size) if i < 3 or i >= self._vocab_size - 3]
         return rows_table(repr(self), self._weights.metadata, ids, self.tokens(ids))
 

@@ -190,4 +190,4 @@ def has_stopped(executor: Executor) -> bool:
         return False
     processes, thread = list((executor._processes or {}).values()), executor._executor_manager_thread
     has_ended = thread is not None and not thread.is_alive()  # type: ignore[attr-defined]
-    return has_ended or any(process.exitcode is not None for process in processes)
+    return has_ended or any(process.exitcode for process in processes)

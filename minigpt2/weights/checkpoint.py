@@ -24,6 +24,7 @@ from minigpt2.atomic_write import require_writable, resolved
 from minigpt2.hub.answers import ANSWER_SECONDS, HubError
 from minigpt2.hub.cache import cache_root
 from minigpt2.vocabulary import ComputedOnce
+from minigpt2.weights import bundled
 from minigpt2.weights.files import (
     INDEX,
     WEIGHTS,
@@ -35,12 +36,15 @@ from minigpt2.weights.files import (
     open_files,
     read_json_object,
     refuse_to_replace,
+    remote_files,
     siblings,
 )
 from minigpt2.weights.gpt2_layout import adapter_in, check_config, held, parameter_names, parameter_shapes
+from minigpt2.weights.html_tables import checkpoint_table
 from minigpt2.weights.kept_path import KeptPath
 from minigpt2.weights.other_files import CONFIG, NAMES_BESIDE, Beside, OnHub, fetch_configs
 from minigpt2.weights.safetensors_file import Array, CheckpointError, RowIndex, SafetensorsFile, TensorInfo
+from minigpt2.weights.safetensors_writer import save
 from minigpt2.weights.tensor_names import (
     LM_HEAD,
     PREFIX,
@@ -117,8 +121,6 @@ class Checkpoint(Mapping[str, Array]):
         """
         if is_local(model):
             return cls.open(model)
-        from minigpt2.weights import bundled
-
         name, cache = os.fspath(model), cache_root(cache_dir)
         with bundled.named_as_a_way_out(name):
             path, is_new = _downloaded(name, revision, cache, local_files_only)
@@ -136,8 +138,6 @@ class Checkpoint(Mapping[str, Array]):
         >>> Checkpoint.bundled()["wte.weight"].shape[0]
         50257
         """
-        from minigpt2.weights import bundled
-
         return cls.open(bundled.DIRECTORY)
 
     @classmethod
@@ -163,9 +163,6 @@ class Checkpoint(Mapping[str, Array]):
         """
         if is_local(model):
             raise ValueError(f"{model!r} is a path on this machine: Checkpoint.open reads it")
-        from minigpt2.weights import bundled
-        from minigpt2.weights.files import remote_files
-
         cache = cache_root(cache_dir)
         with bundled.named_as_a_way_out(model):
             path, files, commit = remote_files(model, revision, cache, timeout)
@@ -204,8 +201,6 @@ class Checkpoint(Mapping[str, Array]):
         return f"<Checkpoint {str(self.path)!r}: {len(self)} tensors, {nbytes:,} bytes of {dtypes}>"
 
     def _repr_html_(self) -> str:
-        from minigpt2.weights.html_tables import checkpoint_table
-
         return checkpoint_table(repr(self), self.metadata, {name: self.info(name) for name in self})
 
     @property
@@ -306,8 +301,6 @@ class Checkpoint(Mapping[str, Array]):
         ...     Checkpoint.open(path).info("wpe.weight").dtype
         'BF16'
         """
-        from minigpt2.weights.safetensors_writer import save
-
         if isinstance(names, str):
             raise TypeError(f"names is a collection of names, not one: [{names!r}]")
         chosen = {name: self._require(name) for name in (self if names is None else names)}

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.atomic_write import naming
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.weights.damage import MOST_HEADER, explanation
 from minigpt2.weights.file_io import opened, read_at, read_into
 from minigpt2.weights.kept_path import KeptPath
@@ -261,16 +262,20 @@ def _read_through_header(descriptor: int) -> None:
 
 
 def _refuse_unsound(path: Path) -> None:
-    """Let `safetensors` check the header against the file's size; it reads none of the numbers."""
-    from safetensors import SafetensorError, safe_open
+    """Let `safetensors` check the header against the file's size; it reads none of the numbers.
 
-    try:
-        with safe_open(path, framework="np"):
-            pass
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a sound safetensors file: {explanation(path, str(error))}") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    A fork waits, because a child could inherit locks that the import and the first check hold.
+    """
+    with FORK_WAITS, ordered_hooks():
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except SafetensorError as error:
+            raise CheckpointError(f"{path} is not a sound safetensors file: {explanation(path, str(error))}") from error
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
 def _read_header(path: Path, descriptor: int) -> tuple[dict[str, TensorInfo], dict[str, str]]:

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -59,6 +60,17 @@ def test_a_result_that_a_worker_wrote_by_half_holds_nothing_up(work: str, error:
     code = [sys.executable, "-c", DYING.format(work=work)]
     ended = subprocess.run(code, capture_output=True, text=True, timeout=60, check=False)
     assert error in ended.stderr
+
+
+@pytest.mark.parametrize(("code", "is_lost"), [(0, False), (1, True)])
+def test_a_worker_that_ended_without_an_error_is_not_lost(code: int, is_lost: bool) -> None:
+    worker = multiprocessing.get_context("spawn").Process(target=sys.exit, args=(code,))
+    worker.start()
+    worker.join()
+    with ProcessPoolExecutor(1) as pool:  # such as one that replaces a worker after some tasks
+        pool._processes = cast(Any, {1: worker})
+        assert pools.has_stopped(pool) == is_lost
+        pool._processes = {}
 
 
 WITHOUT_A_THREAD = """
