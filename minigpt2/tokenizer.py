@@ -16,11 +16,10 @@ from minigpt2 import batches, settings
 from minigpt2.batches import Encoding, Padding, Row, Side, Template, Truncation, ids_around
 from minigpt2.decoder import Decoder, Decoding, checked_id
 from minigpt2.encoder import Encoder, OrdinaryText
-from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.settings import NO_LIMIT, Settings
 from minigpt2.special_tokens import Selection
 from minigpt2.token_names import TokenNames, require_texts
-from minigpt2.tokenizer_files import opening, saving
 from minigpt2.vocabulary import Vocabulary, gpt2
 
 if TYPE_CHECKING:
@@ -94,6 +93,9 @@ class Tokenizer(Decoding, TokenNames):
             OSError: a file cannot be read.
             ValueError: a file is malformed, or lacks a merge's token.
         """
+        with FORK_WAITS, ordered_hooks():
+            from minigpt2.tokenizer_files import opening
+
         return cls(*opening.open_vocab_and_merges(vocab_file, merges_file))
 
     @classmethod
@@ -116,6 +118,10 @@ class Tokenizer(Decoding, TokenNames):
             ValueError: a file is malformed, or of another kind of tokenizer, or says something that this package does
                 not do.
         """
+        with FORK_WAITS, ordered_hooks():
+            from minigpt2.published_models import GPT2_MODELS
+            from minigpt2.tokenizer_files import opening
+
         is_gpt2 = os.fspath(model) in GPT2_MODELS
         if os.path.isdir(model) and not (is_gpt2 and not opening.has_tokenizer(model)):  # noqa: PTH112 - pathlib is slow
             return cls(*opening.open_directory(model))
@@ -127,6 +133,9 @@ class Tokenizer(Decoding, TokenNames):
         `vocab.json` and `merges.txt` are, for GPT-2, byte for byte the published files. `tokenizer_config.json` has the
         added tokens and their roles; what that cannot say goes to `tokenizer.json`.
         """
+        with FORK_WAITS, ordered_hooks():
+            from minigpt2.tokenizer_files import saving
+
         return saving.write(self.vocabulary, self.settings, directory)
 
     # ---- text to token ids

@@ -11,9 +11,9 @@ import pytest
 
 from minigpt2 import Checkpoint, Embeddings, Tokenizer
 from minigpt2.hub import fetch
-from minigpt2.hub.names import GPT2_MODELS
 from minigpt2.inference.generation_config import read_generation_config
 from minigpt2.inference.options import Config
+from minigpt2.published_models import GPT2_MODELS
 from minigpt2.tokenizer_files.opening import open_from_hub
 from minigpt2.weights.files import read_json_object
 from tests.command import run

@@ -1,6 +1,8 @@
 """`Tokenizer`: what its names promise, and how it refuses what it cannot do."""
 
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from minigpt2.vocabulary import from_pairs
+from tests.command import environment
 from tests.conftest import hurtful_texts
 
 PROMPT = "The meaning of life is"
@@ -287,3 +290,19 @@ def test_iterators_of_texts_and_ids_are_taken_whole() -> None:
 def test_what_is_no_vocabulary_is_refused_with_the_way_to_one() -> None:
     with pytest.raises(TypeError, match=r"from_pretrained\('gpt2'\)"):
         Tokenizer("gpt2")  # type: ignore[arg-type]
+
+
+# Otherwise two threads, one that makes a tokenizer and one that asks the hub, can wait for each other's imports. Python
+# ends that with an error.
+FOR_A_TOKENIZER = """
+import sys
+from minigpt2 import Tokenizer
+
+Tokenizer.from_pretrained("gpt2").encode("some words")
+print([name for name in sys.modules if name.startswith("minigpt2.hub")])
+"""
+
+
+def test_the_published_tokenizer_needs_no_module_of_the_hub() -> None:
+    command = [sys.executable, "-c", FOR_A_TOKENIZER]
+    assert subprocess.run(command, env=environment(), capture_output=True, check=True).stdout == b"[]\n"

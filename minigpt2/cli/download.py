@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Download a model, and say where it is."""
     from minigpt2 import Checkpoint
-    from minigpt2.hub.names import GPT2_MODELS
+    from minigpt2.published_models import GPT2_MODELS
     from minigpt2.weights.other_files import config_names
 
     # A folder of a published model's name is a common sight, and does not stand for the model.
@@ -50,7 +50,7 @@ def _tokenizer(model: str, commit: str) -> str:
         ValueError: a published GPT-2 has another vocabulary than the package.
     """
     from minigpt2 import Tokenizer, hub
-    from minigpt2.hub.names import GPT2_MODELS
+    from minigpt2.published_models import GPT2_MODELS
     from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 
     paths = _bring(model, commit, NAMES)

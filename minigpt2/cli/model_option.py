@@ -8,7 +8,7 @@ from minigpt2.cli import streams
 from minigpt2.cli.terminal import say
 from minigpt2.cli.text import not_empty
 from minigpt2.hub.answers import ANSWER_SECONDS, download_command
-from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.published_models import GPT2_MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -163,7 +163,7 @@ def require_row(options: argparse.Namespace, tokenizer: "Tokenizer") -> None:
 def config_of(options: argparse.Namespace) -> "Path | None":
     """The `config.json` of the model; None for GPT-2's published models, and where there is none."""
     from minigpt2 import HubError, hub
-    from minigpt2.hub.names import GPT2_MODELS
+    from minigpt2.published_models import GPT2_MODELS
     from minigpt2.weights import bundled
 
     path = path_of(options)

@@ -1,8 +1,7 @@
 """A model's name → its files on the Hugging Face hub: those of its weights and those of its tokenizer.
 
 - `cache`: the folder that huggingface_hub and transformers share, and what is downloaded into it;
-- `answers`: the first question to the hub, and its failures in plain words;
-- `names`: GPT-2's published models.
+- `answers`: the first question to the hub, and its failures in plain words.
 """
 
 from minigpt2.hub.answers import HubError, MissingFileError, Published, UnreachableError

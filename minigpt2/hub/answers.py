@@ -172,8 +172,8 @@ def within(
         except BaseException as error:
             outcome.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
     try:
+        Thread(target=run, daemon=True).start()
         if not wait([outcome], seconds).done:
             raise TimeoutError(f"no answer within {seconds} seconds")
         return outcome.result()

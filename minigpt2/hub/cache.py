@@ -33,7 +33,7 @@ from minigpt2.hub.answers import (
     translated_errors,
     within,
 )
-from minigpt2.hub.names import LONG_NAME
+from minigpt2.published_models import LONG_NAME
 
 _OTHER_NAME = LONG_NAME | {long: short for short, long in LONG_NAME.items()}
 

@@ -4,7 +4,7 @@ import os
 
 from minigpt2 import settings
 from minigpt2.batches import PostProcessing, Template
-from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.published_models import GPT2_MODELS
 from minigpt2.settings import ModelClass, Settings
 from minigpt2.special_tokens import AddedTokens
 from minigpt2.tokenizer_files import bpe_model, configuration, declared_tokens, tokenizer_json

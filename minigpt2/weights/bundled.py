@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from minigpt2 import data
 from minigpt2.hub.answers import HubError
-from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.published_models import GPT2_MODELS
 
 if TYPE_CHECKING:
     from minigpt2.weights.checkpoint import Checkpoint

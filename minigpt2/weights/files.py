@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from minigpt2.atomic_write import naming, resolved
 from minigpt2.hub.answers import HubError, update_command
-from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.published_models import GPT2_MODELS
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
 
 WEIGHTS: Final = "model.safetensors"

@@ -7,7 +7,7 @@ import pytest
 
 from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.hub import download
-from minigpt2.hub.names import GPT2_MODELS
+from minigpt2.published_models import GPT2_MODELS
 from tests.command import Capture, answer, files_in
 from tests.hub_server import Hub
 from tests.parity.made_up_tokenizers import MadeUp

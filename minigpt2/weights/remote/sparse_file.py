@@ -135,11 +135,12 @@ def keep_bounded(root: Path, bound: int) -> None:
     A process that has one open continues with it; the space is freed when that process ends.
     """
     entries = []
-    for journal in root.glob(f"*/*/*/*/{JOURNAL}"):
-        with suppress(OSError):
-            statuses = [path.stat() for path in journal.parent.iterdir()]
-            size = sum(getattr(status, "st_blocks", status.st_size / 512) * 512 for status in statuses)
-            entries.append((journal.stat().st_mtime_ns, size, journal.parent))
+    with suppress(FileNotFoundError):  # of the search, where someone removes the cache meanwhile
+        for journal in root.glob(f"*/*/*/*/{JOURNAL}"):
+            with suppress(OSError):
+                statuses = [path.stat() for path in journal.parent.iterdir()]
+                size = sum(getattr(status, "st_blocks", status.st_size / 512) * 512 for status in statuses)
+                entries.append((journal.stat().st_mtime_ns, size, journal.parent))
     total = sum(size for _, size, _ in entries)
     for _, size, folder in sorted(entries):
         if total <= bound:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -121,6 +121,17 @@ def test_a_file_removed_while_it_is_open_is_read_on(remote: Open, wte: Array, ca
     assert_same(weights["wte.weight"][[3, 4]], wte[[3, 4]])
     assert_same(remote()["wte.weight"][[4, 300]], wte[[4, 300]])
     assert_same(weights["wte.weight"][[4, 300]], wte[[4, 300]])
+
+
+def test_a_cache_that_is_removed_while_it_is_looked_through_fails_no_read(
+    remote: Open, monkeypatch: pytest.MonkeyPatch, wte: Array
+) -> None:
+    def glob(directory: Path, pattern: str) -> NoReturn:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(directory))
+
+    weights = remote()
+    monkeypatch.setattr(Path, "glob", glob)
+    assert_same(weights["wte.weight"][[100, 200]], wte[[100, 200]])
 
 
 def test_a_file_made_anew_by_another_process_while_it_is_opened_is_not_called_unsound(
