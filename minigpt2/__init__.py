@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Each public name is imported when it is first asked for: `minigpt2 --help` needs no numpy,
-# and a tokenizer needs neither safetensors nor huggingface_hub.
+# and a tokenizer needs neither safetensors nor huggingface_hub. A fork waits meanwhile.
 _ROOM_OF = {
     "AddedToken": "special_tokens",
     "Checkpoint": "weights.checkpoint",
@@ -31,6 +31,7 @@ _ROOM_OF = {
     "GPT2": "model",
     "HubError": "hub",
     "Tokenizer": "tokenizer",
+    "corpus": "corpus",
 }
 __all__ = ["GPT2", "AddedToken", "Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
 
@@ -39,7 +40,8 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'minigpt2' has no attribute {name!r}")
     with FORK_WAITS, ordered_hooks():
-        value = getattr(import_module(f"minigpt2.{_ROOM_OF[name]}"), name)
+        module = import_module(f"minigpt2.{_ROOM_OF[name]}")
+        value = module if name == _ROOM_OF[name] else getattr(module, name)
     globals()[name] = value
     return value
 

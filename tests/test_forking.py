@@ -292,6 +292,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0
     [
         ("", "minigpt2.Checkpoint"),
         ("", "minigpt2.Tokenizer().encode('some words')"),
+        ("", "from minigpt2 import corpus"),
         ("minigpt2.Checkpoint", "minigpt2.Checkpoint.bundled()"),
         ("minigpt2.Checkpoint.bundled()", "minigpt2.Checkpoint.bundled()._repr_html_()"),
         ("minigpt2.Embeddings", "minigpt2.Embeddings(minigpt2.Checkpoint.bundled())._repr_html_()"),

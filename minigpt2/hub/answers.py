@@ -4,6 +4,7 @@ The errors of `huggingface_hub` have no common base class. Each of them becomes 
 """
 
 import errno
+import logging
 import os
 import re
 import socket
@@ -24,6 +25,9 @@ _Result = TypeVar("_Result")
 
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LOGGER = logging.getLogger(
+    "huggingface_hub"
+)  # asked for once: Python holds a lock meanwhile, which Ctrl-C can leave held
 _CONNECTION_SECONDS = 3
 _FIRST_NAME_SECONDS = 1.0
 ANSWER_SECONDS: Final = 8.0
@@ -213,26 +217,22 @@ def _is_unreachable(error: BaseException | None) -> bool:
 
 
 class _LockOfBars(RenewedLock):
-    """A lock for huggingface_hub's bars: they hold it while they draw.
+    """The lock of huggingface_hub's bars, which they hold while they draw: a child gets another one.
 
-    An exception while they draw leaves it held, so it must not be FORK_WAITS.
+    It is Python's own, because an exception of a signal handler could leave a lock held that is written in Python.
     """
 
-    def acquire(self, *arguments: Any, **named: Any) -> bool:
-        return self.now.acquire(*arguments, **named)
+    bars: Any = None
 
-    def release(self) -> None:
-        with suppress(RuntimeError):  # a child of its holder has a new one
-            self.now.release()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+    def renew(self) -> None:
+        if self.bars and self.now._is_owned():  # type: ignore[attr-defined]
+            return  # the thread that draws has forked, and will release it in the child too
+        super().renew()
+        if self.bars:
+            self.bars.set_lock(self.now)
 
 
-_LOCK_OF_BARS = _LockOfBars()  # a child could inherit tqdm's own while it is held
+_LOCK_OF_BARS = _LockOfBars()
 
 
 def prepare_client() -> None:
@@ -249,7 +249,8 @@ def prepare_client() -> None:
             from huggingface_hub import constants, get_session
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-            tqdm.set_lock(_LOCK_OF_BARS)
+            tqdm.set_lock(_LOCK_OF_BARS.now)
+            _LOCK_OF_BARS.bars = tqdm
             session: Any = get_session()
             if getattr(session, "made_in", os.getpid()) != os.getpid():
                 session = _own_session()
@@ -299,13 +300,10 @@ def _own_session() -> Any:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep huggingface_hub's warnings, such as one for each retry, off stderr, unless the user raised its verbosity."""
-    import logging
-
-    logger = logging.getLogger("huggingface_hub")
-    handlers = list(logger.handlers)
+    handlers = list(_LOGGER.handlers)
 
     def is_wanted(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.WARNING or logger.level < logging.WARNING
+        return record.levelno > logging.WARNING or _LOGGER.level < logging.WARNING
 
     for handler in handlers:
         handler.addFilter(is_wanted)

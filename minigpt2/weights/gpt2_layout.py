@@ -79,9 +79,8 @@ def embedding_sizes(weights: "Checkpoint") -> tuple[int, int, int]:
     _refuse_ambiguous_names(weights, (WTE, WPE))
     if WTE not in weights and (heads := named(LM_HEAD, weights)):
         reason = f"nothing says that {' or '.join(map(repr, heads[:4]))} is the same matrix"
-        raise _not_a_gpt2(
-            weights, f"it has no {WTE!r}, and {reason}, as the config.json of a tied GPT-2 beside it does"
-        )
+        what_does = "the config.json of a tied GPT-2 does beside a file of that model alone"
+        raise _not_a_gpt2(weights, f"it has no {WTE!r}, and {reason}, as {what_does}")
     vocab_size, n_embd = _matrix_shape(weights, WTE)
     n_positions, width = _matrix_shape(weights, WPE)
     if width != n_embd:

@@ -182,26 +182,36 @@ def _modules(heads: Iterable[str], prefix: str) -> list[str]:
     return [module for module in modules if not prefix.startswith(module)]
 
 
-def tied_names(names: Collection[str]) -> dict[str, str]:
+def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
     """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
 
-    That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both. A
-    module beside another `wte.weight` counts as a model only if it has layers.
+    That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both, or
+    where it is around another model without a `wte`, whose matrix it may be. A module beside another `wte.weight`
+    counts as a model only if it has layers. `tensors` has the tensor of each name.
 
-    >>> tied_names(["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"])
+    >>> names = ["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"]
+    >>> tied_names({name: name for name in names})
     {'transformer.wte.weight': 'lm_head.weight'}
+    >>> tied_names({name: name for name in [*names, "model.transformer.wpe.weight"]})
+    {}
     """
     heads: dict[str, list[str]] = {}
-    for name in named(LM_HEAD, names):
+    for name in named(LM_HEAD, tensors):
         heads.setdefault(unwrapped(name), []).append(name)
-    is_alone = not named(WTE, names)
-    found = {
-        prefix + WTE: [name for head in own_heads_of(prefix) for name in heads.get(head, [])]
-        for prefix, parts in _models({name: name for name in names}).items()
+    is_alone = not named(WTE, tensors)
+    models = {
+        prefix: parts
+        for prefix, parts in _models(tensors).items()
         if WPE in parts and not any(part.startswith("wte.") for part in parts) and (is_alone or _has_layers(parts))
     }
-    found = {wte: several for wte, several in found.items() if several}
-    return {wte: several[0] for wte, several in found.items() if len(found) == len(several) == 1}
+    own = [(prefix, name) for prefix in models for head in own_heads_of(prefix) for name in heads.get(head, [])]
+    return {prefix + WTE: name for prefix, name in own if len(own) == 1 and _is_of_one(models, prefix, name)}
+
+
+def _is_of_one(models: Mapping[str, Mapping[str, str]], prefix: str, head: str) -> bool:
+    """Whether an output matrix of one of these models is around no other one. Second names are not another one."""
+    around = [parts for each, parts in models.items() if unwrapped(head) in heads_of(each)]
+    return all(parts.items() <= models[prefix].items() for parts in around)
 
 
 def _has_layers(parts: Collection[str]) -> bool:

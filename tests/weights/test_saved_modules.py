@@ -285,6 +285,25 @@ def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_p
         Checkpoint.open(tmp_path).parameter_names()
 
 
+@pytest.mark.parametrize("wrapper", ["", "module."])
+@pytest.mark.parametrize("parts", [("wpe", "h", "ln_f"), ("wpe",)], ids=" ".join)
+@pytest.mark.parametrize(("other", "model"), [("decoder", "model"), ("transformer", "gpt"), ("encoder", "a.b")])
+def test_a_matrix_around_two_models_without_wte_is_tied_to_neither(
+    other: str, model: str, parts: tuple[str, ...], wrapper: str, tmp_path: Path
+) -> None:
+    state = {f"{wrapper}{model}.{name}": tensor for name, tensor in lm().state_dict().items()}
+    del state[f"{wrapper}{model}.transformer.wte.weight"]  # as savers that keep one name of the matrix leave it out
+    state[f"{wrapper}lm_head.weight"] = state.pop(f"{wrapper}{model}.lm_head.weight")
+    unused = GPT2Model(CONFIG).state_dict()
+    state |= {f"{wrapper}{other}.{name}": unused[name] for name in unused if name.partition(".")[0] in parts}
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    for use in (weights.parameter_names, lambda: Embeddings(weights).wpe):
+        with pytest.raises(CheckpointError, match="nothing says that"):
+            use()
+
+
 @pytest.mark.parametrize("ties", [{}, {"tie_word_embeddings": True}, {"tie_word_embeddings": False}])
 def test_a_config_does_not_decide_between_two_models(ties: dict[str, bool], tmp_path: Path) -> None:
     for number, make in enumerate(each for each, path in MODELS.values() if path is None):

@@ -233,7 +233,7 @@ class Forking(io.StringIO):
         self.child = os.fork()
 
 file = Forking()
-tqdm(total=1, file=file).refresh()
+tqdm(total=1, file=file)  # draws itself once
 if not file.child:
     tqdm(total=1, file=io.StringIO()).close()
     os._exit(0)
@@ -245,4 +245,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(file.child, 0)[1]))
 def test_a_bar_of_the_hub_keeps_neither_a_child_nor_a_thread_waiting(code: str) -> None:
     subprocess.run(
         [sys.executable, "-c", BARS + code], env={**os.environ, "HF_HUB_OFFLINE": "1"}, timeout=60, check=True
+    )
+
+
+def test_a_handlers_exception_does_not_leave_the_lock_of_bars_held() -> None:
+    # As it could with a lock whose methods are Python functions.
+    of_python = "type(tqdm.get_lock()) is type(__import__('threading').RLock())"
+    subprocess.run(
+        [sys.executable, "-c", f"{BARS}sys.exit(not {of_python})"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        check=True,
     )
