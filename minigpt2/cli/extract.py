@@ -48,8 +48,8 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
     selected = {pattern: _selected(weights, pattern) for pattern in patterns}
     for pattern, names in selected.items():
         if not names:
-            missing = f"no tensor of {weights.path} is called {pattern!r}; `*` matches anything"
-            raise ValueError("; ".join(filter(None, [missing, adapter_in(weights)])))
+            reason = f"; {adapter}" if (adapter := adapter_in(weights)) else ""
+            raise ValueError(f"no tensor of {weights.path} is called {pattern!r}; `*` matches anything{reason}")
     return [name for name in weights if not patterns or any(name in names for names in selected.values())]
 
 

@@ -25,9 +25,8 @@ _Result = TypeVar("_Result")
 
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_LOGGER = logging.getLogger(
-    "huggingface_hub"
-)  # asked for once: Python holds a lock meanwhile, which Ctrl-C can leave held
+# Asked for once: Python holds a lock meanwhile, which Ctrl-C can leave held.
+_LOGGER = logging.getLogger("huggingface_hub")
 _CONNECTION_SECONDS = 3
 _FIRST_NAME_SECONDS = 1.0
 ANSWER_SECONDS: Final = 8.0
@@ -219,7 +218,7 @@ def _is_unreachable(error: BaseException | None) -> bool:
 class _LockOfBars(RenewedLock):
     """The lock of huggingface_hub's bars, which they hold while they draw: a child gets another one.
 
-    It is Python's own, because an exception of a signal handler could leave a lock held that is written in Python.
+    It is one of Python's own: a lock that is written in Python could be left held by an exception of a signal handler.
     """
 
     bars: Any = None

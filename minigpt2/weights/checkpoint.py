@@ -465,7 +465,8 @@ class Checkpoint(Mapping[str, Array]):
         if own_name is None:
             close = get_close_matches(str(name), islice(self, 2000), n=3)  # a bound, because it is slow
             hint = f"close to it: {', '.join(close)}" if close else held(self)
-            raise KeyError("; ".join(filter(None, [f"{self.path} has no tensor {name!r}", hint, adapter_in(self)])))
+            reason = f"; {adapter}" if (adapter := adapter_in(self)) else ""
+            raise KeyError(f"{self.path} has no tensor {name!r}; {hint}{reason}")
         return own_name
 
 

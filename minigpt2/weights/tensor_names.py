@@ -209,7 +209,7 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_of_one(models: Mapping[str, Mapping[str, str]], prefix: str, head: str) -> bool:
-    """Whether an output matrix of one of these models is around no other one. Second names are not another one."""
+    """Whether the output matrix of a model is around none of the others, its own second names aside."""
     around = [parts for each, parts in models.items() if unwrapped(head) in heads_of(each)]
     return all(parts.items() <= models[prefix].items() for parts in around)
 

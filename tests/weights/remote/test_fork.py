@@ -250,9 +250,9 @@ def test_a_bar_of_the_hub_keeps_neither_a_child_nor_a_thread_waiting(code: str) 
 
 def test_a_handlers_exception_does_not_leave_the_lock_of_bars_held() -> None:
     # As it could with a lock whose methods are Python functions.
-    of_python = "type(tqdm.get_lock()) is type(__import__('threading').RLock())"
+    is_pythons_own = "type(tqdm.get_lock()) is type(__import__('threading').RLock())"
     subprocess.run(
-        [sys.executable, "-c", f"{BARS}sys.exit(not {of_python})"],
+        [sys.executable, "-c", f"{BARS}sys.exit(not {is_pythons_own})"],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         check=True,
     )
