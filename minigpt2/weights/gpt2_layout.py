@@ -20,6 +20,7 @@ from minigpt2.weights.tensor_names import (
     is_in_any_head,
     is_in_head,
     named,
+    others_around,
     own_heads_of,
     unwrapped,
 )
@@ -150,7 +151,7 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
     """Whether `lm_head.weight` is a parameter of its own; where the file repeats `wte`, transformers ties them.
 
     Where the model has none, one of another module could be meant, and the model is refused. So it is where a module
-    around the model has another one.
+    around the model has another one, or where its own may be the matrix of another model that lacks its `wte`.
     """
     places = own_heads_of(*weights.prefixes)
     found = weights.bare_names.get(LM_HEAD, "")
@@ -162,8 +163,13 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
             raise _not_a_gpt2(weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
     if own is None:
         return False
-    is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
-    return is_untied or not _are_equal(weights, own, WTE)
+    if weights.has_config and weights.config.get("tie_word_embeddings") is False:
+        return True
+    if _are_equal(weights, own, WTE):
+        return False
+    for prefix in others_around(own, weights.own_names, weights.prefixes):
+        raise _not_a_gpt2(weights, f"its {own!r} may be the 'wte.weight' of {prefix!r}: save the GPT-2 alone")
+    return True
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:

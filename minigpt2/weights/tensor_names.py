@@ -186,13 +186,14 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
     """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
 
     That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both, or
-    where it is around another model without a `wte`, whose matrix it may be. A module beside another `wte.weight`
-    counts as a model only if it has layers. `tensors` has the tensor of each name.
+    where it may be the matrix of another model that it is around. A module beside another `wte.weight` counts as a
+    model only if it has layers. `tensors` has the tensor of each name.
 
     >>> names = ["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"]
     >>> tied_names({name: name for name in names})
     {'transformer.wte.weight': 'lm_head.weight'}
-    >>> tied_names({name: name for name in [*names, "model.transformer.wpe.weight"]})
+    >>> others = ["model.transformer.h.0.ln_1.weight", "model.transformer.ln_f.weight"]
+    >>> tied_names({name: name for name in [*names, *others]})
     {}
     """
     heads: dict[str, list[str]] = {}
@@ -205,13 +206,24 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
         if WPE in parts and not any(part.startswith("wte.") for part in parts) and (is_alone or _has_layers(parts))
     }
     own = [(prefix, name) for prefix in models for head in own_heads_of(prefix) for name in heads.get(head, [])]
-    return {prefix + WTE: name for prefix, name in own if len(own) == 1 and _is_of_one(models, prefix, name)}
+    return {prefix + WTE: name for prefix, name in own if len(own) == 1 and not others_around(name, tensors, [prefix])}
 
 
-def _is_of_one(models: Mapping[str, Mapping[str, str]], prefix: str, head: str) -> bool:
-    """Whether the output matrix of a model is around none of the others, its own second names aside."""
-    around = [parts for each, parts in models.items() if unwrapped(head) in heads_of(each)]
-    return all(parts.items() <= models[prefix].items() for parts in around)
+def others_around(head: str, tensors: Mapping[str, str], prefixes: Collection[str]) -> list[str]:
+    """The prefixes of other models than this one whose matrix an output head may be: it is around them.
+
+    They have layers and no `wte.weight`. Second names of the model's own parts are not another model. `prefixes` are
+    those of the model.
+
+    >>> names = ["lm_head.weight", "model.transformer.h.0.ln_1.weight", "model.transformer.ln_f.weight"]
+    >>> others_around("lm_head.weight", {name: name for name in names}, ["encoder."])
+    ['model.transformer.']
+    """
+    models = _models(tensors)
+    own = {part: tensor for prefix in prefixes for part, tensor in models.get(prefix, {}).items()}
+    without_wte = {prefix: parts for prefix, parts in models.items() if WTE not in parts and _has_layers(parts)}
+    others = [prefix for prefix, parts in without_wte.items() if not parts.items() <= own.items()]
+    return [prefix for prefix in others if unwrapped(head) in heads_of(prefix)]
 
 
 def _has_layers(parts: Collection[str]) -> bool:

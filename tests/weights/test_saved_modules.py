@@ -304,6 +304,36 @@ def test_a_matrix_around_two_models_without_wte_is_tied_to_neither(
             use()
 
 
+@pytest.mark.parametrize("wrapper", ["", "module."])
+@pytest.mark.parametrize("others", [("encoder",), ("encoder", "decoder"), ("transformer",)], ids=" ".join)
+def test_a_matrix_that_may_be_another_models_wte_is_not_an_output_head(
+    others: tuple[str, ...], wrapper: str, tmp_path: Path
+) -> None:
+    state = {f"{wrapper}model.{name}": tensor for name, tensor in lm().state_dict().items()}
+    del state[f"{wrapper}model.transformer.wte.weight"]
+    state[f"{wrapper}lm_head.weight"] = state.pop(f"{wrapper}model.lm_head.weight")
+    for other in others:
+        state |= {f"{wrapper}{other}.{name}": tensor for name, tensor in GPT2Model(CONFIG).state_dict().items()}
+    state.pop(f"{wrapper}decoder.wte.weight", None)
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"may be the 'wte\.weight' of '(module\.)?(model\.transformer|decoder)\.': save"
+    ):
+        Checkpoint.open(tmp_path).parameter_names()
+
+
+def test_a_table_of_positions_in_another_module_is_not_another_model(tmp_path: Path) -> None:
+    state = lm().state_dict()
+    wte = state.pop("transformer.wte.weight")
+    state["vision.projector.wpe.weight"] = torch.ones(7, 3)
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    assert len(weights.parameter_names()) == len(list(lm().parameters()))
+    np.testing.assert_array_equal(weights["wte.weight"], wte.numpy())
+
+
 @pytest.mark.parametrize("ties", [{}, {"tie_word_embeddings": True}, {"tie_word_embeddings": False}])
 def test_a_config_does_not_decide_between_two_models(ties: dict[str, bool], tmp_path: Path) -> None:
     for number, make in enumerate(each for each, path in MODELS.values() if path is None):
