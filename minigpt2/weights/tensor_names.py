@@ -186,8 +186,8 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
     """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
 
     That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both, or
-    where it may be the matrix of another model that it is around. A module beside another `wte.weight` counts as a
-    model only if it has layers. `tensors` has the tensor of each name.
+    where it may be the matrix of another model that it is around. Beside another `wte.weight`, which makes the file
+    ambiguous, a module counts as a model only if it has layers. `tensors` has the tensor of each name.
 
     >>> names = ["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"]
     >>> tied_names({name: name for name in names})
@@ -206,7 +206,10 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
         if WPE in parts and not any(part.startswith("wte.") for part in parts) and (is_alone or _has_layers(parts))
     }
     own = [(prefix, name) for prefix in models for head in own_heads_of(prefix) for name in heads.get(head, [])]
-    return {prefix + WTE: name for prefix, name in own if len(own) == 1 and not others_around(name, tensors, [prefix])}
+    if len(own) != 1:
+        return {}
+    [(prefix, head)] = own
+    return {} if is_alone and others_around(head, tensors, [prefix]) else {prefix + WTE: head}
 
 
 def others_around(head: str, tensors: Mapping[str, str], prefixes: Collection[str]) -> list[str]:
