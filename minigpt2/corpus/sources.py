@@ -134,7 +134,8 @@ def _paths(name: str, output: "Paths | None") -> list[str]:
         return [name]
     if not name:
         raise ValueError("a name is empty: name a file, a directory or a glob, or . for the current directory")
-    path, below = Path(name), ["**"] if name.endswith(("/", os.sep)) else []
+    path = Path(name)
+    below = ["**"] if name.endswith(("/", os.sep)) else []
     if path.is_dir():
         paths, missing = _matches(name, ["**"]), "no file in this directory"
     elif has_magic(name) and (below or not path.exists()):

@@ -8,13 +8,16 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin
 
@@ -130,8 +133,6 @@ def _refuse_if_busy(url: str, seconds: float) -> None:
 
 def _patiently(ask: Callable[[], _Result]) -> _Result:
     """The result of `ask()`; it is called again if a busy hub says after how many seconds."""
-    import time
-
     from huggingface_hub.errors import HfHubHTTPError
 
     give_up = time.monotonic() + LONGEST_WAIT
@@ -164,9 +165,6 @@ def within(
 
     The timeout of a connection starts again for each address of a host, and does not cover the lookup of its name.
     """
-    from concurrent.futures import Future, wait
-    from threading import Thread
-
     outcome: Future[_Result] = Future()
 
     def run() -> None:

@@ -167,8 +167,8 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
         return True
     if _are_equal(weights, own, WTE):
         return False
-    for prefix in others_around(own, weights.own_names, weights.prefixes):
-        raise _not_a_gpt2(weights, f"its {own!r} may be the 'wte.weight' of {prefix!r}: save the GPT-2 alone")
+    if others := others_around(own, weights.own_names, weights.prefixes):
+        raise _not_a_gpt2(weights, f"its {own!r} may be the {WTE!r} of {others[0]!r}: save the GPT-2 alone")
     return True
 
 

@@ -186,8 +186,8 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
     """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
 
     That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both, or
-    where it may be the matrix of another model that it is around. Beside another `wte.weight`, which makes the file
-    ambiguous, a module counts as a model only if it has layers. `tensors` has the tensor of each name.
+    where the matrix may be that of another model. Beside another `wte.weight` a module counts as a model only if it has
+    layers, and the file is ambiguous then. `tensors` has the tensor of each name.
 
     >>> names = ["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"]
     >>> tied_names({name: name for name in names})
@@ -213,10 +213,10 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
 
 
 def others_around(head: str, tensors: Mapping[str, str], prefixes: Collection[str]) -> list[str]:
-    """The prefixes of other models than this one whose matrix an output head may be: it is around them.
+    """The prefixes of other models whose missing `wte.weight` a model's output head may be.
 
-    They have layers and no `wte.weight`. Second names of the model's own parts are not another model. `prefixes` are
-    those of the model.
+    Those models have layers, and the head is in a module around them. `prefixes` are those of the head's own model;
+    second names of its parts are not another model.
 
     >>> names = ["lm_head.weight", "model.transformer.h.0.ln_1.weight", "model.transformer.ln_f.weight"]
     >>> others_around("lm_head.weight", {name: name for name in names}, ["encoder."])

@@ -204,7 +204,7 @@ def _send(url: str, headers: dict[str, str]) -> Any:
         headers.pop("authorization", None)
     session = get_session()
     request = session.build_request("GET", url, headers=headers, timeout=_patience())
-    # A response that nobody closes would take one of the session's connections for good.
+    # Each response that stays open keeps one of the session's connections, so a late one has to be closed.
     return within(
         2 * _patience(),
         lambda: session.send(request, stream=True, follow_redirects=False),

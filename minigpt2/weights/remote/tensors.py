@@ -142,24 +142,22 @@ class RemoteTensors(SafetensorsFile):
         source, total = self._source, sum(end - begin for begin, end in pieces)
         quiet = None if total >= BAR_FROM else True  # None: quiet unless it is a terminal
         arrived: list[Range] = []
-        is_over = Event()  # after an error or Ctrl-C
+        stop = Event()  # set after an error or Ctrl-C
         with translated_errors(source.model, source.filename, source.file.commit, self._cache.parent):
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
             name = repr(source.filename)[1:-1]  # the hub's index chose it: escape control characters
             with tqdm(desc=name, total=total, unit="B", unit_scale=True, disable=quiet) as bar:  # type: ignore[no-untyped-call]
                 try:
-                    _in_parallel(
-                        lambda piece: arrived.append(self._bring_one(piece, bar.update, is_over)), pieces, is_over
-                    )
+                    _in_parallel(lambda piece: arrived.append(self._bring_one(piece, bar.update, stop)), pieces, stop)
                 finally:
                     self._sparse.note(arrived)
 
-    def _bring_one(self, piece: Range, progress: Callable[[int], object], is_over: Event) -> Range:
-        """Write one range into the sparse file until it is over, and return the part of it that is not noted yet."""
+    def _bring_one(self, piece: Range, progress: Callable[[int], object], stop: Event) -> Range:
+        """Write one range into the sparse file, or its beginning if `stop` is set; return the part not noted yet."""
         start = offset = piece[0]
         for chunk in self._source.read(*piece):
-            if is_over.is_set():
+            if stop.is_set():
                 break
             self._sparse.write(offset, chunk)
             offset += len(chunk)
@@ -204,8 +202,8 @@ def _made(folder: Path, file: Published) -> SparseFile:
         return SparseFile.temporary(folder.name, identity, file.size)
 
 
-def _in_parallel(work: Callable[[Range], object], pieces: list[Range], is_over: Event) -> None:
-    """Do the work for every piece, several at a time; after the first failure it is over, and no other is begun."""
+def _in_parallel(work: Callable[[Range], object], pieces: list[Range], stop: Event) -> None:
+    """Do the work for every piece, several at a time; the first failure sets `stop`, and no other is begun."""
     if len(pieces) == 1:
         work(pieces[0])
         return
@@ -214,5 +212,5 @@ def _in_parallel(work: Callable[[Range], object], pieces: list[Range], is_over: 
         for outcome in [pool.submit(work, piece) for piece in pieces]:
             outcome.result()
     finally:
-        is_over.set()
+        stop.set()
         pool.shutdown(cancel_futures=True)
