@@ -19,7 +19,7 @@ from inspect import signature
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
 from minigpt2.shell import quoted
@@ -246,6 +246,7 @@ def prepare_client() -> None:
             from huggingface_hub import constants, get_session
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
+            _ = urlsplit(constants.ENDPOINT).port  # raises a ValueError where some versions find out later
             tqdm.set_lock(_LOCK_OF_BARS.now)
             _LOCK_OF_BARS.bars = tqdm
             session: Any = get_session()
