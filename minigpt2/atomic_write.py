@@ -88,7 +88,9 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a directory: name the file to write", os.fspath(path))
     there = next(each for each in target.parents if each.exists())
-    if not there.is_dir() or (there != target.parent and not makes_directories):
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"{there} is not a directory", os.fspath(path))
+    if there != target.parent and not makes_directories:
         raise FileNotFoundError(errno.ENOENT, "there is no such directory to write in", os.fspath(path))
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"no file can be written in {there}", os.fspath(path))

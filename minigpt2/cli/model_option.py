@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from minigpt2.cli import streams
 from minigpt2.cli.terminal import say
 from minigpt2.cli.text import not_empty
-from minigpt2.hub.answers import ANSWER_SECONDS, download_command
+from minigpt2.hub.answers import ANSWER_SECONDS
+from minigpt2.hub.errors import download_command
 from minigpt2.published_models import GPT2_MODELS
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def note_what_was_read(options: argparse.Namespace) -> None:
     """Tell the user how many bytes a command read on the hub, if it did."""
     if remote := vars(options).get("remote"):
         whole = f"{download_command(options.model, options.revision)} gets them all"
-        read = f"read {remote.fetched_bytes:,} bytes from the hub instead of {remote.size:,}"
+        read = f"read {remote.fetched_bytes:,} of {remote.size:,} bytes from the hub"
         streams.note(f"{options.model}: {read}; {whole}")
 
 

@@ -100,7 +100,17 @@ def reading(options: argparse.Namespace) -> "Iterator[dict[str, Any]]":
     note_terminal(options)
     kept = {name: vars(options)[name] for name in ("errors", "field", "input_format", "separator", "jobs")}
     with _executor(options) as executor:
-        yield kept | {"executor": executor, "tokenizer": open_tokenizer(options), "progress": True}
+        tokenizer = open_tokenizer(options)
+        _note_added_tokens(tokenizer)
+        yield kept | {"executor": executor, "tokenizer": tokenizer, "progress": True}
+
+
+def _note_added_tokens(tokenizer: "Tokenizer") -> None:
+    """Tell the user that a corpus has no added tokens: of those that are not special this is not expected."""
+    added = tokenizer.settings.added
+    if plain := [token for token in added.tokens if token not in added.special]:
+        more = f" and {len(plain) - 1:,} more are" if len(plain) > 1 else " is"
+        streams.note(f"{plain[0]!r}{more} plain text in a document, as special tokens are")
 
 
 @contextmanager

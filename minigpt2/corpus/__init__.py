@@ -1,7 +1,7 @@
 """Files of text to files of token ids, on one machine or many.
 
-The text is taken as ordinary text, in which `<|endoftext|>` is seven tokens; the id of `<|endoftext|>` follows each
-document.
+The text is taken as ordinary text, in which `<|endoftext|>` is seven tokens and an added token is not one; the id of
+`<|endoftext|>` follows each document.
 
 The steps, in the order in which the data flows:
 
@@ -109,7 +109,7 @@ def tokenize(
     """
     tokenizer = tokenizer or Tokenizer()
     reader = _reader(tokenizer, errors, field, separator)
-    file_format = FileFormat(output_format, val_fraction, index(seed))
+    file_format = FileFormat(output_format, float(val_fraction), index(seed))
     dtype, end = _dtype(tokenizer), _end(tokenizer, file_format)
     encoder = CorpusEncoder(tokenizer, dtype, end, reader)
     file_format.check(output, dtype)
@@ -122,7 +122,7 @@ def tokenize(
     if resume and not can_continue:
         raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")
     how_read = {"input_format": input_format, "errors": errors, "field": field, "separator": separator}
-    how_written = {"output_format": output_format, "val_fraction": val_fraction, "seed": index(seed)}
+    how_written = {"output_format": output_format, "val_fraction": file_format.val_fraction, "seed": file_format.seed}
     with _workers(jobs, executor) as workers:
         description = later(encoder, _description, workers)
 

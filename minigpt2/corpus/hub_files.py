@@ -12,8 +12,9 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from minigpt2.forking import FORK_WAITS, ordered_hooks
-from minigpt2.hub.answers import ANSWER_SECONDS, HubError, RefusedError, prepare_client, quiet
+from minigpt2.hub.answers import ANSWER_SECONDS, prepare_client, quiet
 from minigpt2.hub.cache import import_huggingface_hub
+from minigpt2.hub.errors import HubError, RefusedError
 from minigpt2.shell import quoted
 
 _PROTOCOL = "hf://"

@@ -161,6 +161,8 @@ def _begins_as_ours(path: Path, if_missing: bool = False) -> bool:
         return b"".join(_beginning(path, 64).split()).startswith(b"".join(BEGINNING.split()))
     except FileNotFoundError:
         return if_missing
+    except PermissionError:
+        raise  # another user's, which may well be one
     except OSError:
         return False
 
@@ -396,10 +398,11 @@ class Output:
 
 @contextmanager
 def _naming_output(output: str) -> Iterator[None]:
-    """Let errors speak of the output by the name that its user gave."""
+    """Let errors speak of the output by the name that its user gave, or of the other user's file that is in its way."""
     try:
         yield
     except OSError as error:
-        if error.errno:  # otherwise it has a message, which says all
+        is_of_another = isinstance(error, PermissionError) and error.filename and os.path.lexists(error.filename)
+        if error.errno and not is_of_another:  # without a number it has a message, which says all
             set_file(error, output)
         raise

@@ -7,7 +7,7 @@ from minigpt2.archives import BEGINNING, other_kind
 from minigpt2.corpus.opening import opened, require_unchanged
 from minigpt2.corpus.sources import Source
 from minigpt2.forking import FORK_WAITS, ordered_hooks
-from minigpt2.hub.answers import HubError
+from minigpt2.hub.errors import HubError
 
 _FEW, _MANY = 64, 1 << 15  # rows that are decoded at a time, and that are handed on
 _DECODED = 16 << 20  # bytes of texts from a dictionary that are decoded at a time

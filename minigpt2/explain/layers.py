@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from minigpt2.generation import likeliest
-from minigpt2.hub.answers import HubError
+from minigpt2.hub.errors import HubError
 from minigpt2.model import GPT2
 from minigpt2.tokenizer import Tokenizer
 from minigpt2.weights.checkpoint import Checkpoint

@@ -1,9 +1,5 @@
-"""The first question to the hub, and its failures in plain words.
+"""The session that asks the hub, and the first question to it."""
 
-The errors of `huggingface_hub` have no common base class. Each of them becomes a `HubError` that says what to do.
-"""
-
-import errno
 import logging
 import os
 import re
@@ -22,47 +18,33 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
-from minigpt2.shell import quoted
+from minigpt2.hub.errors import (
+    COMMIT,
+    HubError,
+    RefusedError,
+    UnreachableError,
+    endpoint,
+    missing,
+    named,
+    reason,
+    says_unreachable,
+)
 
 _Result = TypeVar("_Result")
 
-COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Asked for once: Python holds a lock meanwhile, which Ctrl-C can leave held.
 _LOGGER = logging.getLogger("huggingface_hub")
+# It says every 10 seconds that another process has a file's lock, as information, which is not shown by default.
+logging.getLogger("huggingface_hub.utils._fixes").setLevel(logging.INFO)
+_WAITS = ("Rate limited. Waiting", "Still waiting to acquire lock")
 _CONNECTION_SECONDS = 3
 _FIRST_NAME_SECONDS = 1.0
 ANSWER_SECONDS: Final = 8.0
 LONGEST_WAIT: Final = 8.0  # seconds that a busy server may ask us to wait
 _MOST_SECONDS = 1e6  # of a timeout; some of those who wait cannot wait for much longer
-# The errors without an answer, of all HTTP clients that versions of huggingface_hub use.
-_UNREACHABLE = {"ConnectError", "ConnectTimeout", "ConnectTimeoutError", "NameResolutionError", "NewConnectionError"}
-_UNREACHABLE |= {"OfflineModeIsEnabled"}
 _OF_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
 _OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # those of proxies in small letters too
-
-
-class HubError(OSError):
-    """A file is neither in the cache nor to be downloaded; the message says why and what to do.
-
-    `status` is that of the hub's answer, such as 429, if it gave one.
-    """
-
-    status: int | None = None
-
-
-class MissingFileError(HubError):
-    """The repository exists at that revision and has no such file; `commit` is that of the revision, if it is known."""
-
-    commit = ""
-
-
-class UnreachableError(HubError):
-    """The hub cannot be connected to, or is not asked because HF_HUB_OFFLINE is set."""
-
-
-class RefusedError(Exception):
-    """The hub's answer was refused; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +68,14 @@ def ask(model: str, filename: str, revision: str, timeout: float) -> Published:
     Without it `hf_hub_download` would retry for minutes when the network is down, and would use any hash that a server
     sends as a file name.
     """
-    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(model, filename, revision=revision)
     answer = _metadata(url, timeout, min(timeout, _CONNECTION_SECONDS))
     commit, file_hash = answer.commit_hash or "", answer.etag or ""
     if not COMMIT.fullmatch(commit) or not _HASH.fullmatch(file_hash):
         raise RefusedError(
-            f"{constants.ENDPOINT} did not answer as a hub does (commit {commit!r}, hash {file_hash!r}); "
+            f"{endpoint()} did not answer as a hub does (commit {commit!r}, hash {file_hash!r}); "
             "check HF_ENDPOINT, and whether a proxy or a login page answered instead"
         )
     return Published(commit, file_hash, answer.size, urljoin(url, answer.location), answer.xet_file_data is not None)
@@ -198,19 +180,11 @@ def translated_errors(model: str, filename: str, revision: str, cache: Path) -> 
         response = getattr(error, "response", None)  # none if it is the cache that lacks the file
         if isinstance(error, EntryNotFoundError) and response is not None:
             raise missing(model, filename, revision, response.headers.get("X-Repo-Commit", "")) from error
-        reason, kind = _reason(error, model, cache), UnreachableError if _is_unreachable(error) else HubError
-        failure = kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {reason}")
+        kind = UnreachableError if says_unreachable(error) else HubError
+        why = reason(error, model, cache)
+        failure = kind(f"{model}: {filename} (revision {revision}) could not be downloaded: {why}")
         failure.status = getattr(response, "status_code", None)
         raise failure from error
-
-
-def _is_unreachable(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, says that no connection came about."""
-    is_unreachable = isinstance(error, TimeoutError)  # of `within`
-    while error is not None and not is_unreachable:
-        is_unreachable = type(error).__name__ in _UNREACHABLE
-        error = error.__cause__ or error.__context__
-    return is_unreachable
 
 
 class _LockOfBars(RenewedLock):
@@ -259,7 +233,7 @@ def prepare_client() -> None:
         except Exception as error:
             to_check = _OF_CERTIFICATES if isinstance(error, OSError) else _OF_ADDRESSES
             names = [name for name in sorted(os.environ) if name.upper() in to_check and os.environ[name]] or to_check
-            raise RefusedError(f"no connection can be set up ({_named(error)}); check {', '.join(names)}") from error
+            raise RefusedError(f"no connection can be set up ({named(error)}); check {', '.join(names)}") from error
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         if not 0 < (seconds := getattr(constants, name)) <= _MOST_SECONDS:
             raise RefusedError(f"{name} is {seconds}; set it to a number of seconds, or unset it")
@@ -297,11 +271,15 @@ def _own_session() -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep huggingface_hub's warnings, such as one for each retry, off stderr, unless the user raised its verbosity."""
+    """Keep huggingface_hub's warnings off stderr, unless the user raised its verbosity.
+
+    What it says of long waits is shown.
+    """
     handlers = list(_LOGGER.handlers)
 
     def is_wanted(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.WARNING or _LOGGER.level < logging.WARNING
+        is_urgent = record.levelno > logging.WARNING or record.getMessage().startswith(_WAITS)
+        return is_urgent or _LOGGER.level < logging.WARNING
 
     for handler in handlers:
         handler.addFilter(is_wanted)
@@ -310,83 +288,3 @@ def quiet() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(is_wanted)
-
-
-def _reason(error: BaseException, model: str, cache: Path) -> str:
-    """The fault and the way out, in one line."""
-    from huggingface_hub import constants, errors
-
-    hub = constants.ENDPOINT
-    explanations = {
-        RefusedError: str(error),
-        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
-        errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
-        errors.RepositoryNotFoundError: f"{hub} shows no such model; check its name or, if it is private, set HF_TOKEN",
-        errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
-    }
-    if isinstance(error, (errors.LocalEntryNotFoundError, ValueError)) and error.__cause__:
-        error = error.__cause__  # it says what that means for the download; its cause says what the hub answered
-    for kind, explanation in explanations.items():
-        if isinstance(error, kind):
-            return explanation
-    if status := getattr(getattr(error, "response", None), "status_code", None):  # also of the HTTP client's own errors
-        return f"{hub} answered {status}; {advice(status)}"
-    if isinstance(error, OSError) and error.errno:
-        return _fault_of_this_machine(error, cache)
-    if isinstance(error, UnicodeError):
-        return f"what would be sent is not ASCII ({error}); check HF_ENDPOINT, HF_TOKEN and the file of the token"
-    return (
-        f"asking {hub} failed ({_named(error)}); "
-        "check the network, the proxy and HF_ENDPOINT, or name a directory that holds the files"
-    )
-
-
-def _fault_of_this_machine(error: OSError, cache: Path) -> str:
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return f"no further file can be opened ({error.strerror}); `ulimit -n` tells how many a process may open"
-    filename = error.filename2 or error.filename
-    if not isinstance(filename, str | bytes) or Path(os.fsdecode(filename)).is_relative_to(cache):  # writing names none
-        return f"cannot write to the cache {cache} ({error.strerror}); set HF_HOME or cache_dir to another folder"
-    return f"{error.filename} cannot be used ({error.strerror}); check HF_TOKEN_PATH, HF_HOME and TMPDIR"
-
-
-def _named(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
-    first_line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}"
-
-
-def download_command(model: str, revision: str | None) -> str:
-    """The command that downloads a model's files at a revision.
-
-    >>> download_command("gpt2", "main"), download_command("gpt2", "refs/pr/1")
-    ('`minigpt2 download gpt2`', '`minigpt2 download gpt2 --revision refs/pr/1`')
-    """
-    option = [] if revision in (None, "main") else ["--revision", revision]
-    return f"`{' '.join(map(quoted, ['minigpt2', 'download', model, *option]))}`"
-
-
-def update_command(model: str, revision: str | None) -> str:
-    """The command that gets files added later: at the same branch, or at `main` for a commit, which never changes."""
-    return download_command(model, None if revision and COMMIT.fullmatch(revision) else revision)
-
-
-def missing(model: str, filename: str, revision: str, commit: str) -> MissingFileError:
-    """The error that a model has no such file at that revision, which is this commit."""
-    error = MissingFileError(
-        f"{model} has no file {filename} (revision {revision}); "
-        f"if it was added recently, {update_command(model, revision)} gets the newest"
-    )
-    error.commit = commit
-    return error
-
-
-def advice(status: int) -> str:
-    """The way out for an answer with this HTTP status."""
-    if status in (401, 403):
-        return "set HF_TOKEN to a token that may read the model, or unset it if it has expired"
-    if status == 429:
-        return "too many requests: wait a few minutes, or set HF_TOKEN, which allows more"
-    if status >= 500:
-        return "the server has a problem: try again later"
-    return "check the model's name and HF_ENDPOINT"

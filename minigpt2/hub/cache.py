@@ -19,20 +19,8 @@ from typing import Any
 
 from minigpt2.atomic_write import atomic_write, resolved
 from minigpt2.forking import FORK_WAITS, ordered_hooks
-from minigpt2.hub.answers import (
-    ANSWER_SECONDS,
-    COMMIT,
-    HubError,
-    MissingFileError,
-    Published,
-    RefusedError,
-    ask,
-    download_command,
-    missing,
-    quiet,
-    translated_errors,
-    within,
-)
+from minigpt2.hub.answers import ANSWER_SECONDS, Published, ask, quiet, translated_errors, within
+from minigpt2.hub.errors import COMMIT, HubError, MissingFileError, RefusedError, download_command, missing
 from minigpt2.published_models import LONG_NAME
 
 _OTHER_NAME = LONG_NAME | {long: short for short, long in LONG_NAME.items()}
@@ -62,7 +50,7 @@ def fetch(
 
     >>> fetch("gpt2", "model.safetensors", cache_dir="no/such/folder", local_files_only=True)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    minigpt2.hub.answers.HubError: gpt2: model.safetensors (revision main) is not in the cache; `minigpt2 download ...
+    minigpt2.hub.errors.HubError: gpt2: model.safetensors (revision main) is not in the cache; `minigpt2 download ...
     """
     path = cached(model, filename, revision=commit or revision, cache_dir=cache_dir)
     if path is not None:

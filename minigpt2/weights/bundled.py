@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from minigpt2 import data
-from minigpt2.hub.answers import HubError
+from minigpt2.hub.errors import HubError
 from minigpt2.published_models import GPT2_MODELS
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from minigpt2.atomic_write import require_writable, resolved
-from minigpt2.hub.answers import ANSWER_SECONDS, HubError
+from minigpt2.hub.answers import ANSWER_SECONDS
 from minigpt2.hub.cache import cache_root
+from minigpt2.hub.errors import HubError
 from minigpt2.vocabulary import ComputedOnce
 from minigpt2.weights import bundled
 from minigpt2.weights.files import (

@@ -14,13 +14,15 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
 from minigpt2.atomic_write import naming, resolved
-from minigpt2.hub.answers import HubError, update_command
-from minigpt2.published_models import GPT2_MODELS
+from minigpt2.hub.errors import HubError, update_command
+from minigpt2.published_models import GPT2_MODELS, LONG_NAME
+from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.weights.safetensors_file import CheckpointError, SafetensorsFile
 
 WEIGHTS: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 PICKLES: Final = {".bin", ".ckpt", ".pt", ".pth"}
+_PICKLES_OF_TRANSFORMERS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 PICKLE_REASON: Final = (
     "a pickle such as pytorch_model.bin can run code when it is loaded, so it is not read here; load it with "
     "transformers where you trust it, and save_pretrained() writes a model.safetensors"
@@ -34,6 +36,9 @@ ADAPTER_BESIDE_REASON: Final = (
     f"{ADAPTER_CONFIG} is beside it, and transformers with PEFT adds that adapter: if the weights have it already, "
     "use a copy of them without that file; if not, merge_and_unload() and save_pretrained() into another directory"
 )
+
+# Besides its weights; save_pretrained() writes a config.json beside weights of any kind.
+_BESIDE_WEIGHTS = {"config.json", *NAMES, *OPENAI_NAMES}
 
 # Pickles of Trainer and Accelerate that hold no model.
 _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler|rng_state|random_states")
@@ -53,13 +58,13 @@ class NoWeightsError(CheckpointError, HubError):
 def is_local(model: str | os.PathLike[str]) -> bool:
     """Whether `model` is a path: there is something at it, or it is a name that a model on the hub cannot have.
 
-    A folder called gpt2 that holds no weights is a common sight: the name means GPT-2 then.
+    A folder called gpt2 that holds no file of a model is a common sight: the name means GPT-2 then.
     """
     if not os.fspath(model):
         return False  # `Path` would take it for the current directory
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
-        return any(path.glob("*.safetensors")) or any(path.glob("*.safetensors.index.json"))
+        return any(map(_is_of_a_model, path.glob("*")))
     return path.exists() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 
@@ -213,6 +218,10 @@ def _may_be_weights(path: PurePath) -> bool:
     return path.suffix in {".safetensors", *PICKLES} and not _STATE_OF_TRAINING.match(path.name)
 
 
+def _is_of_a_model(path: Path) -> bool:
+    return path.name in _BESIDE_WEIGHTS or fnmatchcase(path.name, _INDEX_NAMES) or _may_be_weights(path)
+
+
 def _weights_in(directory: Path) -> Path:
     """The weights in a directory: the file of transformers' name, or else the only index or the only file."""
     named = [directory / name for name in (WEIGHTS, INDEX) if (directory / name).exists()]
@@ -220,6 +229,7 @@ def _weights_in(directory: Path) -> Path:
     singles = sorted(directory.glob("*.safetensors"))
     for found in (named[:1], indexes, singles):
         if len(found) == 1:
+            _refuse_if_a_pickle_is_meant(found[0])
             return found[0]
     of_adapter = [*directory.glob(ADAPTER_CONFIG), *directory.glob("adapter_model.*")]
     if singles:
@@ -234,7 +244,18 @@ def _weights_in(directory: Path) -> Path:
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
     pickles = sorted(map(str, filter(_may_be_weights, files)))
     reason = f", only {', '.join(pickles)}: {PICKLE_REASON}" if pickles else f": it needs {WEIGHTS} or {INDEX}"
-    raise CheckpointError(f"{directory} holds no safetensors weights{reason}")
+    on_hub = LONG_NAME.get(str(directory))
+    way_out = f"; the published model is also called {on_hub}" if on_hub else ""
+    raise CheckpointError(f"{directory} holds no safetensors weights{reason}{way_out}")
+
+
+def _refuse_if_a_pickle_is_meant(weights: Path) -> None:
+    """Refuse weights of another name than transformers' beside a pickle of that name, which it opens."""
+    pickles = [name for name in _PICKLES_OF_TRANSFORMERS if weights.with_name(name).exists()]
+    if pickles and weights.name not in (WEIGHTS, INDEX):
+        raise CheckpointError(
+            f"{weights.parent} holds {pickles[0]}, which transformers opens: open {weights} if that is meant"
+        )
 
 
 def _shards(index: Path, open_shard: Callable[[str], SafetensorsFile]) -> Files:

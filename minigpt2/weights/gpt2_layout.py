@@ -163,13 +163,11 @@ def _has_own_lm_head(weights: "Checkpoint") -> bool:
             raise _not_a_gpt2(weights, f"its {name!r} is not {' or '.join(map(repr, places))}: save the GPT-2 alone")
     if own is None:
         return False
-    if weights.has_config and weights.config.get("tie_word_embeddings") is False:
-        return True
-    if _are_equal(weights, own, WTE):
-        return False
-    if others := others_around(own, weights.own_names, weights.prefixes):
+    others = others_around(own, weights.own_names, weights.prefixes)
+    if others and not _are_equal(weights, own, WTE):
         raise _not_a_gpt2(weights, f"its {own!r} may be the {WTE!r} of {others[0]!r}: save the GPT-2 alone")
-    return True
+    is_untied = weights.has_config and weights.config.get("tie_word_embeddings") is False
+    return is_untied or not _are_equal(weights, own, WTE)
 
 
 def other_tensors(weights: "Checkpoint") -> list[str]:

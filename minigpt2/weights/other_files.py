@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from minigpt2.hub.answers import HubError, MissingFileError
+from minigpt2.hub.errors import HubError, MissingFileError
 from minigpt2.published_models import GPT2_MODELS
 from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.vocabulary import ComputedOnce

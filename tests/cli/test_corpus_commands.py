@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from minigpt2 import Tokenizer
+from minigpt2.cli import main
 from minigpt2.corpus import tokenize
 from tests.command import (
     Capture,
@@ -54,6 +55,31 @@ def test_tokenize_writes_ids_and_says_how_many(tmp_path: Path, capsys: Capture) 
     assert answer(capsys, "tokenize", tmp_path / "a.txt", "-o", out) == f"{out}: 6 tokens of 1 document\n"
     assert answer(capsys, "tokenize", f"{tmp_path}/*.txt", "-o", out) == f"{out}: 12 tokens of 2 documents\n"
     assert read(out) == ids_of("The meaning of life is") * 2
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        (["<user>"], "'<user>' is plain text in a document, as special tokens are"),
+        (["<user>", "<bot>"], "'<user>' and 1 more are plain text in a document"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["count"], ["tokenize", "-o", "train.bin"]], ids=lambda arguments: arguments[0])
+def test_of_added_tokens_that_are_not_special_the_user_is_told_that_they_are_plain_text(
+    arguments: list[str], tokens: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tokenizer = Tokenizer()
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained("special")
+    tokenizer.add_tokens(tokens)
+    tokenizer.save_pretrained("own")
+    Path("text").write_text("<user> Hi")
+    for model, complaints in [("special", ""), ("own", f"minigpt2: {said}")]:
+        assert main([*arguments, "text", "--model", model]) == 0
+        printed = capsys.readouterr()
+        assert printed.err.startswith(complaints) and bool(printed.err) == bool(complaints)
+        assert str(len(Tokenizer().encode_ordinary("<user> Hi")) + ("tokenize" in arguments)) in printed.out
 
 
 def test_tokenize_reads_a_stream(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from minigpt2 import GPT2, Checkpoint, Tokenizer
 from minigpt2.hub import download
 from minigpt2.published_models import GPT2_MODELS
-from tests.command import Capture, answer, files_in
+from tests.command import Capture, answer, complaint, files_in
 from tests.hub_server import Hub
 from tests.parity.made_up_tokenizers import MadeUp
 from tests.parity.test_tokenizer_files import one_file
@@ -42,7 +42,7 @@ def test_a_plain_file_of_a_published_models_name_is_not_the_model(
     assert Tokenizer.from_pretrained(name).encode(TEXT) == Tokenizer().encode(TEXT)
 
 
-def test_a_file_or_folder_of_a_published_models_name_leaves_its_weights_and_tokenizer_together(
+def test_of_a_published_models_name_weights_and_tokenizer_are_found_at_one_place(
     hub: Hub, directory: Path, tmp_path_factory: pytest.TempPathFactory, capsys: Capture
 ) -> None:
     published = tmp_path_factory.mktemp("published")
@@ -54,9 +54,11 @@ def test_a_file_or_folder_of_a_published_models_name_leaves_its_weights_and_toke
     assert answer(capsys, "embed", TEXT, "--json") == expected
     Path("gpt2").unlink()
     Path("gpt2").mkdir()
-    MadeUp(one_file("<x>")).write(directory / "gpt2")
     assert answer(capsys, "embed", TEXT, "--json") == expected
     assert GPT2.from_pretrained("gpt2").tokenizer.encode(TEXT) == Tokenizer().encode(TEXT)
+    MadeUp(one_file("<x>")).write(directory / "gpt2")
+    assert "openai-community/gpt2" in complaint(capsys, "embed", TEXT, "--json")
+    assert answer(capsys, "embed", TEXT, "--json", "--model", "openai-community/gpt2") == expected
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "gpt2.safetensors"])

@@ -63,7 +63,7 @@ def test_where_nothing_can_be_written_nothing_is_learned(name: str, tmp_path: Pa
     (tmp_path / "text").write_text("low low")
     (tmp_path / "own" / "merges.txt").mkdir(parents=True)
     said = complaint(capsys, "train-bpe", tmp_path / "text", "--merges", 1, "-o", tmp_path / name)  # prints no merge
-    assert str(tmp_path / name) in said
+    assert str(tmp_path / name) in said and (name == "own" or f"{tmp_path / 'text'} is not a directory" in said)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["own", "text"]
 
 

@@ -313,6 +313,25 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.parametrize("name", ["out.journal", "out.json"])
+def test_another_users_file_that_is_in_the_way_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / name).touch()
+    real = Path.open
+
+    def fail(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(PermissionError) as raised:
+        tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert raised.value.filename == str(tmp_path / name)
+
+
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     for name in (".out.parts.mine", ".out.parts.0123456789"):

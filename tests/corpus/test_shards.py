@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -298,7 +299,8 @@ def test_what_cannot_be_a_shard_is_refused(tmp_path: Path) -> None:
 def test_the_summary_of_a_shard_says_which_it_is(tmp_path: Path, tokenizer: Tokenizer) -> None:
     for name in ["a.txt", "b.txt"]:
         (tmp_path / name).write_text("The meaning of life is")
-    tokenize(f"{tmp_path}/*.txt", tmp_path / "2", tokenizer=tokenizer, shard=(2, 2), val_fraction=0.5)
+    half: Any = np.float32(0.5)
+    tokenize(f"{tmp_path}/*.txt", tmp_path / "2", tokenizer=tokenizer, shard=(2, 2), val_fraction=half)
     shard = json.loads((tmp_path / "2.json").read_text())["shard"]
     assert (shard["number"], shard["count"], shard["indices"]) == (2, 2, [1])
     assert (shard["of"]["val_fraction"], shard["of"]["sources"][:2]) == (0.5, "2,")

@@ -1,7 +1,10 @@
 """A file that the hub lacks or withholds: one request, and a clear error."""
 
 import errno
+import hashlib
+import json
 import os
+import subprocess
 import time
 from itertools import repeat
 from pathlib import Path
@@ -11,12 +14,15 @@ from typing import Any, NoReturn
 
 import huggingface_hub
 import pytest
+from filelock import FileLock
 
-from minigpt2 import HubError
+from minigpt2 import Checkpoint, HubError
 from minigpt2.hub import answers as hub_answers
 from minigpt2.hub.cache import pull_request_with
+from minigpt2.hub.errors import missing, reason
 from tests.hub.client import Client, refusal
 from tests.hub_server import BEFORE_1, BEFORE_2, Fault, Hub
+from tests.hub_settings import imported_with
 
 NOT_TEXT = str(Path(__file__).parents[2] / "minigpt2" / "data" / "bundled" / "model.safetensors")
 
@@ -83,6 +89,66 @@ def test_a_busy_hub_is_not_one_out_of_reach(is_redirected: bool, hub: Hub, clien
     else:
         hub.faults["config.json"] = 429  # which some versions of huggingface_hub repeat for longer than we wait
     assert "answered 429; too many requests: wait" in refusal(client.fetch("owner/tiny", "config.json"))
+
+
+@pytest.mark.skipif(BEFORE_2, reason="huggingface_hub says in how many seconds it tries again, for each of its tries")
+def test_a_long_wait_for_a_busy_storage_is_announced(hub: Hub, client: Client) -> None:
+    hub.publish("owner/tiny", {"model.safetensors": b"weights"})
+    hub.statuses["model.safetensors"] = iter([(429, {"Retry-After": "1"})])
+    with client.start("download", "owner/tiny", "model.safetensors") as process:
+        answer, complaints = process.communicate(timeout=60)
+    assert "path" in json.loads(answer) and "Waiting" in complaints and complaints.count("\n") == 1
+
+
+def test_a_wait_for_another_process_that_downloads_the_file_is_announced(hub: Hub, client: Client) -> None:
+    hub.publish("owner/tiny", {"model.safetensors": b"weights"})
+    locks = client.cache / ".locks" / "models--owner--tiny"
+    locks.mkdir(parents=True)
+    often = "from huggingface_hub import constants; constants.FILELOCK_LOG_EVERY_SECONDS = 0.1\n"
+    pipe = subprocess.PIPE
+    with FileLock(locks / (hashlib.sha256(b"weights").hexdigest() + ".lock")) as lock:
+        command = client.command("download", "owner/tiny", "model.safetensors", before=often)
+        process = subprocess.Popen(command, env=client.environment, stdout=pipe, stderr=pipe, text=True)
+        assert process.stderr and lock.lock_file in process.stderr.readline()
+    assert "path" in json.loads(process.communicate(timeout=60)[0])
+
+
+@pytest.mark.parametrize("function", ["download", "remote"])
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "the proxy"), (403, "the proxy"), (404, "the proxy"), (407, "HTTPS_PROXY"), (503, "later"), (None, "proxy")],
+)
+def test_a_storage_that_does_not_answer_is_not_called_the_hub(
+    status: int | None, words: str, function: str, hub: Hub, client: Client
+) -> None:
+    if function == "remote" and BEFORE_1:
+        pytest.skip("reading by ranges needs huggingface_hub 1.0")
+    hub.publish("owner/tiny", {"model.safetensors": b"weights"})
+    if status:
+        hub.statuses["model.safetensors"] = repeat((status, {}))
+    else:
+        hub.storage_url = "http://localhost:9"
+    if function == "download":
+        refused = client.download("owner/tiny", "model.safetensors")
+    else:
+        with pytest.raises(HubError) as caught, imported_with(client.environment):
+            Checkpoint.remote("owner/tiny")
+        refused = {"error": type(caught.value).__name__, "message": str(caught.value)}
+    message = refusal(refused, "HubError" if status else "UnreachableError")
+    assert hub.storage_url in message and words in message and "HF_TOKEN" not in message and hub.url not in message
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_of_a_certificate_that_is_not_known_the_error_names_the_variable_for_it(kind: type[Exception]) -> None:
+    error = kind("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer certificate")
+    assert "set SSL_CERT_FILE to its file" in reason(error, "owner/tiny", Path("cache"))
+
+
+@pytest.mark.parametrize("path", ["", "/mirror"])
+def test_a_password_in_the_address_of_the_hub_is_not_printed(path: str, client: Client) -> None:
+    client.environment["HF_ENDPOINT"] = f"http://name:secret@127.0.0.1:9{path}"
+    message = refusal(client.fetch("owner/tiny", "config.json"), "UnreachableError")
+    assert "http://127.0.0.1:9" in message and "secret" not in message
 
 
 def test_a_hub_that_recovers_while_it_is_asked_is_not_one_out_of_reach(
@@ -224,7 +290,7 @@ def test_local_files_only_makes_no_request(hub: Hub, client: Client) -> None:
 
 @pytest.mark.parametrize(("revision", "option"), [("main", ""), ("pr 1", " --revision 'pr 1'"), ("a" * 40, "")])
 def test_what_may_have_been_added_is_looked_for_where_it_can_come(revision: str, option: str) -> None:
-    error = hub_answers.missing("owner/tiny", "config.json", revision, "a" * 40)
+    error = missing("owner/tiny", "config.json", revision, "a" * 40)
     assert f"`minigpt2 download owner/tiny{option}`" in str(error)
 
 

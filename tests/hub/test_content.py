@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from minigpt2.hub import cache as hub_cache
-from minigpt2.hub.answers import RefusedError
+from minigpt2.hub.errors import RefusedError
 from tests.command import interrupted, wait_until
 from tests.hub.client import CONFIG, WEIGHTS, Client, files, finished, refusal
 from tests.hub_server import BEFORE_2, Fault, Hub

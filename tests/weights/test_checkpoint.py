@@ -152,6 +152,20 @@ def test_a_directory_of_several_files_is_refused_naming_them(tmp_path: Path) -> 
         Checkpoint.open(tmp_path)
 
 
+@pytest.mark.parametrize("pickle", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+@pytest.mark.parametrize("name", ["ema.safetensors", "model.fp16.safetensors", "model-00001-of-00001.safetensors"])
+def test_weights_of_another_name_are_not_taken_for_those_of_a_pickle_that_transformers_opens(
+    name: str, pickle: str, tmp_path: Path
+) -> None:
+    path = save(tmp_path, gpt2_tensors(), name)
+    (tmp_path / pickle).write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"holds {pickle}, which transformers opens: open .*{name}"):
+        Checkpoint.open(tmp_path)
+    assert_holds(Checkpoint.open(path), gpt2_tensors())
+    save(tmp_path, gpt2_tensors())
+    assert Checkpoint.open(tmp_path).path.name == "model.safetensors"
+
+
 # --- shards
 
 INDEXES: dict[str, object] = {
@@ -429,16 +443,44 @@ def test_an_index_from_the_hub_cannot_name_files_elsewhere(shard: str, tmp_path:
         Checkpoint.from_pretrained("owner/name", cache_dir=tmp_path, local_files_only=True)
 
 
-def test_a_folder_of_a_published_models_name_that_holds_no_weights_is_not_the_model(
+def test_a_folder_of_a_published_models_name_that_holds_no_file_of_a_model_is_not_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "checkpoint-500").mkdir(parents=True)
+    (tmp_path / "gpt2" / "training_args.bin").write_bytes(b"")
     for call in (Checkpoint.from_pretrained, Checkpoint.remote):
         with pytest.raises(hub.HubError, match=r"gpt2: model\.safetensors"):
             call("gpt2", cache_dir=tmp_path / "cache")
     save(tmp_path / "gpt2", gpt2_tensors())
     assert_holds(Checkpoint.from_pretrained("gpt2"), gpt2_tensors())
+
+
+OF_A_MODEL = ["config.json", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "adapter_model.bin"]
+OF_A_MODEL += ["tokenizer.json", "vocab.json", "encoder.json", "model.safetensors.index.json", "other.safetensors"]
+
+
+@pytest.mark.parametrize("name", OF_A_MODEL)
+def test_a_folder_of_a_published_models_name_with_any_file_of_a_model_is_meant_as_in_transformers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / name).write_text("{}")
+    with pytest.raises(CheckpointError, match="gpt2"):
+        Checkpoint.from_pretrained("gpt2")
+    with pytest.raises(ValueError, match="a path on this machine"):
+        Checkpoint.remote("gpt2")
+
+
+def test_of_a_folder_of_a_published_models_name_without_weights_the_error_gives_the_models_other_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "distilgpt2").mkdir()
+    (tmp_path / "distilgpt2" / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"only pytorch_model\.bin: .* is also called distilbert/distilgpt2$"):
+        Checkpoint.from_pretrained("distilgpt2")
 
 
 def test_reads_from_many_threads_agree(tmp_path: Path) -> None:

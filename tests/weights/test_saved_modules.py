@@ -306,8 +306,9 @@ def test_a_matrix_around_two_models_without_wte_is_tied_to_neither(
 
 @pytest.mark.parametrize("wrapper", ["", "module."])
 @pytest.mark.parametrize("others", [("encoder",), ("encoder", "decoder"), ("transformer",)], ids=" ".join)
+@pytest.mark.parametrize("is_tied", [True, False])
 def test_a_matrix_that_may_be_another_models_wte_is_not_an_output_head(
-    others: tuple[str, ...], wrapper: str, tmp_path: Path
+    others: tuple[str, ...], wrapper: str, is_tied: bool, tmp_path: Path
 ) -> None:
     state = {f"{wrapper}model.{name}": tensor for name, tensor in lm().state_dict().items()}
     del state[f"{wrapper}model.transformer.wte.weight"]
@@ -316,7 +317,7 @@ def test_a_matrix_that_may_be_another_models_wte_is_not_an_output_head(
         state |= {f"{wrapper}{other}.{name}": tensor for name, tensor in GPT2Model(CONFIG).state_dict().items()}
     state.pop(f"{wrapper}decoder.wte.weight", None)
     save_file(state, tmp_path / "model.safetensors")
-    CONFIG.save_pretrained(tmp_path)
+    GPT2Config(**CONFIG.to_diff_dict() | {"tie_word_embeddings": is_tied}).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"may be the 'wte\.weight' of '|could be '"):
         Checkpoint.open(tmp_path).parameter_names()
 

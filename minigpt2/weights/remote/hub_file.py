@@ -11,28 +11,16 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from minigpt2.forking import RenewedLock
-from minigpt2.hub.answers import (
-    ANSWER_SECONDS,
-    LONGEST_WAIT,
-    HubError,
-    Published,
-    RefusedError,
-    advice,
-    ask,
-    asked_pause,
-    download_command,
-    translated_errors,
-    within,
-)
+from minigpt2.hub.answers import ANSWER_SECONDS, LONGEST_WAIT, Published, ask, asked_pause, translated_errors, within
 from minigpt2.hub.cache import cache_root
+from minigpt2.hub.errors import HubError, RefusedError, answered, download_command, endpoint, origin, server_of
 
 MOST_FAILURES: Final = 3  # connections in a row that end too early
 MOST_REDIRECTS: Final = 5
 LEAST_RATE: Final = 1000  # bytes a second; a slower server is refused
-_PORTS = {"http": 80, "https": 443}
 _SHA256 = re.compile(r'"([0-9a-f]{64})"')
 
 
@@ -123,13 +111,13 @@ class HubFile:
                 found = ask(self.model, self.filename, self.file.commit, ANSWER_SECONDS)
                 if (found.commit, found.hash, found.size) != (self.file.commit, self.file.hash, self.file.size):
                     raise RefusedError(
-                        f"{constants.ENDPOINT} has another file there now ({found.size} bytes, hash {found.hash}, "
+                        f"{endpoint()} has another file there now ({found.size} bytes, hash {found.hash}, "
                         f"not {self.file.size} and {self.file.hash}); {self._download_command} gets the newest"
                     )
                 # The URL is last: a forked child that finds the old one asks again.
                 self._etag, self._in_xet, self._url = None, found.in_xet, found.url
-            if _origin(self._url)[0] not in {_origin(constants.ENDPOINT)[0], "https"}:
-                raise RefusedError(f"{constants.ENDPOINT} redirects to {_server(self._url)}; check HF_ENDPOINT")
+            if origin(self._url)[0] not in {origin(constants.ENDPOINT)[0], "https"}:
+                raise RefusedError(f"{endpoint()} redirects to {server_of(self._url)}; check HF_ENDPOINT")
             return self._url
 
     def _get(self, url: str, begin: int, end: int) -> Any:
@@ -145,8 +133,8 @@ class HubFile:
             elif response.status_code in (301, 302, 303, 307, 308):
                 response.close()
                 redirects, target = redirects + 1, urljoin(url, response.headers.get("Location", ""))
-                if _origin(target) != _origin(url):
-                    raise self._refusal(response, f"redirects to another server, {_server(target)}")
+                if origin(target) != origin(url):
+                    raise self._refusal(response, f"redirects to another server, {server_of(target)}")
                 url = target
             else:
                 return response
@@ -161,7 +149,7 @@ class HubFile:
         if status == 416:
             raise self._refusal(response, f"says that the file has no bytes {begin:,} to {end:,}")
         if status != 206:
-            raise RefusedError(f"{_server(str(response.url))} answered {status}; {advice(status)}")
+            raise RefusedError(answered(response))
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise self._refusal(response, f"encoded the bytes ({headers['Content-Encoding']}) though asked not to")
         if headers.get("Content-Range", "").strip() != expected:
@@ -181,7 +169,7 @@ class HubFile:
 
     def _refusal(self, response: Any, what: str) -> RefusedError:
         way_out = f"{self._download_command} gets the whole file and checks its hash"
-        return RefusedError(f"{_server(str(response.url))} {what}; {way_out}")
+        return RefusedError(f"{server_of(str(response.url))} {what}; {way_out}")
 
 
 def _refuse_an_old_huggingface_hub(model: str, download: str) -> None:
@@ -200,7 +188,7 @@ def _send(url: str, headers: dict[str, str]) -> Any:
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     headers = build_hf_headers(headers=headers)
-    if _origin(url) != _origin(constants.ENDPOINT):
+    if origin(url) != origin(constants.ENDPOINT):
         headers.pop("authorization", None)
     session = get_session()
     request = session.build_request("GET", url, headers=headers, timeout=_patience())
@@ -217,14 +205,3 @@ def _patience() -> float:
     from huggingface_hub import constants
 
     return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
-
-
-def _origin(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-
-
-def _server(url: str) -> str:
-    """The server of a URL, without the rest, which may hold secrets."""
-    scheme, host, port = _origin(url)
-    return f"{scheme}://{host}" + (f":{port}" if port != _PORTS.get(scheme) else "")

@@ -16,7 +16,8 @@ import numpy as np
 from minigpt2 import hub
 from minigpt2.forking import RenewedLock
 from minigpt2.hub import cache
-from minigpt2.hub.answers import ANSWER_SECONDS, Published, RefusedError, translated_errors
+from minigpt2.hub.answers import ANSWER_SECONDS, Published, translated_errors
+from minigpt2.hub.errors import RefusedError, endpoint
 from minigpt2.weights.damage import MOST_HEADER
 from minigpt2.weights.remote.array import RemoteArray
 from minigpt2.weights.remote.byte_ranges import Range, of_rows, together
@@ -170,9 +171,7 @@ class RemoteTensors(SafetensorsFile):
 
 def _folder_of_endpoint(cache_root: Path) -> Path:
     """The folder for what is read from this hub: the same name may be another model on another hub."""
-    from huggingface_hub import constants
-
-    return cache_root / FOLDER / quote(constants.ENDPOINT, safe="", errors="surrogateescape")
+    return cache_root / FOLDER / quote(endpoint(), safe="", errors="surrogateescape")
 
 
 def _remembered(folder: Path) -> SparseFile | None:
