@@ -212,7 +212,7 @@ def test_where_a_file_can_be_written_nothing_is_said(name: str, tmp_path: Path) 
 def test_directories_that_will_be_made_may_be_missing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     require_writable(tmp_path / "a" / "b" / "c", makes_directories=True)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(NotADirectoryError, match="file is not a directory"):
         require_writable(tmp_path / "file" / "b" / "c", makes_directories=True)
 
 

@@ -78,7 +78,8 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
         return _fault_of_this_machine(error, cache)
     if isinstance(error, UnicodeError):
         return f"what would be sent is not ASCII ({error}); check HF_ENDPOINT, HF_TOKEN and the file of the token"
-    return f"asking {_asked(error)} failed ({named(error)}); {_way_around(error)}"
+    server = _asked(error)
+    return f"asking {server} failed ({named(error)}); {_way_around(error, server)}"
 
 
 def _asked(error: BaseException) -> str:
@@ -89,13 +90,20 @@ def _asked(error: BaseException) -> str:
         return endpoint()
 
 
-def _way_around(error: BaseException) -> str:
+def _way_around(error: BaseException, server: str) -> str:
+    if re.search(r"\b407\b", str(error)):
+        return _way_through_a_proxy(server)
     if "certificate" in str(error).lower():  # the network's own proxy reads along
         return (
             "if your network has a certificate of its own, set SSL_CERT_FILE to its file "
             "(before huggingface_hub 1.0, REQUESTS_CA_BUNDLE), or name a directory that holds the files"
         )
     return "check the network, the proxy and HF_ENDPOINT, or name a directory that holds the files"
+
+
+def _way_through_a_proxy(url: str) -> str:
+    variable = f"{origin(url)[0].upper()}_PROXY"
+    return f"the proxy wants a name and a password: {variable} can give them, as in http://name:password@proxy:8080"
 
 
 def _fault_of_this_machine(error: OSError, cache: Path) -> str:
@@ -141,13 +149,11 @@ def missing(model: str, filename: str, revision: str, commit: str) -> MissingFil
 def answered(response: Any) -> str:
     """What a server answered, and the way out: the hub, or a storage that it redirects to."""
     url, status = str(response.url), response.status_code
-    is_of_hub = origin(url) == origin(endpoint())
-    return f"{server_of(url)} answered {status}; {_advice(status, is_of_hub)}"
+    way_out = _way_through_a_proxy(url) if status == 407 else _advice(status, origin(url) == origin(endpoint()))
+    return f"{server_of(url)} answered {status}; {way_out}"
 
 
 def _advice(status: int, is_of_hub: bool) -> str:
-    if status == 407:
-        return "the proxy asks for a name and a password: HTTPS_PROXY can give them, as in http://name:password@host:1"
     if status in (401, 403) and is_of_hub:
         return "set HF_TOKEN to a token that may read the model, or unset it if it has expired"
     if status == 429:

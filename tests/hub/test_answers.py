@@ -116,7 +116,14 @@ def test_a_wait_for_another_process_that_downloads_the_file_is_announced(hub: Hu
 @pytest.mark.parametrize("function", ["download", "remote"])
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(401, "the proxy"), (403, "the proxy"), (404, "the proxy"), (407, "HTTPS_PROXY"), (503, "later"), (None, "proxy")],
+    [
+        (401, "the proxy"),
+        (403, "the proxy"),
+        (404, "the proxy"),
+        (407, "HTTP_PROXY can"),
+        (503, "later"),
+        (None, "proxy"),
+    ],
 )
 def test_a_storage_that_does_not_answer_is_not_called_the_hub(
     status: int | None, words: str, function: str, hub: Hub, client: Client
@@ -136,6 +143,12 @@ def test_a_storage_that_does_not_answer_is_not_called_the_hub(
         refused = {"error": type(caught.value).__name__, "message": str(caught.value)}
     message = refusal(refused, "HubError" if status else "UnreachableError")
     assert hub.storage_url in message and words in message and "HF_TOKEN" not in message and hub.url not in message
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_of_a_proxy_that_wants_a_password_the_error_names_the_variable_for_it(kind: type[Exception]) -> None:
+    error = kind("407 Proxy Authentication Required")
+    assert "HTTPS_PROXY can give them" in reason(error, "owner/tiny", Path("cache"))
 
 
 @pytest.mark.parametrize("kind", [OSError, RuntimeError])
