@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Download a model, and say where it is."""
     from minigpt2 import Checkpoint
-    from minigpt2.published_models import GPT2_MODELS
+    from minigpt2.weights.files import is_local, on_hub
     from minigpt2.weights.other_files import config_names
 
-    # A folder of a published model's name is a common sight, and does not stand for the model.
-    if options.model not in GPT2_MODELS and Path(options.model).exists():
+    options.model = on_hub(options.model)
+    if Path(options.model).exists() and is_local(options.model):
         raise ValueError(f"{options.model!r} is a path on this machine: there is nothing to download")
     commit = _newest_commit(options.model, options.revision)
     weights = Checkpoint.from_pretrained(options.model, revision=commit)  # shards too, and a look inside

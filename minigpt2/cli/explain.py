@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from minigpt2.atomic_write import atomic_write
 from minigpt2.cli import streams
-from minigpt2.cli.model_option import SOON, add_model, open_both, open_or_bundled, open_tokenizer
+from minigpt2.cli.model_option import SOON, add_model, default_model, open_both, open_or_bundled, open_tokenizer
 from minigpt2.cli.terminal import has_colours, terminal_width
 from minigpt2.cli.text import add_text, file_name, read_text
 from minigpt2.explain import PARTS
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head", type=_head, default=(0, 0), metavar="LAYER.HEAD", help="whose attention is shown (default: 0.0)"
     )
-    add_model(parser, default=None)
+    add_model(parser, has_default=False)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     text = read_text(options, options.output)
     trace_of = partial(explain, text=text, allowed_special=() if options.ordinary else "all")
     if options.part in ("tokens", "merges"):
-        options.model = options.model or "gpt2"
+        options.model = options.model or default_model()
         trace = trace_of(open_tokenizer(options))
     elif options.json and options.model is None:
         trace = _trace_without_bundled_rows(options, trace_of)
@@ -80,7 +80,7 @@ def _trace_without_bundled_rows(options: argparse.Namespace, trace_of: "Callable
     """The trace with GPT-2's rows, or with none: JSON has no label that tells the bundled model's from GPT-2's."""
     from minigpt2 import HubError, Tokenizer
 
-    options.model = "gpt2"
+    options.model = default_model()
     try:
         tokenizer, weights = open_both(options, timeout=SOON)
         return trace_of(tokenizer, weights=weights)

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stop", action="append", default=[], metavar="TEXT", help="end once this was added; repeatable"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object at the end")
-    add_model(parser, default=None)
+    add_model(parser, has_default=False)
 
 
 def run(options: argparse.Namespace) -> None:

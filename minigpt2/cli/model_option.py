@@ -17,25 +17,39 @@ if TYPE_CHECKING:
     from minigpt2 import Checkpoint, Tokenizer
 
 
+_NOT_GIVEN = "\0"  # which no argument can be; the folders here decide only when a command runs
 SOON = 3.0  # seconds that the hub may take if the command can run without it
 
 
-def add_model(parser: argparse.ArgumentParser, default: str | None = "gpt2") -> None:
+def add_model(parser: argparse.ArgumentParser, has_default: bool = True) -> None:
     """Add the options that name a command's model.
 
-    `default` is None for a command that falls back to the bundled model if GPT-2 cannot be read.
+    One that falls back to the bundled model if GPT-2 cannot be read has no default.
     """
     parser.add_argument(
         "--model",
-        type=not_empty,
+        type=_name,
         metavar="NAME_OR_PATH",
-        default=default,
+        default=_NOT_GIVEN if has_default else None,
         help="a model on the hub, a directory, a .safetensors file, or bundled: the small model that comes with"
         " minigpt2 (default: gpt2)",
     )
     parser.add_argument(
         "--revision", type=not_empty, help="the model's branch, tag or commit on the hub (default: main)"
     )
+
+
+def _name(text: str) -> str:
+    return default_model() if text == _NOT_GIVEN else not_empty(text)
+
+
+def default_model() -> str:
+    """The published GPT-2, by a name that no folder here has: nobody has named a folder."""
+    if not Path("gpt2").is_dir():
+        return "gpt2"
+    from minigpt2.weights.files import on_hub
+
+    return on_hub("gpt2")
 
 
 def open_tokenizer(options: argparse.Namespace) -> "Tokenizer":
@@ -129,7 +143,7 @@ def open_or_bundled(
     from minigpt2.weights import bundled
 
     was_asked_for = options.model is not None
-    options.model = options.model or "gpt2"
+    options.model = options.model or default_model()
     if was_asked_for or not labelled:
         return open_both(options, local_files_only)
     try:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     token.add_argument("--id", type=int, metavar="N", help="one token, by its id")
     parser.add_argument("-k", type=positive, default=10, metavar="K", help="how many (default: 10)")
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
-    add_model(parser, default=None)
+    add_model(parser, has_default=False)
 
 
 def run(options: argparse.Namespace) -> None:

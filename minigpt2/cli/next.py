@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=positive, metavar="K", help="how many tokens (default: 10; 3 with --lens)")
     parser.add_argument("--lens", action="store_true", help="show what each layer would say")
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects, with --lens one of lists")
-    add_model(parser, default=None)
+    add_model(parser, has_default=False)
 
 
 def run(options: argparse.Namespace) -> None:

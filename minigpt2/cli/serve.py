@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=port, default=PORT, metavar="N", help=f"the port; 0 takes any that is free (default: {PORT})"
     )
-    add_model(parser, default=None)
+    add_model(parser, has_default=False)
 
 
 def run(options: argparse.Namespace) -> None:

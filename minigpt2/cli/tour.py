@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("prompt", nargs="?", default=PROMPT, metavar="TEXT", help=f"any text (default: {PROMPT!r})")
     parser.add_argument("--no-pause", action="store_true", help="do not wait for Enter between the steps")
-    add_model(parser, default=None)
+    add_model(parser, has_default=False)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -22,15 +22,16 @@ _DTYPES = {"uint16": "<u2", "uint32": "<u4"}
 _COUNTS = dict.fromkeys(("bytes", "documents", "tokens"), int)
 _OPTIONS: dict[str, Any] = dict.fromkeys(("errors", "field", "output_format", "sources"), str)
 _OPTIONS |= dict.fromkeys(("input_format", "separator"), str | None) | {"val_fraction": int | float, "seed": int}
+_CUT = {"source": int, "byte": int, "sha256": str}
 _SUMMARY = _COUNTS | {
     "dtype": str,
     "byteorder": str,
     "eos_token_id": int,
     "vocabulary": dict,
     "sources": [_COUNTS | {"path": str}],
-    "shard": {"number": int, "count": int, "indices": [int], "of": _OPTIONS},
+    "shard": {"number": int, "count": int, "indices": [int], "starts": [_CUT], "stops": [_CUT], "of": _OPTIONS},
 }
-_MOST_NAMED = 4  # missing shards
+_MOST_NAMED = 4  # shards
 
 _SAME = ("dtype", "byteorder", "eos_token_id", "vocabulary")  # what else the shards of one corpus have in common
 
@@ -68,6 +69,7 @@ def merge(shards: Name | Sequence[Name], output: Name) -> Counts:
     names = [shards] if isinstance(shards, (str, os.PathLike)) else list(shards)
     written = sorted(map(_read, names), key=lambda each: each.shard)
     _require_all(written)
+    _require_same_cuts(written)
     first = written[0].summary
     options = first["shard"]["of"]
     file_format = FileFormat(options["output_format"], options["val_fraction"], options["seed"])
@@ -184,6 +186,25 @@ def _require_all(written: Sequence[_Written]) -> None:
         )
         more = f" and {missing - _MOST_NAMED:,} more" if missing > _MOST_NAMED else ""
         raise ValueError(f"{'a shard is' if missing == 1 else 'shards are'} missing: {', '.join(named)}{more}")
+
+
+def _require_same_cuts(written: Sequence[_Written]) -> None:
+    """Refuse shards that did not read the same source, though its name and size are the same.
+
+    Raises:
+        ValueError: one stops where no other starts, or something else stood there.
+    """
+
+    def cuts(each: _Written, key: str) -> set[tuple[Any, ...]]:
+        return {tuple(cut.values()) for cut in each.summary["shard"][key]}
+
+    different = set.union(*(cuts(each, "starts") for each in written))
+    different ^= set.union(*(cuts(each, "stops") for each in written))
+    if different:
+        odd = [str(each.path) for each in written if different & (cuts(each, "starts") | cuts(each, "stops"))]
+        raise ValueError(
+            f"{', '.join(odd[:_MOST_NAMED])}: a source was changed between these shards: tokenize all shards again"
+        )
 
 
 def _common(written: _Written) -> Mapping[str, Any]:

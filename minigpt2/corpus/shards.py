@@ -22,6 +22,7 @@ class Shard:
 
 
 WHOLE = Shard(1, 1)
+_AROUND = 1 << 16  # bytes before and after a cut
 
 
 class Share(NamedTuple):
@@ -69,14 +70,30 @@ def shares(sources: Sequence[Source], reader: Reader, shard: Shard) -> Iterator[
         offset += source.size
 
 
+def _cut(source: Source, byte: int) -> dict[str, int | str]:
+    """A place where a source is cut, with the hash of what stands around it."""
+    with source.path.open("rb") as file:
+        file.seek(max(byte - _AROUND, 0))
+        around = file.read(2 * _AROUND)
+    return {"source": source.index, "byte": byte, "sha256": hashlib.sha256(around).hexdigest()}
+
+
 def shard_summary(
     shard: Shard, sources: Sequence[Source], parts: Sequence[Share], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The content of a shard's summary, for `merge`: which shard it is, of what, and the indices of its sources."""
+    """The content of a shard's summary, for `merge`: which shard it is, of what, its sources, and where it cuts them.
+
+    One shard stops where another starts: what stands there tells `merge` whether both read the same source.
+
+    Raises:
+        OSError: a source cannot be read.
+    """
     listed = json.dumps([[source.name, source.size] for source in sources])
     return {
         "number": shard.number,
         "count": shard.count,
         "indices": [share.source.index for share in parts],
+        "starts": [_cut(share.source, share.start) for share in parts if share.start],
+        "stops": [_cut(share.source, share.stop) for share in parts if share.stop not in (None, share.source.size)],
         "of": {**options, "sources": f"{len(sources)}, SHA-256 {hashlib.sha256(listed.encode()).hexdigest()}"},
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from functools import partial
+from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
@@ -37,8 +38,11 @@ ADAPTER_BESIDE_REASON: Final = (
     "use a copy of them without that file; if not, merge_and_unload() and save_pretrained() into another directory"
 )
 
-# Besides its weights; save_pretrained() writes a config.json beside weights of any kind.
-_BESIDE_WEIGHTS = {"config.json", *NAMES, *OPENAI_NAMES}
+# What transformers and PEFT write beside or as the weights of a model. A train.bin is nothing of it.
+_OF_A_MODEL = re.compile(
+    r"(config|adapter_config)\.json|(pytorch_model|adapter_model|tf_model|flax_model).*|.*\.safetensors(\.index.*\.json)?|"
+    + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
+)
 
 # Pickles of Trainer and Accelerate that hold no model.
 _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler|rng_state|random_states")
@@ -58,14 +62,24 @@ class NoWeightsError(CheckpointError, HubError):
 def is_local(model: str | os.PathLike[str]) -> bool:
     """Whether `model` is a path: there is something at it, or it is a name that a model on the hub cannot have.
 
-    A folder called gpt2 that holds no file of a model is a common sight: the name means GPT-2 then.
+    A folder called gpt2 that holds no file of a model, such as one of code, is a common sight: the name means GPT-2
+    then. The files of a run of training are in folders below it.
     """
     if not os.fspath(model):
         return False  # `Path` would take it for the current directory
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
-        return any(map(_is_of_a_model, path.glob("*")))
+        return any(_OF_A_MODEL.fullmatch(each.name) for each in chain(path.glob("*"), path.glob("*/*")))
     return path.exists() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
+
+
+def on_hub(model: str) -> str:
+    """The name of a model on the hub; that of a published one is another name of it where a folder has this one.
+
+    >>> on_hub("gpt2"), on_hub("owner/name")
+    ('gpt2', 'owner/name')
+    """
+    return LONG_NAME[model] if model in LONG_NAME and is_local(model) else model
 
 
 def open_files(path: Path) -> tuple[Path, Files]:
@@ -216,10 +230,6 @@ def _holds_named_adapters(paths: Collection[PurePath]) -> bool:
 def _may_be_weights(path: PurePath) -> bool:
     """Whether a file has the name of a model's weights, safetensors or a pickle, and not of a trainer's other state."""
     return path.suffix in {".safetensors", *PICKLES} and not _STATE_OF_TRAINING.match(path.name)
-
-
-def _is_of_a_model(path: Path) -> bool:
-    return path.name in _BESIDE_WEIGHTS or fnmatchcase(path.name, _INDEX_NAMES) or _may_be_weights(path)
 
 
 def _weights_in(directory: Path) -> Path:

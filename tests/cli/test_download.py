@@ -142,6 +142,28 @@ def test_a_folder_that_is_called_gpt2_does_not_stand_for_the_model(
     assert answer(capsys, "encode", "life") == "6042\n"
 
 
+@pytest.mark.parametrize("arguments", [[], ["gpt2"], ["openai-community/gpt2"]])
+def test_beside_a_model_in_a_folder_called_gpt2_the_published_one_is_downloaded(
+    arguments: list[str],
+    hub: Hub,
+    published: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / "model.safetensors").write_bytes(b"another")
+    monkeypatch.chdir(tmp_path)
+    hub.publish("openai-community/gpt2", published)
+    printed = answer(capsys, "download", *arguments)
+    assert printed.startswith("openai-community/gpt2 at ") and "models--openai-community--gpt2" in printed
+    assert "wte.weight" in answer(capsys, "params")
+    assert "gpt2/model.safetensors" in complaint(capsys, "params", "--model", "gpt2")
+    (tmp_path / "openai-community" / "gpt2").mkdir(parents=True)
+    (tmp_path / "openai-community" / "gpt2" / "config.json").touch()
+    assert "there is nothing to download" in complaint(capsys, "download", *arguments)
+
+
 def test_what_is_not_a_model_of_the_hub_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert "there is nothing to download" in complaint(capsys, "download", tmp_path)
     with imported_with(environment()):

@@ -221,7 +221,7 @@ def test_a_damaged_summary_of_a_shard_is_refused_by_its_name(tmp_path: Path, tok
             assert merge(shards, tmp_path / "out").tokens == whole.tokens
             assert (tmp_path / "out").read_bytes() == (tmp_path / "whole").read_bytes()
         except ValueError as error:
-            assert shards[0].name in str(error) or "missing" in str(error)
+            assert shards[0].name in str(error) or "missing" in str(error) or "all shards" in str(error)
 
 
 def test_of_many_missing_shards_the_first_are_named(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -294,6 +294,30 @@ def test_what_cannot_be_a_shard_is_refused(tmp_path: Path) -> None:
             tokenize(tmp_path, tmp_path / "out", shard=shard)
     with pytest.raises(ValueError, match="nothing to merge: name the shards"):
         merge([], tmp_path / "out")
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("change", ["reversed", "rotated", "edited"])
+def test_shards_of_a_source_that_was_rewritten_between_them_are_refused(
+    change: str, count: int, tmp_path: Path
+) -> None:
+    """Otherwise documents would be lost and others doubled, without a word."""
+    lines = [json.dumps({"text": f"document {number:03}"}) for number in range(100)]
+    changed = {
+        "reversed": lines[::-1],
+        "rotated": [*lines[1:], lines[0]],
+        "edited": [line.replace("ument", "tor") + " " * 2 for line in lines],
+    }[change]
+    source = tmp_path / "a.jsonl"
+    shards = [tmp_path / f"{number}.bin" for number in range(1, count + 1)]
+    for number, shard in enumerate(shards, start=1):
+        source.write_text("\n".join(lines if number == 1 else changed))
+        tokenize(source, shard, shard=(number, count))
+    with pytest.raises(ValueError, match=r"1\.bin, .*2\.bin.*: a source was changed between"):
+        merge(shards, tmp_path / "all.bin")
+    assert not (tmp_path / "all.bin").exists()
+    tokenize(source, shards[0], shard=(1, count))
+    assert merge(shards, tmp_path / "all.bin").documents == 100
 
 
 def test_the_summary_of_a_shard_says_which_it_is(tmp_path: Path, tokenizer: Tokenizer) -> None:

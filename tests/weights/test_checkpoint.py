@@ -447,8 +447,9 @@ def test_a_folder_of_a_published_models_name_that_holds_no_file_of_a_model_is_no
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "gpt2" / "checkpoint-500").mkdir(parents=True)
-    (tmp_path / "gpt2" / "training_args.bin").write_bytes(b"")
+    (tmp_path / "gpt2" / "empty").mkdir(parents=True)
+    for name in ("training_args.bin", "train.bin", "train.bin.json", "model.py"):
+        (tmp_path / "gpt2" / name).write_bytes(b"")
     for call in (Checkpoint.from_pretrained, Checkpoint.remote):
         with pytest.raises(hub.HubError, match=r"gpt2: model\.safetensors"):
             call("gpt2", cache_dir=tmp_path / "cache")
@@ -456,8 +457,10 @@ def test_a_folder_of_a_published_models_name_that_holds_no_file_of_a_model_is_no
     assert_holds(Checkpoint.from_pretrained("gpt2"), gpt2_tensors())
 
 
-OF_A_MODEL = ["config.json", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "adapter_model.bin"]
+OF_A_MODEL = ["config.json", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "adapter_model.bin"]
 OF_A_MODEL += ["tokenizer.json", "vocab.json", "encoder.json", "model.safetensors.index.json", "other.safetensors"]
+OF_A_MODEL += ["tf_model.h5", "checkpoint-500/model.safetensors", "checkpoint-500/config.json"]
+OF_A_MODEL += ["style/adapter_config.json", "pytorch_model_fsdp_0/__0_0.distcp"]
 
 
 @pytest.mark.parametrize("name", OF_A_MODEL)
@@ -465,7 +468,7 @@ def test_a_folder_of_a_published_models_name_with_any_file_of_a_model_is_meant_a
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "gpt2").mkdir()
+    (tmp_path / "gpt2" / name).parent.mkdir(parents=True)
     (tmp_path / "gpt2" / name).write_text("{}")
     with pytest.raises(CheckpointError, match="gpt2"):
         Checkpoint.from_pretrained("gpt2")
