@@ -36,7 +36,7 @@ _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Asked for once: Python holds a lock meanwhile, which Ctrl-C can leave held.
 _LOGGER = logging.getLogger("huggingface_hub")
 # It says every 10 seconds that another process has a file's lock, as information, which is not shown by default.
-logging.getLogger("huggingface_hub.utils._fixes").setLevel(logging.INFO)
+_LOGGER_OF_LOCKS = logging.getLogger("huggingface_hub.utils._fixes")
 _WAITS = ("Rate limited. Waiting", "Still waiting to acquire lock")
 _CONNECTION_SECONDS = 3
 _FIRST_NAME_SECONDS = 1.0
@@ -220,7 +220,7 @@ def prepare_client() -> None:
             from huggingface_hub import constants, get_session
             from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
-            _ = urlsplit(constants.ENDPOINT).port  # raises a ValueError where some versions find out later
+            _require_an_address(constants.ENDPOINT)
             tqdm.set_lock(_LOCK_OF_BARS.now)
             _LOCK_OF_BARS.bars = tqdm
             session: Any = get_session()
@@ -237,6 +237,13 @@ def prepare_client() -> None:
     for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
         if not 0 < (seconds := getattr(constants, name)) <= _MOST_SECONDS:
             raise RefusedError(f"{name} is {seconds}; set it to a number of seconds, or unset it")
+
+
+def _require_an_address(url: str) -> None:
+    """Raise ValueError if HF_ENDPOINT is not an address; some versions of huggingface_hub find out later."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # asking for the port checks it
+        raise ValueError(f"{url!r} is not an address, such as https://huggingface.co")
 
 
 def _look_up_a_first_name() -> None:
@@ -283,8 +290,11 @@ def quiet() -> Iterator[None]:
 
     for handler in handlers:
         handler.addFilter(is_wanted)
+    if _LOGGER.level <= logging.WARNING:  # otherwise the user has asked for silence
+        _LOGGER_OF_LOCKS.setLevel(logging.INFO)
     try:
         yield
     finally:
+        _LOGGER_OF_LOCKS.setLevel(logging.NOTSET)
         for handler in handlers:
             handler.removeFilter(is_wanted)

@@ -16,6 +16,7 @@ COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 # The errors without an answer, of all HTTP clients that versions of huggingface_hub use.
 _UNREACHABLE = {"ConnectError", "ConnectTimeout", "ConnectTimeoutError", "NameResolutionError", "NewConnectionError"}
 _UNREACHABLE |= {"OfflineModeIsEnabled"}
+_QUERY = re.compile(r"(?<=[\w/])\?[\w%-]+=[^\s'\")]*")
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -61,7 +62,7 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
         errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
         errors.RepositoryNotFoundError: (
-            f"there is no such directory, and {hub} shows no such model; "
+            f"{'' if Path(model).exists() else 'there is no such directory, and '}{hub} shows no such model; "
             "check its name or, if it is private, set HF_TOKEN"
         ),
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
@@ -78,16 +79,28 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
         return _fault_of_this_machine(error, cache)
     if isinstance(error, UnicodeError):
         return f"what would be sent is not ASCII ({error}); check HF_ENDPOINT, HF_TOKEN and the file of the token"
+    return _unanswered(error, _asked(error) or endpoint())
+
+
+def of_a_server(error: BaseException) -> str | None:
+    """What a storage answered, or which server did not; None of the hub's own answers, or where no server is known."""
+    response = getattr(error, "response", None)
+    if response is not None and response.status_code:
+        return answered(response) if origin(str(response.url)) != origin(endpoint()) else None
     server = _asked(error)
-    return f"asking {server} failed ({named(error)}); {_way_around(error, server)}"
+    return _unanswered(error, server) if server else None
 
 
-def _asked(error: BaseException) -> str:
+def _asked(error: BaseException) -> str | None:
     """The server that an error without an answer is about: the hub, or a storage that it redirects to."""
     try:
         return server_of(str(error.request.url))  # type: ignore[attr-defined]
-    except (AttributeError, RuntimeError):  # no request is known: it has no such attribute, or httpx raises
-        return endpoint()
+    except (AttributeError, RuntimeError, ValueError):  # no request is known (httpx raises), or it has no address
+        return None
+
+
+def _unanswered(error: BaseException, server: str) -> str:
+    return f"asking {server} failed ({named(error)}); {_way_around(error, server)}"
 
 
 def _way_around(error: BaseException, server: str) -> str:
@@ -116,9 +129,9 @@ def _fault_of_this_machine(error: OSError, cache: Path) -> str:
 
 
 def named(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
+    """The kind of an error and the first line of its message, without what follows `?` in an address: a signature."""
     first_line = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {first_line}"
+    return f"{type(error).__name__}: {_QUERY.sub('?...', first_line)}"
 
 
 def download_command(model: str, revision: str | None) -> str:

@@ -53,6 +53,7 @@ from minigpt2.weights.tensor_names import (
     ambiguous,
     bare_names,
     is_in_any_head,
+    is_in_transformer,
     named,
     own_heads_of,
     prefixes_of,
@@ -422,14 +423,22 @@ class Checkpoint(Mapping[str, Array]):
             names = {name: own for name, own in names.items() if name not in heads}
         said = {names[name] for name in wte if name in names}
         tied = {name: names[head] for name, head in tied_names(names).items() if names[head] not in said}
-        return names | tied if tied and self._ties and all(map(self._has_shape_of_wte, tied.values())) else names
+        return names | tied if tied and self._ties and all(map(self._may_be_wte, tied.values())) else names
 
-    def _has_shape_of_wte(self, name: str) -> bool:
-        """Whether a tensor has as many rows and columns as the config says that `wte` has."""
+    def _may_be_wte(self, head: str) -> bool:
+        """Whether an output matrix has as many rows and columns as the config says that `wte` has.
+
+        Nor may another matrix of that shape be what is missing: one that is neither in a transformer nor an output
+        matrix, such as a second name of `wte`.
+        """
         config = read_json_object(self.config_path)
-        shape = self._files[name].tensors[name].shape
+        shape = self._files[head].tensors[head].shape
         wanted = (config.get("vocab_size"), config.get("n_embd"))
-        return len(shape) == 2 and all(want in (size, None) for size, want in zip(shape, wanted, strict=True))
+        others = [name for name in self._files if self._files[name].tensors[name].shape == shape]
+        is_alone = all(map(is_in_transformer, set(others) - set(named(LM_HEAD, others))))
+        return (
+            is_alone and len(shape) == 2 and all(want in (size, None) for size, want in zip(shape, wanted, strict=True))
+        )
 
     @property
     def _ties(self) -> bool | None:

@@ -262,7 +262,7 @@ def _weights_in(directory: Path) -> Path:
 def _refuse_if_a_pickle_is_meant(weights: Path) -> None:
     """Refuse weights of another name than transformers' beside a pickle of that name, which it opens."""
     pickles = [name for name in _PICKLES_OF_TRANSFORMERS if weights.with_name(name).exists()]
-    if pickles and weights.name not in (WEIGHTS, INDEX):
+    if pickles and weights.name not in (WEIGHTS, INDEX) and not weights.name.startswith("adapter_model."):
         raise CheckpointError(
             f"{weights.parent} holds {pickles[0]}, which transformers opens: open {weights} if that is meant"
         )

@@ -112,6 +112,15 @@ def _models(tensors: Mapping[str, str]) -> dict[str, dict[str, str]]:
     return models
 
 
+def is_in_transformer(name: str) -> bool:
+    """Whether a tensor has the name of a part of a transformer, below whatever prefix.
+
+    >>> is_in_transformer("encoder.h.0.ln_1.bias"), is_in_transformer("embed.weight")
+    (True, False)
+    """
+    return bool(_PART_OF_TRANSFORMER.search(unwrapped(name)))
+
+
 def prefixes_of(tensors: Mapping[str, str]) -> list[str]:
     """The prefixes of `wte.weight`, without wrappers: one for each name of the model.
 
@@ -185,9 +194,10 @@ def _modules(heads: Iterable[str], prefix: str) -> list[str]:
 def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
     """The name of a missing `wte.weight`, and that of the `lm_head.weight` which may be the same matrix.
 
-    That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both, or
-    where the matrix may be that of another model. Beside another `wte.weight` a module counts as a model only if it has
-    layers, and the file is ambiguous then. `tensors` has the tensor of each name.
+    That is the one at its place in the model whose `wpe.weight` is there. Nothing where several models have both, where
+    the matrix may be that of another model, or where there is another one farther out. Beside another `wte.weight` a
+    module counts as a model only if it has layers, and the file is ambiguous then. `tensors` has the tensor of each
+    name.
 
     >>> names = ["lm_head.weight", "transformer.wpe.weight", "transformer.ln_f.bias", "critic.lm_head.weight"]
     >>> tied_names({name: name for name in names})
@@ -209,7 +219,9 @@ def tied_names(tensors: Mapping[str, str]) -> dict[str, str]:
     if len(own) != 1:
         return {}
     [(prefix, head)] = own
-    return {} if is_alone and others_around(head, tensors, [prefix]) else {prefix + WTE: head}
+    around = {tensors[name] for place in heads_of(prefix) for name in heads.get(place, [])}
+    is_in_doubt = around != {tensors[head]} or (is_alone and others_around(head, tensors, [prefix]))
+    return {} if is_in_doubt else {prefix + WTE: head}
 
 
 def others_around(head: str, tensors: Mapping[str, str], prefixes: Collection[str]) -> list[str]:

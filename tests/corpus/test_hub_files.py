@@ -9,6 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from huggingface_hub import HfFileSystem
@@ -177,7 +179,7 @@ def test_a_server_that_ignores_ranges_is_noticed(hub: DataSetHub, tmp_path: Path
     [
         ("hf://datasets/owner/name/no.txt", "hf://datasets/owner/name/no.txt: this data set has no such file"),
         ("hf://datasets/owner/name/*.csv", "hf://datasets/owner/name/*.csv: this data set has no such file"),
-        ("hf://datasets/owner/missing/a.txt", "hf://datasets/owner/missing/a.txt cannot be read (RepositoryNotFound"),
+        ("hf://datasets/owner/missing/a.txt", "hf://datasets/owner/missing/a.txt cannot be read: RepositoryNotFound"),
         ("hf://owner/model/a.txt", "is not a data set on the hub: write hf://datasets/OWNER/NAME"),
     ],
 )
@@ -192,12 +194,27 @@ def test_a_size_that_is_not_a_number_of_bytes_is_refused(
 ) -> None:
     answers = {f"datasets/owner/name@{'0' * 40}/a.txt": {"type": "file", "size": size}}
     monkeypatch.setattr(HfFileSystem, "find", lambda *_, **__: answers)
-    with pytest.raises(HubError, match=rf"data/a.jsonl cannot be read \(ValueError: .* {re.escape(repr(size))} bytes"):
+    with pytest.raises(HubError, match=rf"data/a.jsonl cannot be read: ValueError: .* {re.escape(repr(size))} bytes"):
         tokenize(f"{NAME}/data/a.jsonl", tmp_path / "out")
 
 
+def test_a_storage_that_refuses_is_named_without_its_signature(
+    hub: DataSetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        error: Any = OSError("403 Forbidden: None.")
+        error.response = SimpleNamespace(url="https://storage.example/file?X-Signature=secret", status_code=403)
+        raise error
+
+    monkeypatch.setattr(HfFileSystem, "open", refuse)
+    message = r"c\.txt cannot be read: https://storage\.example answered 403; check the network"
+    with pytest.raises(HubError, match=message) as raised:
+        tokenize(f"{NAME}/**/*.txt", tmp_path / "out")
+    assert "secret" not in str(raised.value)
+
+
 def test_a_hub_that_is_not_there_is_named(tmp_path: Path) -> None:
-    message = re.escape(f"{NAME}/a.txt cannot be read (Connect")
+    message = re.escape(f"{NAME}/a.txt cannot be read: asking http://127.0.0.1:9 failed (Connect")
     with imported_with(online("http://127.0.0.1:9", tmp_path)), pytest.raises(HubError, match=message):
         tokenize(f"{NAME}/a.txt", tmp_path / "out")
 
@@ -206,6 +223,6 @@ def test_a_hub_that_accepts_and_is_silent_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("minigpt2.corpus.hub_files.ANSWER_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts connections and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        message = re.escape(f"{NAME}/a.txt cannot be read (") + ".*[Tt]imed out"
+        message = re.escape(f"{NAME}/a.txt cannot be read: asking {url} failed (") + ".*[Tt]imed out"
         with imported_with(online(url, tmp_path)), pytest.raises(HubError, match=message):
             tokenize(f"{NAME}/a.txt", tmp_path / "out")

@@ -19,7 +19,7 @@ from filelock import FileLock
 from minigpt2 import Checkpoint, HubError
 from minigpt2.hub import answers as hub_answers
 from minigpt2.hub.cache import pull_request_with
-from minigpt2.hub.errors import missing, reason
+from minigpt2.hub.errors import missing, named, reason
 from tests.hub.client import Client, refusal
 from tests.hub_server import BEFORE_1, BEFORE_2, Fault, Hub
 from tests.hub_settings import imported_with
@@ -157,6 +157,17 @@ def test_of_a_certificate_that_is_not_known_the_error_names_the_variable_for_it(
     assert "set SSL_CERT_FILE to its file" in reason(error, "owner/tiny", Path("cache"))
 
 
+def test_the_signature_of_an_address_is_not_printed() -> None:
+    error = OSError("404 Not Found for url 'https://storage.example/file?X-Signature=secret&more=1'")
+    assert named(error) == "OSError: 404 Not Found for url 'https://storage.example/file?...'"
+
+
+def test_an_error_whose_address_is_none_is_one_of_the_hub() -> None:
+    error = ValueError("Port out of range 0-65535")
+    error.request = SimpleNamespace(url="https://storage.example:99999/file")  # type: ignore[attr-defined]
+    assert "asking https://huggingface.co failed" in reason(error, "owner/tiny", Path("cache"))
+
+
 @pytest.mark.parametrize("path", ["", "/mirror"])
 def test_a_password_in_the_address_of_the_hub_is_not_printed(path: str, client: Client) -> None:
     client.environment["HF_ENDPOINT"] = f"http://name:secret@127.0.0.1:9{path}"
@@ -239,6 +250,12 @@ SAID: list[tuple[str, str, str]] = [
     ("HF_HUB_DOWNLOAD_TIMEOUT", "-1", "HF_HUB_DOWNLOAD_TIMEOUT is -1"),
     ("HF_HUB_ETAG_TIMEOUT", "9" * 30, "HF_HUB_ETAG_TIMEOUT is 999"),
     ("HF_ENDPOINT", "http://host:port", "HF_ENDPOINT"),
+    (
+        "HF_ENDPOINT",
+        "hub.example",
+        "'hub.example' is not an address, such as https://huggingface.co); check HF_ENDPOINT",
+    ),
+    ("HF_ENDPOINT", "ftp://hub.example", "check HF_ENDPOINT"),
 ]
 
 

@@ -322,6 +322,22 @@ def test_a_matrix_that_may_be_another_models_wte_is_not_an_output_head(
         Checkpoint.open(tmp_path).parameter_names()
 
 
+@pytest.mark.parametrize(("prefix", "other"), [("", "embed"), ("gpt.", "embed"), ("gpt.", "lm_head")])
+def test_a_head_beside_another_matrix_of_its_shape_is_not_a_missing_wte(
+    prefix: str, other: str, tmp_path: Path
+) -> None:
+    """As where `wte` has a second name and the head another matrix, and each tensor was saved under one name."""
+    state = {f"{prefix}{name}": tensor for name, tensor in lm().state_dict().items()}
+    state[f"{other}.weight"] = state.pop(f"{prefix}transformer.wte.weight")
+    state[f"{prefix}lm_head.weight"] = torch.ones(10, 4)
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    for use in (weights.parameter_names, lambda: weights["wte.weight"], lambda: Embeddings(weights)):
+        with pytest.raises((CheckpointError, KeyError), match=r"wte\.weight"):
+            use()
+
+
 def test_a_table_of_positions_in_another_module_is_not_another_model(tmp_path: Path) -> None:
     state = lm().state_dict()
     wte = state.pop("transformer.wte.weight")

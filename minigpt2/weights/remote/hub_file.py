@@ -165,7 +165,8 @@ class HubFile:
             first = self._etag = etag if self._etag is None else self._etag
         named = None if self._in_xet else _SHA256.fullmatch(etag)
         if etag != first or (named and len(self.file.hash) == 64 and named[1] != self.file.hash):
-            raise self._refusal(response, f"has another file there now (ETag {etag}, not {first or self.file.hash})")
+            expected = first if etag != first else self.file.hash
+            raise self._refusal(response, f"has another file there now (ETag {etag}, not {expected})")
 
     def _refusal(self, response: Any, what: str) -> RefusedError:
         way_out = f"{self._download_command} gets the whole file and checks its hash"
