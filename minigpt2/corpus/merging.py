@@ -189,7 +189,9 @@ def _require_all(written: Sequence[_Written]) -> None:
 
 
 def _require_same_cuts(written: Sequence[_Written]) -> None:
-    """Refuse shards that did not read the same source, though its name and size are the same.
+    """Refuse shards that found different text around a place where a source of the same name and size is cut.
+
+    Then one may lack documents that the other has twice. What changed far from all cuts is not seen.
 
     Raises:
         ValueError: one stops where no other starts, or something else stood there.

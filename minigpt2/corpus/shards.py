@@ -83,7 +83,7 @@ def shard_summary(
 ) -> dict[str, Any]:
     """The content of a shard's summary, for `merge`: which shard it is, of what, its sources, and where it cuts them.
 
-    One shard stops where another starts: what stands there tells `merge` whether both read the same source.
+    One shard stops where another starts: what stands there tells `merge` whether one goes on where the other ended.
 
     Raises:
         OSError: a source cannot be read.

@@ -38,10 +38,10 @@ ADAPTER_BESIDE_REASON: Final = (
     "use a copy of them without that file; if not, merge_and_unload() and save_pretrained() into another directory"
 )
 
-# What transformers and PEFT write beside or as the weights of a model. A train.bin is nothing of it.
+# What is beside or is the weights of a model, besides pickles of other suffixes than .bin: a train.bin may hold ids.
 _OF_A_MODEL = re.compile(
     r"(config|adapter_config)\.json|(pytorch_model|adapter_model|tf_model|flax_model).*|.*\.safetensors(\.index.*\.json)?|"
-    + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
+    r"(model|weights)\.bin|" + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
 )
 
 # Pickles of Trainer and Accelerate that hold no model.
@@ -69,7 +69,7 @@ def is_local(model: str | os.PathLike[str]) -> bool:
         return False  # `Path` would take it for the current directory
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
-        return any(_OF_A_MODEL.fullmatch(each.name) for each in chain(path.glob("*"), path.glob("*/*")))
+        return any(map(_is_of_a_model, chain(path.glob("*"), path.glob("*/*"))))
     return path.exists() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 
@@ -230,6 +230,11 @@ def _holds_named_adapters(paths: Collection[PurePath]) -> bool:
 def _may_be_weights(path: PurePath) -> bool:
     """Whether a file has the name of a model's weights, safetensors or a pickle, and not of a trainer's other state."""
     return path.suffix in {".safetensors", *PICKLES} and not _STATE_OF_TRAINING.match(path.name)
+
+
+def _is_of_a_model(path: Path) -> bool:
+    is_pickle = path.suffix != ".bin" and _may_be_weights(path)
+    return is_pickle or _OF_A_MODEL.fullmatch(path.name) is not None
 
 
 def _weights_in(directory: Path) -> Path:

@@ -460,6 +460,7 @@ def test_a_folder_of_a_published_models_name_that_holds_no_file_of_a_model_is_no
 OF_A_MODEL = ["config.json", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "adapter_model.bin"]
 OF_A_MODEL += ["tokenizer.json", "vocab.json", "encoder.json", "model.safetensors.index.json", "other.safetensors"]
 OF_A_MODEL += ["tf_model.h5", "checkpoint-500/model.safetensors", "checkpoint-500/config.json"]
+OF_A_MODEL += ["ckpt.pt", "model.pth", "epoch=1-step=10.ckpt", "model.bin", "run/ckpt.pt"]
 OF_A_MODEL += ["style/adapter_config.json", "pytorch_model_fsdp_0/__0_0.distcp"]
 
 
