@@ -128,8 +128,8 @@ def test_a_wait_for_another_process_that_downloads_the_file_is_announced(hub: Hu
 def test_a_storage_that_does_not_answer_is_not_called_the_hub(
     status: int | None, words: str, function: str, hub: Hub, client: Client
 ) -> None:
-    if function == "remote" and BEFORE_1:
-        pytest.skip("reading by ranges needs huggingface_hub 1.0")
+    if BEFORE_1 and (function == "remote" or not status):
+        pytest.skip("reading by ranges needs huggingface_hub 1.0, and some before it repeat what is not answered")
     hub.publish("owner/tiny", {"model.safetensors": b"weights"})
     if status:
         hub.statuses["model.safetensors"] = repeat((status, {}))
