@@ -44,7 +44,7 @@ def _name(text: str) -> str:
 
 
 def default_model() -> str:
-    """The published GPT-2, by a name that no folder here has: nobody has named a folder."""
+    """The name of the published GPT-2: gpt2, or its longer name where a folder with a model is called gpt2."""
     if not Path("gpt2").is_dir():
         return "gpt2"
     from minigpt2.weights.files import on_hub

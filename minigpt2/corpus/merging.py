@@ -31,7 +31,7 @@ _SUMMARY = _COUNTS | {
     "sources": [_COUNTS | {"path": str}],
     "shard": {"number": int, "count": int, "indices": [int], "starts": [_CUT], "stops": [_CUT], "of": _OPTIONS},
 }
-_MOST_NAMED = 4  # shards
+_MOST_NAMED = 4  # missing shards
 
 _SAME = ("dtype", "byteorder", "eos_token_id", "vocabulary")  # what else the shards of one corpus have in common
 
@@ -203,10 +203,9 @@ def _require_same_cuts(written: Sequence[_Written]) -> None:
     different = set.union(*(cuts(each, "starts") for each in written))
     different ^= set.union(*(cuts(each, "stops") for each in written))
     if different:
-        odd = [str(each.path) for each in written if different & (cuts(each, "starts") | cuts(each, "stops"))]
-        raise ValueError(
-            f"{', '.join(odd[:_MOST_NAMED])}: a source was changed between these shards: tokenize all shards again"
-        )
+        odd = [each.shard.number for each in written if different & (cuts(each, "starts") | cuts(each, "stops"))]
+        named = [str(each.path) for each in written if abs(each.shard.number - odd[0]) <= 1]  # with its neighbours
+        raise ValueError(f"{', '.join(named)}: a source was changed between these shards: tokenize all shards again")
 
 
 def _common(written: _Written) -> Mapping[str, Any]:

@@ -57,13 +57,13 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
     from huggingface_hub import errors
 
     hub = endpoint()
+    place = f"at {hub}" if Path(model).exists() else f"at {hub}, and no such directory here"
     explanations = {
         RefusedError: str(error),
         errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
         errors.RepositoryNotFoundError: (
-            f"{'' if Path(model).exists() else 'there is no such directory, and '}{hub} shows no such model; "
-            "check its name or, if it is private, set HF_TOKEN"
+            f"there is no such model {place}; check its name or, if it is private, set HF_TOKEN"
         ),
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
     }
@@ -83,7 +83,7 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
 
 
 def of_a_server(error: BaseException) -> str | None:
-    """What a storage answered, or which server did not; None of the hub's own answers, or where no server is known."""
+    """What failed, and at which server; None where the hub itself answered, or the error does not tell the server."""
     response = getattr(error, "response", None)
     if response is not None and response.status_code:
         return answered(response) if origin(str(response.url)) != origin(endpoint()) else None
@@ -160,7 +160,7 @@ def missing(model: str, filename: str, revision: str, commit: str) -> MissingFil
 
 
 def answered(response: Any) -> str:
-    """What a server answered, and the way out: the hub, or a storage that it redirects to."""
+    """The status that the hub or a storage answered, and what to do about it."""
     url, status = str(response.url), response.status_code
     way_out = _way_through_a_proxy(url) if status == 407 else _advice(status, origin(url) == origin(endpoint()))
     return f"{server_of(url)} answered {status}; {way_out}"

@@ -57,7 +57,7 @@ def test_of_a_published_models_name_weights_and_tokenizer_are_found_at_one_place
     assert answer(capsys, "embed", TEXT, "--json") == expected
     assert GPT2.from_pretrained("gpt2").tokenizer.encode(TEXT) == Tokenizer().encode(TEXT)
     MadeUp(one_file("<x>")).write(directory / "gpt2")
-    assert answer(capsys, "embed", TEXT, "--json") == expected  # nobody has named the folder
+    assert answer(capsys, "embed", TEXT, "--json") == expected  # the default is not the folder
     assert "openai-community/gpt2" in complaint(capsys, "embed", TEXT, "--json", "--model", "gpt2")
     assert answer(capsys, "embed", TEXT, "--json", "--model", "openai-community/gpt2") == expected
 
