@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR, S_ISREG, S_ISVTX
 from typing import BinaryIO
 
 LOCK_SECONDS = 5.0  # seconds that another may hold the lock of a directory: files take their names in milliseconds
@@ -80,7 +80,8 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
     `makes_directories` is for a caller that makes those of the path that are missing.
 
     Raises:
-        OSError: it is a directory, or in a place where no file can be made; the error names `path`.
+        OSError: it is a directory, or in a place where no file can be made, or another user's file that cannot be
+            replaced; the error names `path`.
     """
     if _is_stream(Path(path)):
         return
@@ -94,6 +95,23 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
         raise FileNotFoundError(errno.ENOENT, "there is no such directory to write in", os.fspath(path))
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"no file can be written in {there}", os.fspath(path))
+    require_replaceable(path)
+
+
+def require_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that only another user may replace: that of a directory with the sticky bit, such as /tmp.
+
+    Raises:
+        PermissionError: it is one; the error names `path`.
+    """
+    target = resolved(path)
+    try:
+        directory, file = target.parent.stat(), target.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if directory.st_mode & S_ISVTX and os.geteuid() not in (0, directory.st_uid, file.st_uid):
+        reason = f"another user's file, which only its owner may replace in {target.parent}"
+        raise PermissionError(errno.EPERM, reason, os.fspath(path))
 
 
 def _is_stream(path: Path) -> bool:

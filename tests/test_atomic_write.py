@@ -8,6 +8,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -220,6 +221,18 @@ def test_a_directory_that_takes_no_files_is_named(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)  # root may write anywhere
     with pytest.raises(PermissionError, match=f"no file can be written in {tmp_path}"):
         require_writable(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("mode", "user", "may_replace"), [(0o1777, -1, False), (0o1777, 0, True), (0o777, -1, True)])
+def test_another_users_file_in_a_directory_such_as_tmp_is_refused_before_the_work(
+    mode: int, user: int, may_replace: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ids.bin").touch()
+    tmp_path.chmod(mode)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    with nullcontext() if may_replace else pytest.raises(PermissionError, match="another user's file"):
+        require_writable(tmp_path / "ids.bin")
+    require_writable(tmp_path / "new.bin")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from minigpt2.atomic_write import (
     folded,
     is_one_name,
     leads_to,
+    require_replaceable,
     require_writable,
     resolved,
     set_file,
@@ -118,6 +119,7 @@ class Paths:
             with suppress(FileNotFoundError):  # another run may remove it at any moment
                 if not S_ISREG(path.stat().st_mode):
                     raise ValueError(f"{path} is not a file, and a corpus appears whole or not at all: it needs one")
+            require_replaceable(path)
         for path in filter(Path.is_symlink, self.companions):
             raise ValueError(f"{path} is a symbolic link, and what it leads to would be replaced: delete it first")
         if not _begins_as_ours(self.summary, if_missing=True):  # another run may move it at any moment

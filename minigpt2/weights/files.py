@@ -41,7 +41,7 @@ ADAPTER_BESIDE_REASON: Final = (
 # What is beside or is the weights of a model, besides pickles of other suffixes than .bin: a train.bin may hold ids.
 _OF_A_MODEL = re.compile(
     r"(config|adapter_config)\.json|(pytorch_model|adapter_model|tf_model|flax_model).*|.*\.safetensors(\.index.*\.json)?|"
-    r"(model|weights)\.bin|" + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
+    r"(model|weights)\.bin|.*\.(gguf|onnx)|" + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
 )
 
 # Pickles of Trainer and Accelerate that hold no model.

@@ -332,6 +332,23 @@ def test_another_users_file_that_is_in_the_way_is_named(
     assert raised.value.filename == str(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["train.bin", "train.bin.json", "val.bin"])
+def test_another_users_file_that_cannot_be_replaced_is_named_at_the_start(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a;" * 100)
+    options: dict[str, Any] = {"separator": ";", "val_fraction": 0.5}
+    tokenize(tmp_path / "a.txt", tmp_path / "train.bin", **options)
+    for path in {*tmp_path.glob("*.bin*")} - {tmp_path / name}:
+        path.unlink()
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: -1)
+    with pytest.raises(PermissionError, match="another user's file") as raised:
+        tokenize(tmp_path / "a.txt", tmp_path / "train.bin", **options)
+    assert raised.value.filename == str(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.txt", name])
+
+
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     for name in (".out.parts.mine", ".out.parts.0123456789"):
