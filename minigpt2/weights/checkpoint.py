@@ -25,7 +25,7 @@ from minigpt2.hub.answers import ANSWER_SECONDS
 from minigpt2.hub.cache import cache_root
 from minigpt2.hub.errors import HubError
 from minigpt2.vocabulary import ComputedOnce
-from minigpt2.weights import bundled
+from minigpt2.weights import bundled, shared_tensors
 from minigpt2.weights.files import (
     INDEX,
     WEIGHTS,
@@ -53,11 +53,8 @@ from minigpt2.weights.tensor_names import (
     ambiguous,
     bare_names,
     is_in_any_head,
-    is_in_transformer,
-    named,
     own_heads_of,
     prefixes_of,
-    tied_names,
     unwrapped,
 )
 
@@ -408,47 +405,11 @@ class Checkpoint(Mapping[str, Array]):
 
     @ComputedOnce
     def own_names(self) -> Mapping[str, str]:
-        """For each name of a tensor the one under which the files hold it.
-
-        safetensors' `save_model` writes a tensor of several names once, and lists the others in the metadata. Without
-        that, the config of a GPT-2 says that its `lm_head.weight` is the missing `wte.weight` too. Where it says that
-        they are not tied, transformers does not tie them, whatever the metadata lists.
-        """
+        """For each name of a tensor the one under which the files hold it."""
         others = dict(sorted({**self.metadata, **self._index_metadata}.items()))  # which are stored in any order
-        names = {name: name for name in self}
-        names |= {name: own for name, own in others.items() if own in names and name not in names}
-        wte = named(WTE, names)
-        heads = [name for name in wte if name not in self._files and unwrapped(names[name]) in _own_heads(name)]
-        if heads and heads == wte and self._ties is False:
-            names = {name: own for name, own in names.items() if name not in heads}
-        said = {names[name] for name in wte if name in names}
-        tied = {name: names[head] for name, head in tied_names(names).items() if names[head] not in said}
-        return names | tied if tied and self._ties and all(map(self._may_be_wte, tied.values())) else names
-
-    def _may_be_wte(self, head: str) -> bool:
-        """Whether an output matrix has as many rows and columns as the config says that `wte` has.
-
-        Nor may another matrix of that shape be what is missing: one that is neither in a transformer nor an output
-        matrix, such as a second name of `wte`.
-        """
-        config = read_json_object(self.config_path)
-        shape = self._files[head].tensors[head].shape
-        wanted = (config.get("vocab_size"), config.get("n_embd"))
-        others = [name for name in self._files if self._files[name].tensors[name].shape == shape]
-        is_alone = all(map(is_in_transformer, set(others) - set(named(LM_HEAD, others))))
-        return (
-            is_alone and len(shape) == 2 and all(want in (size, None) for size, want in zip(shape, wanted, strict=True))
+        return shared_tensors.own_names(
+            self._files, others, lambda: read_json_object(self.config_path) if self.has_config else {}
         )
-
-    @property
-    def _ties(self) -> bool | None:
-        """Whether the config ties a GPT-2's output matrix to `wte`; None where it says nothing, or there is none."""
-        config = read_json_object(self.config_path) if self.has_config else {}
-        if config.get("tie_word_embeddings", True) is not True:
-            return False
-        is_alike = {"n_embd", "vocab_size"} <= config.keys()
-        is_gpt2 = config.get("model_type", "gpt2" if is_alike else None) == "gpt2"
-        return True if is_gpt2 else None
 
     def _own_name(self, name: object) -> str | None:
         """The name of a tensor in the files, if they have it."""
@@ -478,11 +439,6 @@ class Checkpoint(Mapping[str, Array]):
             reason = f"; {adapter}" if (adapter := adapter_in(self)) else ""
             raise KeyError(f"{self.path} has no tensor {name!r}; {hint}{reason}")
         return own_name
-
-
-def _own_heads(wte: str) -> list[str]:
-    """Where the output matrix of the model with this `wte.weight` can be."""
-    return own_heads_of(unwrapped(wte).removesuffix(WTE))
 
 
 def _downloaded(model: str, revision: str | None, cache: Path, local_files_only: bool) -> tuple[Path, bool]:
