@@ -1,4 +1,4 @@
-"""Archives, compressed files and tables: told by the bytes that they begin with, and what unpacks them."""
+"""Archives, compressed files, tables and pointers: told by the bytes that they begin with, and what unpacks them."""
 
 from typing import Final
 
@@ -15,6 +15,9 @@ _KINDS: Final = (
 )
 #: What a Parquet table begins with: the last byte is of the first structure in it, and of no text.
 TABLE: Final = b"PAR1\x15"
+#: What Git LFS puts in place of a large file where a repository is cloned without it, and what to do then.
+POINTER: Final = b"version https://git-lfs.github.com/spec/"
+POINTER_REASON: Final = "a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned"
 #: The bytes at its beginning that tell what kind of file it is.
 BEGINNING: Final = 265
 

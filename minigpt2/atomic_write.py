@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ def atomic_write(path: str | os.PathLike[str], tag: str = "") -> Iterator[Binary
                 with target.open("wb") as file:
                     yield file
             else:
+                require_replaceable(target)
                 with partial.open("xb") as file:
                     with suppress(OSError):  # there was none, or the file system has no modes
                         partial.chmod(target.stat().st_mode)
@@ -99,10 +101,12 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
 
 
 def require_replaceable(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that only another user may replace: that of a directory with the sticky bit, such as /tmp.
+    """Refuse a file that cannot be replaced or removed, though a new one could be made in its directory.
+
+    It may be another user's, in a directory with the sticky bit, such as /tmp; or a mount point, as containers have.
 
     Raises:
-        PermissionError: it is one; the error names `path`.
+        OSError: it is one; the error names `path`.
     """
     target = resolved(path)
     try:
@@ -112,6 +116,21 @@ def require_replaceable(path: str | os.PathLike[str]) -> None:
     if directory.st_mode & S_ISVTX and os.geteuid() not in (0, directory.st_uid, file.st_uid):
         reason = f"another user's file, which only its owner may replace in {target.parent}"
         raise PermissionError(errno.EPERM, reason, os.fspath(path))
+    if _is_mount_point(target):
+        reason = "a mount point, where no file can be replaced: mount its directory instead"
+        raise OSError(errno.EBUSY, reason, os.fspath(path))
+
+
+def _is_mount_point(path: Path) -> bool:
+    """Whether something is mounted at a path, by Linux's list: the fifth field of each line, odd bytes in octal."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return False
+    places = [line.split()[4] for line in lines]
+    return os.fsencode(path) in [
+        re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), each) for each in places
+    ]
 
 
 def _is_stream(path: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt2.atomic_write import atomic_write, is_one_name, locked, require_writable
+from minigpt2.atomic_write import atomic_write, is_one_name, locked, require_replaceable, require_writable
 
 
 def names(directory: Path) -> list[str]:
@@ -233,6 +233,36 @@ def test_another_users_file_in_a_directory_such_as_tmp_is_refused_before_the_wor
     with nullcontext() if may_replace else pytest.raises(PermissionError, match="another user's file"):
         require_writable(tmp_path / "ids.bin")
     require_writable(tmp_path / "new.bin")
+
+
+def test_another_users_file_in_such_a_directory_is_named_by_whatever_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "page.html").write_text("theirs")
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(os, "geteuid", lambda: -1)
+    with pytest.raises(PermissionError, match="another user's file"), atomic_write(tmp_path / "page.html"):
+        pass
+    assert (tmp_path / "page.html").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("name", ["ids.bin", "the ids.bin", "é\\t.bin"])
+def test_a_file_that_is_a_mount_point_is_refused_before_the_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    require_writable(path)
+    octal = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in os.fsencode(path))
+    listed = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n23 27 8:1 /x.bin %b rw - ext4 /dev/sda1 rw\n" % octal
+    monkeypatch.setattr(Path, "read_bytes", lambda path: listed if str(path) == "/proc/self/mountinfo" else b"")
+    with pytest.raises(OSError, match="a mount point, where no file can be replaced: mount its directory"):
+        require_writable(path)
+
+
+def test_what_this_machine_has_mounted_is_known() -> None:
+    with pytest.raises(OSError, match="a mount point"):
+        require_replaceable("/proc")
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
-from minigpt2.archives import TABLE, other_kind
+from minigpt2.archives import POINTER, POINTER_REASON, TABLE, other_kind
 from minigpt2.atomic_write import leads_to
+from minigpt2.encodings import WITHOUT_MARK, advice, is_utf16_without_mark
 from minigpt2.shell import file_argument
 from minigpt2.standard_input import waiting
 
@@ -157,19 +158,23 @@ def decoded(name: str, data: bytes, path: str = "") -> str:
     """All bytes of an input as text; `path` is where a command can read them.
 
     Raises:
-        ValueError: they are not UTF-8, or they are an archive or a table.
+        ValueError: they are not UTF-8, or they are an archive, a table or a Git LFS pointer.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(not_utf8(name, error, path=path)) from None
-    _refuse_other_kinds(name, text, data)
+    _refuse_other_kinds(name, text, data, path)
     return text
 
 
-def _refuse_other_kinds(name: str, text: str, data: bytes) -> None:
+def _refuse_other_kinds(name: str, text: str, data: bytes, path: str = "") -> None:
+    if data.startswith(POINTER):
+        raise ValueError(f"{name} is {POINTER_REASON}")
     if "\0" in text[:512] and (kind := _not_text(name, data)):  # some archives are valid UTF-8
         raise ValueError(kind)
+    if is_utf16_without_mark(data):
+        raise ValueError(f"{name} is not UTF-8: {WITHOUT_MARK}; {_way_to_utf8(data, 0, path)}")
 
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16.
@@ -233,15 +238,15 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
 
     `offset` is where in the input the error's bytes begin.
     """
-    from minigpt2.corpus.documents import likely_encoding
-
     data = error.object
     if offset == 0 and (kind := _not_text(name, data)):
         return kind
-    encoding = likely_encoding(data, offset)
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-    convert = f"iconv -f {encoding} -t UTF-8" + (f" {file_argument(path)}" if path else "")
-    return f"{name} is not UTF-8: {wrong}; if it is {encoding}, `{convert}` converts it"
+    return f"{name} is not UTF-8: {wrong}; {_way_to_utf8(data, offset, path)}"
+
+
+def _way_to_utf8(data: bytes, offset: int, path: str) -> str:
+    return advice(data, offset, lambda convert: convert + (f" {file_argument(path)}" if path else ""))
 
 
 def _not_text(name: str, data: bytes) -> str | None:

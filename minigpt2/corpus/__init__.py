@@ -133,6 +133,8 @@ def tokenize(
 
         with Output(paths, found, request, dtype, end, can_continue=can_continue, resume=resume) as out:
             parts = list(shares(found, reader, part))
+            # Before the work: a source that changes after it was read is noticed by the shards beside this one.
+            as_shard = {"shard": shard_summary(part, found, parts, how_read | how_written)} if shard else {}
             spans = _spans(parts, reader, out.progress)
             directory = out.make_parts() if workers else None
             ahead = AHEAD if executor else AHEAD_HERE * jobs
@@ -140,14 +142,11 @@ def tokenize(
                 for each in _shown(results, parts, out.progress, progress):
                     out.add(each)
             counts = counted([share.source for share in parts], out.progress.tallies)
-            summary = {**description(), **asdict(counts)}
-            if shard:
-                summary["shard"] = shard_summary(part, found, parts, how_read | how_written)
-            elif not counts.documents:
+            if not counts.documents and not shard:
                 raise ValueError(f"there is no document in {found[0].shown}{' and the others' if found[1:] else ''}")
-            else:
+            if not shard:
                 file_format.require_enough(counts.documents)
-            out.finish(summary)
+            out.finish({**description(), **asdict(counts), **as_shard})
     return counts
 
 

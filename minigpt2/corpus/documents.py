@@ -8,12 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from minigpt2.archives import BEGINNING, TABLE, other_kind
+from minigpt2.archives import BEGINNING, POINTER, POINTER_REASON, TABLE, other_kind
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import Source, kind_of
+from minigpt2.encodings import WITHOUT_MARK, advice, is_utf16_without_mark
 from minigpt2.shell import file_argument
 from minigpt2.vocabulary import ComputedOnce
 
@@ -89,7 +90,7 @@ class Reader:
             return None
         with opened(source) as (_, file):
             beginning = file.read(BEGINNING)
-            _require_text(source, beginning)
+            _require_text(source, beginning, self.errors)
             if beginning.startswith(_MARKS):
                 self._decode(beginning[:4], source)  # raises, unless `errors` lets it through
             return find(file, source.size, start)
@@ -106,7 +107,7 @@ class Reader:
                 yield Text(text, len(utf8), is_end=True)
             return
         if chunk.start == 0:
-            _require_text(chunk.source, chunk.data)
+            _require_text(chunk.source, chunk.data, self.errors)
         if chunk.source.kind == "jsonl":
             yield from self._records(chunk.source, chunk.start, chunk.data)
         else:
@@ -155,8 +156,13 @@ class Reader:
             raise ValueError(f"{wrong}; {way}pass --errors replace") from None
 
 
-def _require_text(source: Source, data: bytes) -> None:
-    """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
+def _require_text(source: Source, data: bytes, errors: str) -> None:
+    """Refuse what begins as a file of another kind does, even where `errors` would let it through as text.
+
+    Text in UTF-16 may be UTF-8 too, each of its characters behind or before a control character.
+    """
+    if data.startswith(POINTER):
+        raise ValueError(f"{source.shown} is {POINTER_REASON}")
     if data.startswith(TABLE):
         way = "save it as a file, since a table cannot be read from a pipe, and " * source.is_stream
         raise ValueError(f"{source.shown} is a Parquet table: {way}pass --input-format parquet")
@@ -171,30 +177,14 @@ def _require_text(source: Source, data: bytes) -> None:
             reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
             way = f"`{_piped(source, command)} | {reads}` reads it"
         raise ValueError(f"{source.shown} is {what}, not text: {way}")
+    if errors == "strict" and is_utf16_without_mark(data):
+        way = f"{_way_to_utf8(source, data, 0)}, or pass --errors replace"
+        raise ValueError(f"{source.shown} is not UTF-8: {WITHOUT_MARK}; {way}")
 
 
 def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:
-    """The command that makes UTF-8 of a source."""
-    encoding = likely_encoding(data, offset)
-    convert = f"iconv -f {encoding} -t UTF-8"
-    return f"if it is {encoding}, `{_piped(source, convert)}` converts it"
-
-
-def likely_encoding(data: bytes, offset: int) -> str:
-    """The encoding of text that is not UTF-8; `offset` is where in the text the bytes begin.
-
-    >>> [likely_encoding("é a".encode(name), 0) for name in ("utf-32", "utf-16", "utf-16-be", "latin-1")]
-    ['UTF-32', 'UTF-16', 'UTF-16BE', 'LATIN1']
-    """
-    if offset == 0 and data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "UTF-32"
-    if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "UTF-16"
-    if b"\0" not in data:  # half of every ASCII character
-        return "LATIN1"
-    # The upper halves of characters vary less: a text keeps to a few alphabets.
-    even, odd = (len(set(data[(start - offset) % 2 :: 2])) for start in (0, 1))
-    return "UTF-16BE" if even < odd or (even == odd and (offset + data.index(b"\0")) % 2 == 0) else "UTF-16LE"
+    """What makes UTF-8 of a source."""
+    return advice(data, offset, partial(_piped, source))
 
 
 def _piped(source: Source, command: str) -> str:

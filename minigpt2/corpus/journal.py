@@ -7,6 +7,7 @@ after the ids that it speaks of, so whatever a crash loses, what the journal say
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
@@ -18,6 +19,9 @@ from zlib import crc32
 from minigpt2.atomic_write import leads_to, naming
 from minigpt2.corpus.encoding import Tally
 from minigpt2.corpus.sources import Source
+
+# A file of a data set on the hub, without its path: the data set and the commit.
+_PINNED = re.compile(r"(hf://datasets/[^/]+/[^/@]+)@([0-9a-f]{40})(?=/)")
 
 # How a journal begins, and a corpus's summary, which has more white space.
 BEGINNING = b'{"dtype": "uint'
@@ -213,8 +217,12 @@ def _state(source: Source) -> list[int]:
 
 
 def _difference(then: Any, now: Any) -> str:
-    """The difference; of lists, the first one."""
+    """The difference; of lists, the first one. The older commit of a data set on the hub can still be named."""
     if isinstance(then, list) and isinstance(now, list):
         pairs = zip_longest(then, now, fillvalue="nothing")
         then, now = next(pair for pair in pairs if pair[0] != pair[1])
-    return f"{then!r} then, {now!r} now"
+    older, newer = (_PINNED.match(str(each)) for each in (then, now))
+    is_newer = older and newer and older[1] == newer[1] and older[2] != newer[2]
+    return f"{then!r} then, {now!r} now" + (
+        f"; name {older[0]} to go on with that commit" if older and is_newer else ""
+    )

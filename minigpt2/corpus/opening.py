@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
+from minigpt2.archives import POINTER, POINTER_REASON
 from minigpt2.atomic_write import naming
 from minigpt2.corpus import hub_files
 from minigpt2.corpus.sources import STANDARD_INPUT, Source
@@ -32,7 +33,16 @@ def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
             yield stored, file
         except damage as error:
             require_unchanged(source, stored)
-            raise ValueError(f"{source.shown} is damaged: {error}") from None
+            raise ValueError(f"{source.shown} is {fault(source, stored, error)}") from None
+
+
+def fault(source: Source, stored: BinaryIO, error: Exception) -> str:
+    """Why a compressed file or a table cannot be read: it is damaged, or only points to the one that is meant."""
+    if not source.is_stream:
+        stored.seek(0)
+        if stored.read(len(POINTER)) == POINTER:
+            return POINTER_REASON
+    return f"damaged: {error}"
 
 
 def require_unchanged(source: Source, stored: BinaryIO) -> None:

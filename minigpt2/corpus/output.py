@@ -120,6 +120,9 @@ class Paths:
                 if not S_ISREG(path.stat().st_mode):
                     raise ValueError(f"{path} is not a file, and a corpus appears whole or not at all: it needs one")
             require_replaceable(path)
+        for stale in {*map(summary_path, [*self.companions, *self._numbered])} - {*self.all()}:
+            if _begins_as_ours(stale):
+                require_replaceable(stale)  # it is removed at the end
         for path in filter(Path.is_symlink, self.companions):
             raise ValueError(f"{path} is a symbolic link, and what it leads to would be replaced: delete it first")
         if not _begins_as_ours(self.summary, if_missing=True):  # another run may move it at any moment

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from minigpt2.archives import BEGINNING, other_kind
-from minigpt2.corpus.opening import opened, require_unchanged
+from minigpt2.corpus.opening import fault, opened, require_unchanged
 from minigpt2.corpus.sources import Source
 from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.errors import HubError
@@ -42,17 +42,21 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
             if isinstance(error, HubError) or (isinstance(error, OSError) and error.errno):
                 raise  # it could not be read: pyarrow's own errors have no number
             require_unchanged(source, stored)
-            raise ValueError(f"{source.name} is {_fault(stored, error)}") from None
+            raise ValueError(f"{source.name} {_fault(source, stored, error)}") from None
         require_unchanged(source, stored)
 
 
-def _fault(stored: BinaryIO, error: Exception) -> str:
-    """Why pyarrow cannot read a file: it is damaged, or the whole file was compressed."""
+def _fault(source: Source, stored: BinaryIO, error: Exception) -> str:
+    """Why pyarrow cannot read a file: it is damaged, beyond pyarrow, or the whole file was compressed."""
+    import pyarrow
+
+    if isinstance(error, pyarrow.ArrowNotImplementedError):
+        return f"has what pyarrow cannot read: {error}"
     stored.seek(0)
     if other := other_kind(stored.read(BEGINNING)):
         what, command = other
-        return f"{what}, and a table is read in parts: `{command}` unpacks it"
-    return f"damaged: {error}"
+        return f"is {what}, and a table is read in parts: `{command}` unpacks it"
+    return f"is {fault(source, stored, error)}"
 
 
 def _require_strings(source: Source, schema: Any, field: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minigpt2.corpus.documents import Reader
+from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import Source
 
 
@@ -72,7 +73,7 @@ def shares(sources: Sequence[Source], reader: Reader, shard: Shard) -> Iterator[
 
 def _cut(source: Source, byte: int) -> dict[str, int | str]:
     """A place where a source is cut, with the hash of what stands around it."""
-    with source.path.open("rb") as file:
+    with opened(source) as (file, _):
         file.seek(max(byte - _AROUND, 0))
         around = file.read(2 * _AROUND)
     return {"source": source.index, "byte": byte, "sha256": hashlib.sha256(around).hexdigest()}
@@ -87,6 +88,7 @@ def shard_summary(
 
     Raises:
         OSError: a source cannot be read.
+        ValueError: a source changed since it was found.
     """
     listed = json.dumps([[source.name, source.size] for source in sources])
     return {

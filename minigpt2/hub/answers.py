@@ -51,8 +51,8 @@ _OF_ADDRESSES = ("HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")  # tho
 class Published:
     """The hub's facts about a file: its commit, the hash of its content, its size in bytes, and its URL.
 
-    The hash is the SHA-256 of a file in Git LFS, and the SHA-1 of the git blob of any other. A storage of the Xet kind
-    may name the content by another hash.
+    The hash is the SHA-256 of a file in Git LFS, and the SHA-1 of the git blob of any other; a mirror may name the
+    SHA-1 of the content. A storage of the Xet kind may name the content by another hash.
     """
 
     commit: str
@@ -242,7 +242,9 @@ def prepare_client() -> None:
 def _require_an_address(url: str) -> None:
     """Raise ValueError if HF_ENDPOINT is not an address; some versions of huggingface_hub find out later."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # asking for the port checks it
+    if (
+        url != url.strip() or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
+    ):  # asking for the port checks it
         raise ValueError(f"{url!r} is not an address, such as https://huggingface.co")
 
 

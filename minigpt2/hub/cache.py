@@ -341,12 +341,16 @@ def _verify(path: Path, expected: str, *, keeps_link: bool = False) -> None:
 
 
 def _hash(path: Path, like: str) -> str:
-    """The hash of a file of the kind that another one is: SHA-256, or git's SHA-1 of small files."""
+    """The hash of a file of the kind that another one is: SHA-256, git's SHA-1 of small files, or a mirror's SHA-1."""
+    if len(like) != 40:
+        return _digest(path, "sha256")
+    of_git = _digest(path, "sha1", b"blob %d\0" % path.stat().st_size)
+    return like if of_git != like and _digest(path, "sha1") == like else of_git
+
+
+def _digest(path: Path, algorithm: str, header: bytes = b"") -> str:
     import hashlib
 
-    algorithm, header = "sha256", b""
-    if len(like) == 40:
-        algorithm, header = "sha1", b"blob %d\0" % path.stat().st_size
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, header, usedforsecurity=False)).hexdigest()
 

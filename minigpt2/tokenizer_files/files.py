@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from minigpt2.archives import POINTER, POINTER_REASON
 from minigpt2.atomic_write import naming
 
 PathLike = str | os.PathLike[str]
@@ -95,11 +96,14 @@ def read_text(path: PathLike) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not UTF-8.
+        ValueError: it is not UTF-8, or a Git LFS pointer.
     """
     try:
         with naming(path):
-            return Path(path).read_bytes().decode("utf-8")
+            data = Path(path).read_bytes()
+        if data.startswith(POINTER):
+            raise ValueError(f"{os.fspath(path)}: {POINTER_REASON}")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{os.fspath(path)}: not UTF-8 text at byte {error.start}") from None
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from minigpt2.archives import other_kind
+from minigpt2.archives import POINTER, POINTER_REASON, other_kind
 from minigpt2.atomic_write import naming
 
 MOST_HEADER: Final = 100_000_000  # bytes, by the format
@@ -17,7 +17,7 @@ _PICKLE: Final = (
 _FOREIGN: Final = {
     tuple(bytes([0x80, protocol]) for protocol in range(2, 6)): _PICKLE,
     (b"<!doctype html", b"<html", b"<?xml"): "it is a web page, so the download went wrong: download the file again",
-    (b"version https://git-lfs",): "it is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned",
+    (POINTER,): f"it is {POINTER_REASON}",
 }
 
 
@@ -29,7 +29,7 @@ def explanation(path: Path, error: str) -> str:
     ...     path = Path(directory) / "model.safetensors"
     ...     _ = path.write_bytes(b"version https://git-lfs.github.com/spec/v1")
     ...     explanation(path, "header too large")
-    'it is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned'
+    'it is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned'
     """
     with naming(path), path.open("rb") as file:
         start = file.read(8 + _MOST_READ)

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
+from minigpt2.archives import POINTER, POINTER_REASON
 from minigpt2.atomic_write import naming, resolved
 from minigpt2.hub.errors import HubError, update_command
 from minigpt2.published_models import GPT2_MODELS, LONG_NAME
@@ -41,7 +42,8 @@ ADAPTER_BESIDE_REASON: Final = (
 # What is beside or is the weights of a model, besides pickles of other suffixes than .bin: a train.bin may hold ids.
 _OF_A_MODEL = re.compile(
     r"(config|adapter_config)\.json|(pytorch_model|adapter_model|tf_model|flax_model).*|.*\.safetensors(\.index.*\.json)?|"
-    r"(model|weights)\.bin|.*\.(gguf|onnx)|" + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
+    r"(gpt2|model|weights).*\.bin|.*\.(distcp|gguf|h5|msgpack|onnx|ot)|"
+    + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
 )
 
 # Pickles of Trainer and Accelerate that hold no model.
@@ -365,7 +367,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
     """
     try:
         with naming(path):
-            value = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        if text.startswith(POINTER.decode()):
+            raise CheckpointError(f"{path} is {POINTER_REASON}")
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
         raise CheckpointError(f"{path} is not sound JSON: {error}") from error
     if not isinstance(value, dict):

@@ -121,24 +121,30 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     known = [name for name in bare if name in {*shapes, LM_HEAD} or _MASK.fullmatch(name)]
     tensors = {weights.own_names[bare[name]] for name in known}
     for name, own_name in bare.items():
-        if weights.own_names[own_name] in tensors:
-            continue  # a second name
+        in_part = _is_in_part(own_name, name, weights.prefixes)
+        is_second_name = weights.own_names[own_name] in tensors
+        if is_second_name and (name.removeprefix(PREFIX) in known or not in_part):
+            continue  # one that says nothing of another module in a part
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
-        if alone or _is_in_gpt2(own_name, name, weights.prefixes):
+        if alone or in_part or _is_in_transformer(own_name, weights.prefixes):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
     return shapes
 
 
-def _is_in_gpt2(own_name: str, name: str, prefixes: Sequence[str]) -> bool:
-    """Whether a tensor that is neither a parameter nor a mask stands among them: in a part, or in `transformer`.
+def _is_in_part(own_name: str, name: str, prefixes: Sequence[str]) -> bool:
+    """Whether a tensor that is neither a parameter nor a mask is in a part of GPT-2, as a further module there is.
 
     A `lm_head` around the model counts as a part of it, unless it is nothing but a matrix.
     """
-    plain, in_part = unwrapped(own_name), bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
+    in_part = bool(PART.match(name.removeprefix(PREFIX))) and name != LM_HEAD
+    is_matrix = any(unwrapped(own_name) in heads_of(prefix) for prefix in prefixes)
+    return in_part or (is_in_head(own_name, prefixes) and not is_matrix)
+
+
+def _is_in_transformer(own_name: str, prefixes: Sequence[str]) -> bool:
+    """Whether a tensor is in the module `transformer`, where a `lm_head` is ignored."""
     transformers = tuple(prefix for prefix in prefixes if f".{prefix}".endswith(f".{PREFIX}"))
-    in_transformer = plain.startswith(transformers)  # where a lm_head is ignored
-    is_matrix = any(plain in heads_of(prefix) for prefix in prefixes)
-    return in_transformer or in_part or (is_in_head(own_name, prefixes) and not is_matrix)
+    return unwrapped(own_name).startswith(transformers)
 
 
 def parameter_names(weights: "Checkpoint") -> list[str]:

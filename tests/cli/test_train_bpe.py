@@ -52,7 +52,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "latin-1").write_bytes(b"caf\xe9")
     named = complaint(capsys, "train-bpe", tmp_path / "latin-1", "--merges", 1)
     assert f"{tmp_path / 'latin-1'} is not UTF-8: byte 0xE9 at byte offset 3" in named
-    assert f"`iconv -f LATIN1 -t UTF-8 {tmp_path / 'latin-1'}` converts it" in named
+    assert f"`iconv -f CP1252 -t UTF-8 {tmp_path / 'latin-1'}` converts it" in named
     assert "none.txt: No such file" in complaint(capsys, "train-bpe", tmp_path / "none.txt", "--merges", 1)
     assert "not UTF-8" in one_line(run("train-bpe", "-", "--merges", "1", stdin=b"\xff").stderr)
     assert "--help` tells more)" in complaint(capsys, "train-bpe", tmp_path / "latin-1", "--merges", 0, status=2)

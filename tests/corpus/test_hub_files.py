@@ -163,8 +163,11 @@ def test_an_interrupted_run_does_not_go_on_with_another_commit(hub: DataSetHub, 
     with pytest.raises(ValueError, match="out_000001"):
         tokenize(f"{NAME}/b.txt", out, errors="replace", output_format="llm.c")
     hub.commit({"a.jsonl": lines_of(DOCUMENTS), "b.txt": b"fine"})
-    with pytest.raises(ValueError, match="cannot continue: sources changed: 'hf://datasets/owner/name@"):
+    with pytest.raises(ValueError, match="cannot continue: sources changed: 'hf://datasets/owner/name@") as raised:
         tokenize(f"{NAME}/b.txt", out, errors="replace", resume=True)
+    (older,) = re.findall("; name (hf://.*) to go on with that commit;", str(raised.value))
+    out.with_name("out_000001").unlink()
+    assert tokenize(f"{older}/b.txt", out, errors="replace", output_format="llm.c", resume=True).documents == 1
 
 
 def test_a_server_that_ignores_ranges_is_noticed(hub: DataSetHub, tmp_path: Path) -> None:

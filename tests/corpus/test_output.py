@@ -332,13 +332,14 @@ def test_another_users_file_that_is_in_the_way_is_named(
     assert raised.value.filename == str(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["train.bin", "train.bin.json", "val.bin"])
+@pytest.mark.parametrize("name", ["train.bin", "train.bin.json", "val.bin", "val.bin.json"])
 def test_another_users_file_that_cannot_be_replaced_is_named_at_the_start(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.txt").write_text("a;" * 100)
     options: dict[str, Any] = {"separator": ";", "val_fraction": 0.5}
     tokenize(tmp_path / "a.txt", tmp_path / "train.bin", **options)
+    shutil.copy(tmp_path / "train.bin.json", tmp_path / "val.bin.json")
     for path in {*tmp_path.glob("*.bin*")} - {tmp_path / name}:
         path.unlink()
     tmp_path.chmod(0o1777)

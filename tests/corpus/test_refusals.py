@@ -23,8 +23,8 @@ from pyarrow import parquet
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import count, tokenize
-from minigpt2.corpus.documents import likely_encoding
 from minigpt2.corpus.output import Output
+from minigpt2.encodings import likely_encoding
 from tests.command import ROOT, Capture, complaint, environment, one_line, run
 from tests.corpus.samples import DOCUMENTS, lines_of, write_table
 
@@ -403,8 +403,67 @@ def test_the_advice_on_an_encoding_works_as_given(
     data = text.encode(encoding)
     Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     said = complaint(capsys, "count", "--", name)
-    (advice,) = re.findall(r"is not UTF-8: byte 0x.. at byte offset \d+; if it is [^ ]+, `(.*)` converts it", said)
+    (advice,) = re.findall(r"is not UTF-8: [^;]+; if it is [^`]+, `(.*)` converts it", said)
     assert subprocess.run(["bash", "-c", advice], capture_output=True, check=True).stdout == text.encode()
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None or shutil.which("bash") is None, reason="needs iconv and bash")
+def test_the_advice_on_text_as_windows_writes_it_keeps_its_quotes_and_dashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "\u201cIt\u2019s life\u201d \u2013 5 \u20ac, \xe9t\xe9\n"
+    Path("a.txt").write_bytes(text.encode("cp1252"))
+    (advice,) = re.findall("if it is CP1252 or Latin-1, `(.*)` converts it", complaint(capsys, "count", "a.txt"))
+    assert subprocess.run(["bash", "-c", advice], capture_output=True, check=True).stdout == text.encode()
+
+
+# Text in UTF-16 that is UTF-8 too: the upper halves are control characters.
+IN_UTF16 = ["The meaning of life is\n", "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430 \u0440\u0430\u043c\u0443"]
+
+
+@pytest.mark.parametrize("text", IN_UTF16, ids=["English", "Russian"])
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.txt.gz"])
+def test_utf16_without_a_byte_order_mark_is_not_taken_for_utf8(
+    name: str, encoding: str, text: str, tmp_path: Path
+) -> None:
+    data = text.encode(encoding)
+    assert data.decode("utf-8")
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    with pytest.raises(ValueError, match=f"is not UTF-8: every second byte .*; if it is {encoding}, `.*iconv"):
+        count(tmp_path / name)
+    if name == "a.txt":
+        assert count(tmp_path / name, errors="replace").documents == 1
+        said = one_line(run("encode", stdin=data).stderr)
+        assert "standard input is not UTF-8: every second byte where it begins" in said and encoding in said
+
+
+def test_text_with_single_control_characters_is_text(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a\0b\x01c d e f g h i \x02")
+    assert count(tmp_path / "a.txt").documents == 1
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1042301\n"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.txt.gz", "a.jsonl.zst", "a.parquet"])
+def test_a_pointer_of_git_lfs_is_not_tokenized(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(POINTER)
+    options: list[dict[str, Any]] = [{}, {"errors": "replace"}, {"separator": "<|endoftext|>"}]
+    for each in options:
+        with pytest.raises(
+            ValueError, match=f"{name} is a Git LFS pointer, .*: run `git lfs pull` where it was cloned"
+        ):
+            tokenize(tmp_path / name, tmp_path / "out.bin", **each)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["count", "-"], ["encode"], ["loss", "-", "--model", "bundled"], ["train-bpe", "-", "--merges", "1"]]
+)
+def test_a_pointer_of_git_lfs_on_standard_input_is_named_as_one(arguments: list[str]) -> None:
+    assert "standard input is a Git LFS pointer" in one_line(run(*arguments, stdin=POINTER).stderr)
 
 
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
@@ -447,3 +506,16 @@ def test_so_it_is_where_it_cannot_be_read(arguments: list[str], told: str, tmp_p
 def test_a_table_is_not_read_from_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="standard input is a stream, and a table cannot be read from its start"):
         count("-", input_format="parquet")
+
+
+def test_a_table_that_pyarrow_cannot_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path / "a.parquet", DOCUMENTS)
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise pyarrow.ArrowNotImplementedError("DecodeArrow")
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", fail)
+    with pytest.raises(ValueError, match=r"a\.parquet has what pyarrow cannot read: DecodeArrow"):
+        count(tmp_path / "a.parquet")

@@ -320,6 +320,27 @@ def test_shards_of_a_source_that_was_rewritten_between_them_are_refused(
     assert merge(shards, tmp_path / "all.bin").documents == 100
 
 
+def test_so_they_are_where_the_source_was_rewritten_while_a_shard_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [json.dumps({"text": f"document {number:03}"}) for number in range(100)]
+    sources = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    sources[0].write_text("\n".join(lines))
+    sources[1].write_text(lines[0])
+    shards = [tmp_path / "1.bin", tmp_path / "2.bin"]
+    finish = Output.finish
+
+    def finish_late(output: Output, summary: Any) -> None:
+        sources[0].write_text("\n".join(lines[::-1]))
+        finish(output, summary)
+
+    monkeypatch.setattr(Output, "finish", finish_late)
+    tokenize(sources, shards[1], shard=(2, 2))
+    tokenize(sources, shards[0], shard=(1, 2))
+    with pytest.raises(ValueError, match="a source was changed between"):
+        merge(shards, tmp_path / "all.bin")
+
+
 def test_the_summary_of_a_shard_says_which_it_is(tmp_path: Path, tokenizer: Tokenizer) -> None:
     for name in ["a.txt", "b.txt"]:
         (tmp_path / name).write_text("The meaning of life is")

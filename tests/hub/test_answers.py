@@ -256,6 +256,8 @@ SAID: list[tuple[str, str, str]] = [
         "'hub.example' is not an address, such as https://huggingface.co); check HF_ENDPOINT",
     ),
     ("HF_ENDPOINT", "ftp://hub.example", "check HF_ENDPOINT"),
+    ("HF_ENDPOINT", " https://hub.example", "' https://hub.example' is not an address"),
+    ("HF_ENDPOINT", "https://hub.example\r", "is not an address"),
 ]
 
 

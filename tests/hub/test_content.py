@@ -1,5 +1,6 @@
 """Content that comes damaged, or not at all, leaves nothing half-written in the cache."""
 
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from minigpt2.hub import cache as hub_cache
 from minigpt2.hub.errors import RefusedError
 from tests.command import interrupted, wait_until
 from tests.hub.client import CONFIG, WEIGHTS, Client, files, finished, refusal
-from tests.hub_server import BEFORE_2, Fault, Hub
+from tests.hub_server import BEFORE_2, Fault, File, Hub
 
 
 def do_not_pause(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +43,18 @@ def test_content_that_does_not_arrive_as_it_was_leaves_nothing(
     assert re.search(words, refusal(client.fetch("owner/tiny", filename)))
     assert not any(filename in name or "blobs" in name or "refs" in name for name in finished(client.cache))
     assert "error" in client.judge("owner/tiny", filename, local_files_only=True)
+    del hub.faults[filename]
+    assert "path" in client.fetch("owner/tiny", filename)
+
+
+@pytest.mark.parametrize("filename", ["config.json", "model.safetensors"])
+def test_a_mirror_may_name_the_sha1_of_the_content(
+    filename: str, hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do_not_pause(monkeypatch)
+    monkeypatch.setattr(File, "hash", property(lambda file: hashlib.sha1(file.content).hexdigest()))
+    hub.faults[filename] = Fault.CORRUPT
+    assert "damaged" in refusal(client.fetch("owner/tiny", filename))
     del hub.faults[filename]
     assert "path" in client.fetch("owner/tiny", filename)
 

@@ -65,3 +65,14 @@ def test_a_file_that_is_not_a_json_object_is_named_once(name: str, content: byte
     with pytest.raises(ValueError, match=r"not UTF-8|not JSON|expected an object") as refusal:
         Tokenizer.from_pretrained(tmp_path)
     assert str(refusal.value).count(str(tmp_path / name)) == 1
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1042301\n"
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "config.json"])
+def test_a_pointer_of_git_lfs_is_named_as_one(name: str, tmp_path: Path) -> None:
+    Tokenizer().save_pretrained(tmp_path)
+    (tmp_path / name).write_bytes(POINTER)
+    with pytest.raises(ValueError, match=rf"{name}: a Git LFS pointer, .*: run `git lfs pull`"):
+        Tokenizer.from_pretrained(tmp_path)

@@ -461,7 +461,15 @@ OF_A_MODEL = ["config.json", "pytorch_model.bin", "pytorch_model-00001-of-00002.
 OF_A_MODEL += ["tokenizer.json", "vocab.json", "encoder.json", "model.safetensors.index.json", "other.safetensors"]
 OF_A_MODEL += ["tf_model.h5", "checkpoint-500/model.safetensors", "checkpoint-500/config.json"]
 OF_A_MODEL += ["ckpt.pt", "model.pth", "epoch=1-step=10.ckpt", "model.bin", "run/ckpt.pt"]
-OF_A_MODEL += ["gpt2.Q8_0.gguf", "onnx/model.onnx", "style/adapter_config.json", "pytorch_model_fsdp_0/__0_0.distcp"]
+OF_A_MODEL += [
+    "gpt2_124M.bin",
+    "model_00019560.bin",
+    "rust_model.ot",
+    "gpt2.Q8_0.gguf",
+    "onnx/model.onnx",
+    "style/adapter_config.json",
+    "pytorch_model_fsdp_0/__0_0.distcp",
+]
 
 
 @pytest.mark.parametrize("name", OF_A_MODEL)

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import safetensors
 
-from minigpt2 import Checkpoint, CheckpointError
+from minigpt2 import GPT2, Checkpoint, CheckpointError
+from tests.weights.test_checkpoint import gpt2_tensors, save
 
 ENTRY = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 A = {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}
@@ -183,3 +184,11 @@ def test_a_disk_that_fails_is_named_with_the_file(tmp_path: Path, monkeypatch: p
         with pytest.raises(OSError, match="Input/output error") as raised:
             reads()
         assert raised.value.filename == str(path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors.index.json", "config.json"])
+def test_json_that_is_a_pointer_of_git_lfs_is_named_as_one(name: str, tmp_path: Path) -> None:
+    save(tmp_path, gpt2_tensors(), name="model.safetensors" if name == "config.json" else "other.safetensors")
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    with pytest.raises(CheckpointError, match=rf"{name} is a Git LFS pointer, .*: run `git lfs pull`"):
+        GPT2.from_pretrained(tmp_path)

@@ -133,6 +133,44 @@ def test_an_output_head_that_is_more_than_a_matrix_is_not_passed_over(
         GPT2.from_pretrained(tmp_path)
 
 
+class Scaled(nn.Module):
+    """A module around another one, which has no parameters of its own."""
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        self.linear = linear
+
+    def forward(self, states: torch.Tensor) -> object:
+        return self.linear(states) / 2
+
+
+@pytest.mark.parametrize("path", ["transformer", "gpt", "zz", "decoder.transformer"])
+@pytest.mark.parametrize("around", ["", "model"])
+@pytest.mark.parametrize("kind", [Scaled, lambda matrix: nn.Sequential(matrix, nn.LogSoftmax(-1))])
+def test_so_is_one_around_the_tied_matrix_that_the_metadata_alone_names(
+    kind: Callable[[nn.Module], nn.Module], around: str, path: str, tmp_path: Path
+) -> None:
+    model, matrix = GPT2Model(CONFIG), head()
+    matrix.weight = model.wte.weight
+    first, *inner = path.split(".")
+    top = module({first: below(inner, model), "lm_head": kind(matrix)})
+    save_model(below(around.split(), top), str(tmp_path / "model.safetensors"))
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"it has '(model\.)?lm_head\..*', which GPT-2 lacks"):
+        GPT2.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a", "mlp_again"])
+def test_so_is_a_module_within_a_layer_that_shares_its_matrices(name: str, tmp_path: Path) -> None:
+    model = lm()
+    layer = model.get_submodule("transformer.h.0")
+    layer.add_module(name, layer.get_submodule("mlp"))
+    save_model(model, str(tmp_path / "model.safetensors"))
+    CONFIG.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=rf"it has 'transformer\.h\.0\.{name}\..*', which GPT-2 lacks"):
+        GPT2.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 @pytest.mark.parametrize("inner", ["gpt", "transformer", "encoder transformer"])
 @pytest.mark.parametrize("names", ["backbone lm", "lm_backbone actor", "transformer decoder", "z a"])

@@ -1,0 +1,88 @@
+"""Text in another encoding than UTF-8: which one it may be, by its bytes."""
+
+import codecs
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+#: What is wrong with text in UTF-16 that would be UTF-8 too.
+WITHOUT_MARK: Final = "every second byte where it begins is a control character"
+
+_MOST = 1 << 16  # bytes that are looked at to tell text from other data
+_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
+_CONTROLS_OF_TEXT = "\t\n\f\r\b\x1a\x1b"  # also of old printers, of DOS's end of a file, and of terminals' colors
+
+
+def advice(data: bytes, offset: int, command: Callable[[str], str]) -> str:
+    """How to make UTF-8 of text that is not; `command` is the shell's command around `iconv ...`.
+
+    >>> print(advice(b"caf\\xe9", 0, lambda convert: f"{convert} a.txt"))
+    if it is CP1252 or Latin-1, `iconv -f CP1252 -t UTF-8 a.txt` converts it
+    """
+    encoding = likely_encoding(data, offset)
+    if encoding is None:
+        return "if it is text, convert it to UTF-8 from the encoding that it has"
+    shown = "CP1252 or Latin-1" if encoding == "CP1252" else encoding
+    return f"if it is {shown}, `{command(f'iconv -f {encoding} -t UTF-8')}` converts it"
+
+
+def likely_encoding(data: bytes, offset: int) -> str | None:
+    """The encoding of text that is not UTF-8; None where it is another one, or this is UTF-8 with damage, or not text.
+
+    `offset` is where in the text the bytes begin. CP1252, which Windows calls ANSI, has all printable characters of
+    Latin-1 at the same bytes, and quotes and dashes where that has none.
+
+    >>> [likely_encoding("é a".encode(name), 0) for name in ("utf-32", "utf-16", "utf-16-be", "latin-1")]
+    ['UTF-32', 'UTF-16', 'UTF-16BE', 'CP1252']
+    """
+    if offset == 0 and data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    if b"\0" in data:  # half of every ASCII character
+        encoding = _half_of_utf16(data, offset)
+        return encoding if _is_text(data[offset % 2 :][:_MOST].decode(encoding, "replace")) else None
+    is_of_another = any(byte in data for byte in _UNDEFINED) or _is_mostly_utf8(data)
+    return None if is_of_another or not _is_text(data[:_MOST].decode("cp1252")) else "CP1252"
+
+
+def is_utf16_without_mark(beginning: bytes) -> bool:
+    """Whether a text begins as UTF-16 does, or UTF-32, without a byte order mark; it may be UTF-8 all the same.
+
+    In most alphabets, the upper half of every letter is below 9: for UTF-8 those are control characters.
+
+    >>> is_utf16_without_mark("The meaning of life".encode("utf-16-le")), is_utf16_without_mark(b"The meaning of life")
+    (True, False)
+    """
+    halves = beginning[:256:2], beginning[1:256:2]
+    has_mark = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+    return (
+        not has_mark
+        and len(beginning) >= 16
+        and any(sum(byte < 9 for byte in half) * 4 > len(half) * 3 for half in halves)
+    )
+
+
+def _half_of_utf16(data: bytes, offset: int) -> str:
+    """Which half of UTF-16's characters is first; the upper ones vary less: a text keeps to a few alphabets."""
+    even, odd = (len(set(data[(start - offset) % 2 :: 2])) for start in (0, 1))
+    return "UTF-16BE" if even < odd or (even == odd and (offset + data.index(b"\0")) % 2 == 0) else "UTF-16LE"
+
+
+def _is_mostly_utf8(data: bytes) -> bool:
+    """Whether more characters beyond ASCII are sound in UTF-8 than not."""
+    text = data.decode("utf-8", "replace")
+    broken = text.count("\ufffd")
+    return len(text) - len(text.encode("ascii", "ignore")) > 2 * broken
+
+
+def _is_text(text: str) -> bool:
+    """Whether of 50 characters at most one is a control character, or stands for nothing."""
+    odd = sum(count for each, count in Counter(text).items() if _is_odd(each))
+    return odd * 50 <= len(text)
+
+
+def _is_odd(character: str) -> bool:
+    kind = unicodedata.category(character)
+    return character == "\ufffd" or (kind in ("Cc", "Cn", "Co", "Cs") and character not in _CONTROLS_OF_TEXT)

@@ -1,0 +1,105 @@
+"""Which encoding is named for bytes that are not UTF-8, and for which none is."""
+
+import pickle
+import random
+import sqlite3
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyarrow import feather
+
+from minigpt2 import Tokenizer
+from minigpt2.encodings import advice, is_utf16_without_mark, likely_encoding
+
+ENGLISH = "\u201cOnce upon a time\u201d \u2013 they say, there was a caf\xe9.\n" * 20
+
+
+@pytest.mark.parametrize("encoding", ["CP1252", "UTF-16", "UTF-16LE", "UTF-16BE", "UTF-32"])
+def test_the_encoding_of_a_text_is_named(encoding: str) -> None:
+    assert likely_encoding(ENGLISH.encode(encoding), 0) == encoding
+
+
+@given(st.text(st.characters(min_codepoint=0xA0, max_codepoint=0xFF), min_size=1))
+def test_the_advice_on_latin_1_and_cp1252_converts_both(text: str) -> None:
+    assert text.encode("latin-1").decode("cp1252") == text
+
+
+def arrow() -> bytes:
+    file = BytesIO()
+    table = pyarrow.table({"text": [ENGLISH, "two"] * 50})
+    with pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    return file.getvalue()
+
+
+def arrow_file() -> bytes:
+    file = BytesIO()
+    feather.write_feather(pyarrow.table({"text": [ENGLISH, "two"] * 50}), file)
+    return file.getvalue()
+
+
+def array() -> bytes:
+    file = BytesIO()
+    np.save(file, np.random.default_rng(0).random(5000, np.float32))
+    return file.getvalue()
+
+
+def database() -> bytes:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("create table texts (text)")
+    connection.executemany("insert into texts values (?)", [(ENGLISH,)] * 20)
+    return connection.serialize()
+
+
+def document() -> bytes:
+    return b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj << /Length 900 >> stream\n" + zlib.compress(ENGLISH.encode() * 9)
+
+
+NOT_TEXT: dict[str, Callable[[], bytes]] = {
+    "Arrow's stream": arrow,
+    "Arrow's file": arrow_file,
+    "an array": array,
+    "a database": database,
+    "a PDF": document,
+    "a pickle": lambda: pickle.dumps(np.random.default_rng(0).random(500)),
+    "token ids": lambda: np.array(Tokenizer().encode(ENGLISH), "<u2").tobytes(),
+    "weights": lambda: np.random.default_rng(0).normal(size=5000).astype(np.float32).tobytes(),
+    "noise": lambda: random.Random(0).randbytes(10_000),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TEXT)
+def test_none_is_named_for_what_is_not_text(kind: str) -> None:
+    data = NOT_TEXT[kind]()
+    with pytest.raises(UnicodeDecodeError):
+        data.decode("utf-8")
+    assert likely_encoding(data, 0) is None
+    assert advice(data, 0, str) == "if it is text, convert it to UTF-8 from the encoding that it has"
+
+
+@pytest.mark.parametrize("text", ["\u4f60\u597d\uff0c\u4e16\u754c", "caf\xe9 \u201cna\xefve\u201d"])
+def test_none_is_named_for_utf8_with_damage(text: str) -> None:
+    assert likely_encoding(text.encode() * 3 + b"\xe9", 0) is None
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "shift-jis", "koi8-r", "big5", "euc-kr"])
+def test_text_in_another_encoding_is_never_called_utf16(encoding: str) -> None:
+    texts = {"koi8-r": "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430", "euc-kr": "\uc548\ub155 \uc138\uacc4"}
+    assert likely_encoding(texts.get(encoding, "\u65e5\u672c").encode(encoding), 0) in (None, "CP1252")
+
+
+@given(st.text(st.characters(min_codepoint=9)))
+def test_text_without_low_control_characters_is_not_utf16(text: str) -> None:
+    assert not is_utf16_without_mark(text.encode())
+
+
+def test_real_text_is_not_utf16() -> None:
+    for path in (Path(__file__), Path(__file__).with_name("conftest.py")):
+        assert not is_utf16_without_mark(path.read_bytes())
