@@ -328,14 +328,15 @@ def test_so_they_are_where_the_source_was_rewritten_while_a_shard_read_on(
     sources[0].write_text("\n".join(lines))
     sources[1].write_text(lines[0])
     shards = [tmp_path / "1.bin", tmp_path / "2.bin"]
-    finish = Output.finish
+    add = Output.add
 
-    def finish_late(output: Output, summary: Any) -> None:
+    def add_and_rewrite(output: Output, encoded: Any) -> None:
+        add(output, encoded)
         sources[0].write_text("\n".join(lines[::-1]))
-        finish(output, summary)
 
-    monkeypatch.setattr(Output, "finish", finish_late)
-    tokenize(sources, shards[1], shard=(2, 2))
+    with monkeypatch.context() as patched:
+        patched.setattr(Output, "add", add_and_rewrite)
+        tokenize(sources, shards[1], shard=(2, 2))
     tokenize(sources, shards[0], shard=(1, 2))
     with pytest.raises(ValueError, match="a source was changed between"):
         merge(shards, tmp_path / "all.bin")
