@@ -122,15 +122,22 @@ def require_replaceable(path: str | os.PathLike[str]) -> None:
 
 
 def _is_mount_point(path: Path) -> bool:
-    """Whether something is mounted at a path, by Linux's list: the fifth field of each line, odd bytes in octal."""
+    """Whether a file is mounted where it is, and not in its directory; False where the system does not tell."""
+    mount, around = _mount_of(path), _mount_of(path.parent)
+    return mount != around and None not in (mount, around)
+
+
+def _mount_of(path: Path) -> bytes | None:
+    """Linux's number of the mount that a path is in."""
     try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return False
-    places = [line.split()[4] for line in lines]
-    return os.fsencode(path) in [
-        re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), each) for each in places
-    ]
+        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            found = re.search(rb"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{descriptor}").read_bytes(), re.MULTILINE)
+        finally:
+            os.close(descriptor)
+    except (AttributeError, OSError):  # not Linux, or no /proc
+        return None
+    return found[1] if found else None
 
 
 def _is_stream(path: Path) -> bool:

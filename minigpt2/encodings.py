@@ -50,18 +50,23 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
 def is_utf16_without_mark(beginning: bytes) -> bool:
     """Whether a text begins as UTF-16 does, or UTF-32, without a byte order mark; it may be UTF-8 all the same.
 
-    In most alphabets, the upper half of every letter is below 9: for UTF-8 those are control characters.
+    In most alphabets, the upper half of every letter is below 32: for UTF-8 those are control characters. Text may have
+    a tab or a line end at every second byte, but hardly another one among them, and data may begin with zeros.
 
     >>> is_utf16_without_mark("The meaning of life".encode("utf-16-le")), is_utf16_without_mark(b"The meaning of life")
     (True, False)
     """
-    halves = beginning[:256:2], beginning[1:256:2]
-    has_mark = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
-    return (
-        not has_mark
-        and len(beginning) >= 16
-        and any(sum(byte < 9 for byte in half) * 4 > len(half) * 3 for half in halves)
-    )
+    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+    if len(beginning) < 16 or not any(beginning[:16]) or beginning.startswith(marks):
+        return False
+    half = max(beginning[:256:2], beginning[1:256:2], key=_controls)
+    others = half.translate(None, b"\t\n\r")
+    return _controls(half) * 4 > len(half) * 3 and _controls(others) * 16 >= len(half)
+
+
+def _controls(data: bytes) -> int:
+    """How many bytes are control characters."""
+    return sum(byte < 32 for byte in data)
 
 
 def _half_of_utf16(data: bytes, offset: int) -> str:

@@ -5,6 +5,8 @@ import fcntl
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -246,18 +248,28 @@ def test_another_users_file_in_such_a_directory_is_named_by_whatever_writes(
     assert (tmp_path / "page.html").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("name", ["ids.bin", "the ids.bin", "é\\t.bin"])
-def test_a_file_that_is_a_mount_point_is_refused_before_the_work(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / name
-    path.touch()
-    require_writable(path)
-    octal = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in os.fsencode(path))
-    listed = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n23 27 8:1 /x.bin %b rw - ext4 /dev/sda1 rw\n" % octal
-    monkeypatch.setattr(Path, "read_bytes", lambda path: listed if str(path) == "/proc/self/mountinfo" else b"")
-    with pytest.raises(OSError, match="a mount point, where no file can be replaced: mount its directory"):
-        require_writable(path)
+MOUNTED = """
+mount --bind mounted ids.bin && exec "$0" -c '
+from minigpt2.atomic_write import require_writable
+require_writable("other.bin")
+require_writable("ids.bin")
+'
+"""
+
+
+def test_a_file_that_is_a_mount_point_is_refused_before_the_work(tmp_path: Path) -> None:
+    for name in ("mounted", "ids.bin", "other.bin"):
+        (tmp_path / name).touch()
+        require_writable(tmp_path / name)
+    shell = ["unshare", "-rm", "sh", "-c"]
+    if subprocess.run([*shell, "mount --bind . ."], cwd=tmp_path, capture_output=True, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    finished = subprocess.run(
+        [*shell, MOUNTED, sys.executable], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    last = finished.stderr.splitlines()[-1]
+    assert "a mount point, where no file can be replaced: mount its directory instead: 'ids.bin'" in last
 
 
 def test_what_this_machine_has_mounted_is_known() -> None:

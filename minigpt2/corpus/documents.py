@@ -178,7 +178,7 @@ def _require_text(source: Source, data: bytes, errors: str) -> None:
             way = f"`{_piped(source, command)} | {reads}` reads it"
         raise ValueError(f"{source.shown} is {what}, not text: {way}")
     if errors == "strict" and is_utf16_without_mark(data):
-        way = f"{_way_to_utf8(source, data, 0)}, or pass --errors replace"
+        way = f"{_way_to_utf8(source, data, 0)}, or --errors replace takes it as it is"
         raise ValueError(f"{source.shown} is not UTF-8: {WITHOUT_MARK}; {way}")
 
 

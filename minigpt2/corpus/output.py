@@ -7,6 +7,7 @@ never stands beside the summary of another corpus, `OUT.json`: where it is flat,
 has gone and before the new one comes; in the other formats it is the last.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -403,11 +404,12 @@ class Output:
 
 @contextmanager
 def _naming_output(output: str) -> Iterator[None]:
-    """Let errors speak of the output by the name that its user gave, or of the other user's file that is in its way."""
+    """Let errors speak of the output by the name that its user gave, or of the file that is in its way."""
     try:
         yield
     except OSError as error:
-        is_of_another = isinstance(error, PermissionError) and error.filename and os.path.lexists(error.filename)
-        if error.errno and not is_of_another:  # without a number it has a message, which says all
+        is_in_the_way = isinstance(error, PermissionError) or error.errno == errno.EBUSY
+        names_it = is_in_the_way and error.filename and os.path.lexists(error.filename)
+        if error.errno and not names_it:  # without a number it has a message, which says all
             set_file(error, output)
         raise

@@ -38,7 +38,7 @@ def rows(source: Source, field: str, start: int, size: int) -> Iterator[tuple[li
             yield from _parts(_rows(source, stored, file, field, start, size), start, size, file.metadata.num_rows)
         except MemoryError:
             raise  # also one of pyarrow's own
-        except (pyarrow.ArrowException, OSError) as error:
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # the last of a column's name
             if isinstance(error, HubError) or (isinstance(error, OSError) and error.errno):
                 raise  # it could not be read: pyarrow's own errors have no number
             require_unchanged(source, stored)

@@ -42,7 +42,7 @@ ADAPTER_BESIDE_REASON: Final = (
 # What is beside or is the weights of a model, besides pickles of other suffixes than .bin: a train.bin may hold ids.
 _OF_A_MODEL = re.compile(
     r"(config|adapter_config)\.json|(pytorch_model|adapter_model|tf_model|flax_model).*|.*\.safetensors(\.index.*\.json)?|"
-    r"(gpt2|model|weights).*\.bin|.*\.(distcp|gguf|h5|msgpack|onnx|ot)|"
+    r"(model|weights|model_\d+|gpt2_\d+M.*)\.bin|.*\.(distcp|gguf|h5|msgpack|onnx|ot)|"
     + "|".join(map(re.escape, (*NAMES, *OPENAI_NAMES)))
 )
 

@@ -123,8 +123,9 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     for name, own_name in bare.items():
         in_part = _is_in_part(own_name, name, weights.prefixes)
         is_second_name = weights.own_names[own_name] in tensors
-        if is_second_name and (name.removeprefix(PREFIX) in known or not in_part):
-            continue  # one that says nothing of another module in a part
+        is_seen = weights.own_names[own_name] == own_name or is_in_head(own_name, weights.prefixes)
+        if is_second_name and (name.removeprefix(PREFIX) in known or not (in_part and is_seen)):
+            continue  # transformers, which finds each tensor by its own name, does not need it
         alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
         if alone or in_part or _is_in_transformer(own_name, weights.prefixes):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")

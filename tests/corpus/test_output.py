@@ -350,6 +350,18 @@ def test_another_users_file_that_cannot_be_replaced_is_named_at_the_start(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["a.txt", name])
 
 
+@pytest.mark.parametrize("name", ["out", "out.json"])
+def test_a_file_that_is_mounted_is_named_at_the_start(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    tokenize(tmp_path / "a.txt", tmp_path / "out")
+    monkeypatch.setattr("minigpt2.atomic_write._is_mount_point", lambda path: path.name == name)
+    with pytest.raises(OSError, match="a mount point") as raised:
+        tokenize(tmp_path / "a.txt", tmp_path / "out")
+    assert raised.value.filename == str(tmp_path / name)
+
+
 def test_only_what_a_run_made_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     for name in (".out.parts.mine", ".out.parts.0123456789"):

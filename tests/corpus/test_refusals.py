@@ -419,10 +419,15 @@ def test_the_advice_on_text_as_windows_writes_it_keeps_its_quotes_and_dashes(
 
 
 # Text in UTF-16 that is UTF-8 too: the upper halves are control characters.
-IN_UTF16 = ["The meaning of life is\n", "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430 \u0440\u0430\u043c\u0443"]
+IN_UTF16 = [
+    "The meaning of life is\n",
+    "\u0e2a\u0e27\u0e31\u0e2a\u0e14\u0e35 \u0e0a\u0e32\u0e27 \u0e42\u0e25\u0e01\n" * 9,
+]
+IN_UTF16 += ["\u0928\u092e\u0938\u0947 \u0926\u0941\u0928\u093f\u092f\u093e\n" * 9]
+IN_UTF16 += ["\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430 \u0440\u0430\u043c\u0443"]
 
 
-@pytest.mark.parametrize("text", IN_UTF16, ids=["English", "Russian"])
+@pytest.mark.parametrize("text", IN_UTF16, ids=["English", "Thai", "Hindi", "Russian"])
 @pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.txt.gz"])
 def test_utf16_without_a_byte_order_mark_is_not_taken_for_utf8(
@@ -439,8 +444,12 @@ def test_utf16_without_a_byte_order_mark_is_not_taken_for_utf8(
         assert "standard input is not UTF-8: every second byte where it begins" in said and encoding in said
 
 
-def test_text_with_single_control_characters_is_text(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"a\0b\x01c d e f g h i \x02")
+@pytest.mark.parametrize(
+    "data",
+    [b"a\0b\x01c d e f g h i \x02", bytes(300) + b"a log that was cut", b"1\t2\t3\n" * 50, b"a\n\0" + b"b\n" * 50],
+)
+def test_text_with_control_characters_is_text(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
     assert count(tmp_path / "a.txt").documents == 1
 
 

@@ -448,7 +448,7 @@ def test_a_folder_of_a_published_models_name_that_holds_no_file_of_a_model_is_no
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gpt2" / "empty").mkdir(parents=True)
-    for name in ("training_args.bin", "train.bin", "train.bin.json", "model.py"):
+    for name in ("training_args.bin", "train.bin", "train.bin.json", "gpt2_ids.bin", "model.py"):
         (tmp_path / "gpt2" / name).write_bytes(b"")
     for call in (Checkpoint.from_pretrained, Checkpoint.remote):
         with pytest.raises(hub.HubError, match=r"gpt2: model\.safetensors"):
