@@ -118,18 +118,27 @@ def parameter_shapes(weights: "Checkpoint") -> dict[str, Shape]:
     _require_below_prefix(weights, shapes.keys() - {WTE})
     if LM_HEAD in weights:
         _check_tensor(weights, LM_HEAD, shapes[WTE])
+    _refuse_other_parts(weights, shapes)
+    return shapes
+
+
+def _refuse_other_parts(weights: "Checkpoint", shapes: Mapping[str, Shape]) -> None:
+    """Refuse a tensor among the parameters that is none of them, nor a mask.
+
+    A second name of one of them is passed over where transformers, which finds each tensor by its own name, does not
+    need it; not if the file has the tensor under that name alone, and not in an output head.
+    """
+    bare, has_layers = weights.bare_names, any(map(_LAYER.match, shapes))
     known = [name for name in bare if name in {*shapes, LM_HEAD} or _MASK.fullmatch(name)]
     tensors = {weights.own_names[bare[name]] for name in known}
     for name, own_name in bare.items():
         in_part = _is_in_part(own_name, name, weights.prefixes)
-        is_second_name = weights.own_names[own_name] in tensors
-        is_seen = weights.own_names[own_name] == own_name or is_in_head(own_name, weights.prefixes)
-        if is_second_name and (name.removeprefix(PREFIX) in known or not (in_part and is_seen)):
-            continue  # transformers, which finds each tensor by its own name, does not need it
-        alone = not n_layer and name != LM_HEAD  # beside the embeddings there may be nothing else
+        counts = in_part and (weights.own_names[own_name] == own_name or is_in_head(own_name, weights.prefixes))
+        if weights.own_names[own_name] in tensors and (name.removeprefix(PREFIX) in known or not counts):
+            continue
+        alone = not has_layers and name != LM_HEAD  # beside the embeddings there may be nothing else
         if alone or in_part or _is_in_transformer(own_name, weights.prefixes):
             raise _not_a_gpt2(weights, f"it has {own_name!r}, which GPT-2 lacks")
-    return shapes
 
 
 def _is_in_part(own_name: str, name: str, prefixes: Sequence[str]) -> bool:
