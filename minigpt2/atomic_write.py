@@ -82,8 +82,8 @@ def require_writable(path: str | os.PathLike[str], *, makes_directories: bool = 
     `makes_directories` is for a caller that makes those of the path that are missing.
 
     Raises:
-        OSError: it is a directory, or in a place where no file can be made, or another user's file that cannot be
-            replaced; the error names `path`.
+        OSError: it is a directory, or in a place where no file can be made, or a file that cannot be replaced;
+            the error names `path`.
     """
     if _is_stream(Path(path)):
         return
@@ -122,7 +122,7 @@ def require_replaceable(path: str | os.PathLike[str]) -> None:
 
 
 def _is_mount_point(path: Path) -> bool:
-    """Whether a file is mounted where it is, and not in its directory; False where the system does not tell."""
+    """Whether something is mounted at this very path; False where the system does not tell."""
     mount, around = _mount_of(path), _mount_of(path.parent)
     return mount != around and None not in (mount, around)
 

@@ -183,7 +183,7 @@ def _require_text(source: Source, data: bytes, errors: str) -> None:
 
 
 def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:
-    """What makes UTF-8 of a source."""
+    """How to convert a source to UTF-8."""
     return advice(data, offset, partial(_piped, source))
 
 

@@ -63,7 +63,7 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
         errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
         errors.RepositoryNotFoundError: (
-            f"there is no such model {place}; check its name or, if it is private, set HF_TOKEN"
+            f"there is no such model {place}; check its name, or set HF_TOKEN if it is private"
         ),
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
     }
@@ -83,7 +83,7 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
 
 
 def of_a_server(error: BaseException) -> str | None:
-    """What failed, and at which server; None where the hub itself answered, or the error does not tell the server."""
+    """The failure and its server, in words; None if the hub itself answered, or if the server is not known."""
     response = getattr(error, "response", None)
     if response is not None and response.status_code:
         return answered(response) if origin(str(response.url)) != origin(endpoint()) else None

@@ -39,7 +39,7 @@ ADAPTER_BESIDE_REASON: Final = (
     "use a copy of them without that file; if not, merge_and_unload() and save_pretrained() into another directory"
 )
 
-# What is beside or is the weights of a model, besides pickles of other suffixes than .bin: a train.bin may hold ids.
+# The names of a model's weights and of the files beside them. Pickles that are not called .bin are asked for apart.
 _OF_A_MODEL = re.compile(
     r"(config|adapter_config)\.json|(pytorch_model|adapter_model|tf_model|flax_model).*|.*\.safetensors(\.index.*\.json)?|"
     r"(model|weights|model_\d+|gpt2_\d+M.*)\.bin|.*\.(distcp|gguf|h5|msgpack|onnx|ot)|"
@@ -369,7 +369,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
         with naming(path):
             text = path.read_text(encoding="utf-8")
         if text.startswith(POINTER.decode()):
-            raise CheckpointError(f"{path} is {POINTER_REASON}")
+            raise ValueError(f"it is {POINTER_REASON}")
         value = json.loads(text)
     except (ValueError, RecursionError) as error:  # broken UTF-8 and numbers of over 4,300 digits are ValueErrors
         raise CheckpointError(f"{path} is not sound JSON: {error}") from error

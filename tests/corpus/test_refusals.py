@@ -403,7 +403,9 @@ def test_the_advice_on_an_encoding_works_as_given(
     data = text.encode(encoding)
     Path(name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     said = complaint(capsys, "count", "--", name)
-    (advice,) = re.findall(r"is not UTF-8: [^;]+; if it is [^`]+, `(.*)` converts it", said)
+    wrong = r"(?:byte 0x.. at byte offset \d+|every second byte where it begins is a control character)"
+    named = r"(?:CP1252 or Latin-1|UTF-\d\d(?:LE|BE)?)"
+    (advice,) = re.findall(f"is not UTF-8: {wrong}; if it is {named}, `(.*)` converts it", said)
     assert subprocess.run(["bash", "-c", advice], capture_output=True, check=True).stdout == text.encode()
 
 

@@ -190,5 +190,8 @@ def test_a_disk_that_fails_is_named_with_the_file(tmp_path: Path, monkeypatch: p
 def test_json_that_is_a_pointer_of_git_lfs_is_named_as_one(name: str, tmp_path: Path) -> None:
     save(tmp_path, gpt2_tensors(), name="model.safetensors" if name == "config.json" else "other.safetensors")
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
-    with pytest.raises(CheckpointError, match=rf"{name} is a Git LFS pointer, .*: run `git lfs pull`"):
+    with pytest.raises(
+        CheckpointError, match=rf"{name} is not sound JSON: it is a Git LFS pointer, .*: run `git"
+    ) as raised:
         GPT2.from_pretrained(tmp_path)
+    assert str(raised.value).count(name) == 1
