@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
-#: What is wrong with text in UTF-16 that would be UTF-8 too.
-WITHOUT_MARK: Final = "every second byte where it begins is a control character"
+#: Byte order marks of other encodings than UTF-8; UTF-32-LE's begins with UTF-16-LE's.
+MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
@@ -56,12 +56,30 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
     >>> is_utf16_without_mark("The meaning of life".encode("utf-16-le")), is_utf16_without_mark(b"The meaning of life")
     (True, False)
     """
-    marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-    if len(beginning) < 16 or not any(beginning[:16]) or beginning.startswith(marks):
+    if len(beginning) < 16 or not any(beginning[:16]) or beginning.startswith(MARKS):
         return False
     half = max(beginning[:256:2], beginning[1:256:2], key=_controls)
     others = half.translate(None, b"\t\n\r")
     return _controls(half) * 4 > len(half) * 3 and _controls(others) * 16 >= len(half)
+
+
+def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
+    """Why bytes that may be UTF-8 are text in UTF-16 without a mark, and what to do, as `advice`; None if they are not.
+
+    It may stand behind text in UTF-8: PowerShell's `>>` appends it so.
+
+    >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
+    near byte offset 4 it goes on in UTF-16, which some shells append: write it again in one encoding
+    """
+    start = max(data.find(b"\0") - 1, 0)  # half of an ASCII character, and the byte before it, which may be the other
+    if _controls(data[: min(start, 256)]) * 4 > min(start, 256):  # upper halves of another alphabet
+        start = 0
+    if data.startswith(MARKS) or not is_utf16_without_mark(data[start : start + 256]):
+        return None
+    if offset + start:
+        reason = "it goes on in UTF-16, which some shells append: write it again in one encoding"
+        return f"near byte offset {offset + start} {reason}"
+    return f"every second byte where it begins is a control character; {advice(data, offset, command)}"
 
 
 def _controls(data: bytes) -> int:

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import re
 import sqlite3
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import feather
 
 from minigpt2 import Tokenizer
-from minigpt2.encodings import advice, is_utf16_without_mark, likely_encoding
+from minigpt2.encodings import advice, is_utf16_without_mark, likely_encoding, utf16_instead
 
 ENGLISH = "\u201cOnce upon a time\u201d \u2013 they say, there was a caf\xe9.\n" * 20
 
@@ -93,6 +94,28 @@ def test_none_is_named_for_utf8_with_damage(text: str) -> None:
 def test_text_in_another_encoding_is_never_called_utf16(encoding: str) -> None:
     texts = {"koi8-r": "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430", "euc-kr": "\uc548\ub155 \uc138\uacc4"}
     assert likely_encoding(texts.get(encoding, "\u65e5\u672c").encode(encoding), 0) in (None, "CP1252")
+
+
+LINES = {
+    "English": "The meaning of life is ",
+    "Russian": "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430 ",
+    "Thai": "\u0e42\u0e25\u0e01 ",
+    "Hindi": "\u0928\u092e\u0938\u0947 ",
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+@pytest.mark.parametrize("before", ["", "A line of the usual length\r\n", "\u751f\u547d\n" * 500], ids=range(3))
+def test_utf16_is_told_where_it_begins_and_where_it_is_appended(before: str, encoding: str, line: str) -> None:
+    start = len(before.encode())
+    reason = utf16_instead(before.encode() + line.encode(encoding) * 20, 0, str)
+    assert reason
+    if before:
+        (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
+        assert start - 1 <= int(near) < start + 2 * len(line)
+    else:
+        assert reason.startswith("every second byte where it begins") and f"if it is {encoding}, " in reason
 
 
 @given(st.text(st.characters(min_codepoint=32, codec="utf-8") | st.sampled_from("\t\r\n")))

@@ -9,13 +9,14 @@ import select
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
 from minigpt2.archives import POINTER, POINTER_REASON, TABLE, other_kind
 from minigpt2.atomic_write import leads_to
-from minigpt2.encodings import WITHOUT_MARK, advice, is_utf16_without_mark
+from minigpt2.encodings import advice, utf16_instead
 from minigpt2.shell import file_argument
 from minigpt2.standard_input import waiting
 
@@ -173,8 +174,8 @@ def _refuse_other_kinds(name: str, text: str, data: bytes, path: str = "") -> No
         raise ValueError(f"{name} is {POINTER_REASON}")
     if "\0" in text[:512] and (kind := _not_text(name, data)):  # some archives are valid UTF-8
         raise ValueError(kind)
-    if is_utf16_without_mark(data):
-        raise ValueError(f"{name} is not UTF-8: {WITHOUT_MARK}; {_way_to_utf8(data, 0, path)}")
+    if reason := utf16_instead(data, 0, partial(_reading, path)):
+        raise ValueError(f"{name} is not UTF-8: {reason}")
 
 
 # Byte order marks; that of UTF-32 begins with that of UTF-16.
@@ -242,11 +243,12 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
     if offset == 0 and (kind := _not_text(name, data)):
         return kind
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-    return f"{name} is not UTF-8: {wrong}; {_way_to_utf8(data, offset, path)}"
+    return f"{name} is not UTF-8: {wrong}; {advice(data, offset, partial(_reading, path))}"
 
 
-def _way_to_utf8(data: bytes, offset: int, path: str) -> str:
-    return advice(data, offset, lambda convert: convert + (f" {file_argument(path)}" if path else ""))
+def _reading(path: str, command: str) -> str:
+    """A command that reads a file, or standard input where there is no path."""
+    return f"{command} {file_argument(path)}" if path else command
 
 
 def _not_text(name: str, data: bytes) -> str | None:

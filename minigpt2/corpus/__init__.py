@@ -118,6 +118,8 @@ def tokenize(
     found = find(_names(sources), _checked_kind(input_format), paths)
     if not shard and not separator and all(source.kind == "text" for source in found):
         file_format.require_enough(len(found))  # each is one document
+    for source in found:  # before the work: what is done would be in vain where a source has to be mended
+        reader.require_text(source)
     can_continue = not any(source.is_stream for source in found)
     if resume and not can_continue:
         raise ValueError("a stream can be read once only: there is no --resume with - or a pipe")

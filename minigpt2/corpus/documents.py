@@ -1,6 +1,5 @@
 """Chunks to the texts of documents, and the errors of what is not text."""
 
-import codecs
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import Source, kind_of
-from minigpt2.encodings import WITHOUT_MARK, advice, is_utf16_without_mark
+from minigpt2.encodings import MARKS, advice, utf16_instead
 from minigpt2.shell import file_argument
 from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
 
 _BOM = b"\xef\xbb\xbf"
-_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE begins with UTF-16-LE's
 
 _OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
@@ -89,11 +87,27 @@ class Reader:
         if not find or not source.is_divisible:
             return None
         with opened(source) as (_, file):
-            beginning = file.read(BEGINNING)
-            _require_text(source, beginning, self.errors)
-            if beginning.startswith(_MARKS):
-                self._decode(beginning[:4], source)  # raises, unless `errors` lets it through
             return find(file, source.size, start)
+
+    def require_text(self, source: Source) -> None:
+        """Refuse a file that begins as one of another kind does, before the work on those that come first.
+
+        Of a table, it is asked only whether it is there; streams and files on the hub are not read.
+
+        Raises:
+            OSError, ValueError, ImportError: it cannot be read, as `opened`.
+            ValueError: it is of another kind, or in another encoding.
+        """
+        if source.is_stream or source.is_remote:
+            return
+        is_table = source.kind == "parquet"
+        with opened(source) as (stored, file):
+            beginning = (stored if is_table else file).read(BEGINNING)  # a table's suffix may name what it has within
+        if not is_table or beginning.startswith(POINTER):
+            _require_text(source, beginning)
+            self._require_utf8_alone(source, beginning)
+            if beginning.startswith(MARKS):
+                self._decode(beginning[:4], source)  # raises, unless `errors` lets it through
 
     def texts(self, chunk: Chunk) -> Iterator[Text]:
         """The texts of a chunk's documents.
@@ -107,11 +121,17 @@ class Reader:
                 yield Text(text, len(utf8), is_end=True)
             return
         if chunk.start == 0:
-            _require_text(chunk.source, chunk.data, self.errors)
+            _require_text(chunk.source, chunk.data)
+        self._require_utf8_alone(chunk.source, chunk.data, chunk.start)
         if chunk.source.kind == "jsonl":
             yield from self._records(chunk.source, chunk.start, chunk.data)
         else:
             yield from self._parts(chunk, chunk.data)
+
+    def _require_utf8_alone(self, source: Source, data: bytes, offset: int = 0) -> None:
+        """Refuse text in UTF-16 that is UTF-8 too, each of its characters behind or before a control character."""
+        if self.errors == "strict" and (reason := utf16_instead(data, offset, partial(_piped, source))):
+            raise ValueError(f"{source.shown} is not UTF-8: {reason}, or --errors replace takes it as it is")
 
     def _parts(self, chunk: Chunk, data: bytes) -> Iterator[Text]:
         """The documents of a text, the last of which may go on in the next chunk."""
@@ -152,15 +172,12 @@ class Reader:
         except UnicodeDecodeError as error:
             name = where() if where else source.shown
             wrong = f"{name} is not UTF-8: byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-            way = "" if source.kind == "parquet" else f"{_way_to_utf8(source, data, offset)}, or "
+            way = "" if source.kind == "parquet" else f"{advice(data, offset, partial(_piped, source))}, or "
             raise ValueError(f"{wrong}; {way}pass --errors replace") from None
 
 
-def _require_text(source: Source, data: bytes, errors: str) -> None:
-    """Refuse what begins as a file of another kind does, even where `errors` would let it through as text.
-
-    Text in UTF-16 may be UTF-8 too, each of its characters behind or before a control character.
-    """
+def _require_text(source: Source, data: bytes) -> None:
+    """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
     if data.startswith(POINTER):
         raise ValueError(f"{source.shown} is {POINTER_REASON}")
     if data.startswith(TABLE):
@@ -177,14 +194,6 @@ def _require_text(source: Source, data: bytes, errors: str) -> None:
             reads = f"minigpt2 tokenize - {'--input-format jsonl ' if is_lines else ''}-o OUT"
             way = f"`{_piped(source, command)} | {reads}` reads it"
         raise ValueError(f"{source.shown} is {what}, not text: {way}")
-    if errors == "strict" and is_utf16_without_mark(data):
-        way = f"{_way_to_utf8(source, data, 0)}, or --errors replace takes it as it is"
-        raise ValueError(f"{source.shown} is not UTF-8: {WITHOUT_MARK}; {way}")
-
-
-def _way_to_utf8(source: Source, data: bytes, offset: int) -> str:
-    """How to convert a source to UTF-8."""
-    return advice(data, offset, partial(_piped, source))
 
 
 def _piped(source: Source, command: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gzip
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ def test_any_number_of_processes_writes_the_same(
 def test_of_several_errors_the_first_is_raised(jobs: int, small: None, tmp_path: Path, tokenizer: Tokenizer) -> None:
     (tmp_path / "a.txt").write_bytes(b"fine " * 100)
     (tmp_path / "b.txt").write_bytes(b"fine " * 100 + b"\xff" + b" fine" * 100)
-    (tmp_path / "c.gz").write_bytes(b"no gzip")
+    (tmp_path / "c.gz").write_bytes(gzip.compress(b"fine " * 100)[:-4])
     with pytest.raises(ValueError, match=r"b\.txt is not UTF-8: byte 0xFF at byte offset 500;"):
         tokenize(tmp_path, tmp_path / "out", tokenizer=tokenizer, jobs=jobs)
 
