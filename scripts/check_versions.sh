@@ -11,7 +11,7 @@ trap 'rm -rf "$work"' EXIT
 quick=(
   tests/test_{atomic_write,bpe,byte_alphabet,generation,model,tokenizer,vocabulary}.py
   tests/vectorized/test_{steps,tables}.py
-  tests/weights/test_{checkpoint,damage,gpt2_layout}.py
+  tests/weights/test_{checkpoint,damage,from_pretrained,gpt2_layout}.py
   tests/weights/remote
   tests/cli/test_{cli,model_commands,weight_commands}.py
   tests/explain/test_serve.py

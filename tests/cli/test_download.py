@@ -13,7 +13,7 @@ from minigpt2.cli import main
 from tests.command import Capture, answer, complaint, environment, files_in, one_line, run, write_small_gpt2
 from tests.hub_server import BEFORE_1, Hub
 from tests.hub_settings import imported_with, online
-from tests.weights.test_checkpoint import save_sharded
+from tests.weights.samples import save_sharded
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from minigpt2.cli import main
 from minigpt2.hub import answers
 from tests.command import Capture, complaint, files_in
 from tests.hub_server import BEFORE_1, Fault, Hub
-from tests.weights.test_checkpoint import Tensors, gpt2_tensors, save
+from tests.weights.samples import Tensors, gpt2_tensors, save
 from tests.weights.test_gpt2_layout import TIED, needs_of_a_gpt2
 
 LORA = {"base_model.model.transformer.h.0.attn.c_attn.lora_A.weight": np.zeros((2, 4))}

@@ -15,7 +15,7 @@ import pytest
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
 from minigpt2.weights.stats import tensor_stats
 from tests.small_gpt2 import write_gpt2
-from tests.weights.test_checkpoint import Tensors, assert_holds, gpt2_tensors, save, save_sharded
+from tests.weights.samples import Tensors, assert_holds, gpt2_tensors, save, save_sharded
 
 Again = Callable[[Any], Any]
 WAYS: list[Again] = [copy.copy, copy.deepcopy, lambda original: pickle.loads(pickle.dumps(original))]

@@ -17,7 +17,7 @@ import pytest
 import safetensors
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError
-from tests.weights.test_checkpoint import gpt2_tensors, save
+from tests.weights.samples import gpt2_tensors, save
 
 ENTRY = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 A = {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]}

@@ -18,7 +18,7 @@ from minigpt2 import Checkpoint
 from minigpt2.weights.diff import Difference, compare, compare_all, compare_names
 from minigpt2.weights.safetensors_file import BLOCK
 from tests.command import Capture, answer, complaint, write_small_gpt2
-from tests.weights.test_checkpoint import gpt2_tensors, save
+from tests.weights.samples import gpt2_tensors, save
 from tests.weights.test_damage import ENTRY, content
 
 Numbers = np.ndarray[Any, Any]

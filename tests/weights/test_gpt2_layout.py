@@ -19,7 +19,7 @@ from minigpt2.weights.gpt2_layout import gpt2_shapes
 from minigpt2.weights.safetensors_file import Array
 from minigpt2.weights.tensor_names import bare_names, tied_names
 from tests.command import Capture, answer
-from tests.weights.test_checkpoint import SIZES, Tensors, assert_holds, gpt2_tensors, save, save_sharded
+from tests.weights.samples import SIZES, Tensors, assert_holds, gpt2_tensors, save, save_sharded
 
 
 def test_shapes_are_those_of_the_published_models() -> None:

@@ -19,7 +19,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
 from minigpt2 import GPT2, Checkpoint, CheckpointError, Embeddings
 from tests.command import Capture, answer
-from tests.weights.test_checkpoint import save
+from tests.weights.samples import save
 from tests.weights.test_gpt2_layout import GPT2_NAMES, names_of_any_model
 
 CONFIG = GPT2Config(n_layer=1, n_head=2, n_embd=4, n_positions=8, vocab_size=10, bos_token_id=0, eos_token_id=0)

@@ -22,8 +22,8 @@ from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
 from minigpt2.weights import safetensors_writer
 from minigpt2.weights.safetensors_file import BLOCK
 from tests.command import Capture, answer, complaint, disk_is_full, write_small_gpt2
-from tests.weights.test_checkpoint import gpt2_tensors, save_sharded
-from tests.weights.test_checkpoint import save as save_whole
+from tests.weights.samples import gpt2_tensors, save_sharded
+from tests.weights.samples import save as save_whole
 
 TORCH = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64}
 

@@ -11,7 +11,7 @@ from tests.command import files_in
 from tests.hub_server import BEFORE_1, Hub
 from tests.hub_settings import imported_with, online
 from tests.weights.remote.published import MODEL, SIZES, Array, Open
-from tests.weights.test_checkpoint import gpt2_tensors, save
+from tests.weights.samples import gpt2_tensors, save
 
 
 @pytest.fixture(scope="package")

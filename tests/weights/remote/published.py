@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from minigpt2 import Checkpoint
 from tests.command import files_in
 from tests.hub_server import Hub
-from tests.weights.test_checkpoint import gpt2_tensors, save
+from tests.weights.samples import gpt2_tensors, save
 
 MODEL = "owner/tiny"
 WEIGHTS = "model.safetensors"

@@ -18,7 +18,7 @@ from tests.weights.remote.published import (
     assert_same,
     publish_other_weights,
 )
-from tests.weights.test_checkpoint import gpt2_tensors
+from tests.weights.samples import gpt2_tensors
 
 
 def test_all_of_it_is_of_the_commit_that_was_named_first(hub: Hub, remote: Open, published: Path) -> None:

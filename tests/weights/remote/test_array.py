@@ -17,7 +17,7 @@ from minigpt2 import Checkpoint, Embeddings
 from tests.command import files_in
 from tests.hub_server import Hub
 from tests.weights.remote.published import MODEL, Array, Open, assert_same, ranges_asked_for
-from tests.weights.test_checkpoint import gpt2_tensors, save, save_sharded
+from tests.weights.samples import gpt2_tensors, save, save_sharded
 from tests.weights.test_copies import WAYS, Again
 from tests.weights.test_damage import content
 

@@ -13,7 +13,7 @@ from tests.command import errors_on_a_terminal, files_in
 from tests.hub_server import Hub
 from tests.hub_settings import online
 from tests.weights.remote.published import MODEL, WEIGHTS, Open, assert_same
-from tests.weights.test_checkpoint import gpt2_tensors, save
+from tests.weights.samples import gpt2_tensors, save
 
 
 @pytest.mark.parametrize("model", ["./here", "/here/there", "here.safetensors"])
