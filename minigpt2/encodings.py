@@ -1,6 +1,7 @@
 """Text in another encoding than UTF-8: which one it may be, by its bytes."""
 
 import codecs
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
@@ -8,6 +9,9 @@ from typing import Final
 
 #: Byte order marks of other encodings than UTF-8; UTF-32-LE's begins with UTF-16-LE's.
 MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+
+# Some characters of UTF-16 in a row, the upper half of each behind the lower one or before it; some of them are zero.
+_UTF16 = re.compile(rb"(?:[^\0][\0-\x1f]){6,}|(?:[\0-\x1f][^\0]){6,}")
 
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
@@ -51,32 +55,36 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
     """Whether a text begins as UTF-16 does, or UTF-32, without a byte order mark; it may be UTF-8 all the same.
 
     In most alphabets, the upper half of every letter is below 32: for UTF-8 those are control characters. Text may have
-    a tab or a line end at every second byte, but hardly another one among them, and data may begin with zeros.
+    a tab or a line end at every second byte, but hardly another one among them, and logs have runs of zeros.
 
     >>> is_utf16_without_mark("The meaning of life".encode("utf-16-le")), is_utf16_without_mark(b"The meaning of life")
     (True, False)
     """
-    if len(beginning) < 16 or not any(beginning[:16]) or beginning.startswith(MARKS):
+    if len(beginning) < 16 or beginning.startswith(MARKS):
         return False
-    half = max(beginning[:256:2], beginning[1:256:2], key=_controls)
-    others = half.translate(None, b"\t\n\r")
-    return _controls(half) * 4 > len(half) * 3 and _controls(others) * 16 >= len(half)
+    upper, lower = sorted((beginning[:256:2], beginning[1:256:2]), key=_controls, reverse=True)
+    others = upper.translate(None, b"\t\n\r")
+    is_upper = _controls(upper) * 4 > len(upper) * 3 and _controls(others) * 16 >= len(upper)
+    return is_upper and lower.count(0) * 8 <= len(lower)
 
 
 def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
     """Why bytes that may be UTF-8 are text in UTF-16 without a mark, and what to do, as `advice`; None if they are not.
 
-    It may stand behind text in UTF-8: PowerShell's `>>` appends it so.
+    It may stand behind text in UTF-8: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
-    near byte offset 4 it goes on in UTF-16, which some shells append: write it again in one encoding
+    near byte offset 3 it goes on in UTF-16, which some shells append: write it again in one encoding
     """
-    start = max(data.find(b"\0") - 1, 0)  # half of an ASCII character, and the byte before it, which may be the other
+    if b"\0" not in data or data.startswith(MARKS):
+        return None
+    found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 20)), None)
+    start = found.start() if found else 0
     if _controls(data[: min(start, 256)]) * 4 > min(start, 256):  # upper halves of another alphabet
         start = 0
-    if data.startswith(MARKS) or not is_utf16_without_mark(data[start : start + 256]):
+    if not found and not is_utf16_without_mark(data):
         return None
-    if offset + start:
+    if offset + start > 1:
         reason = "it goes on in UTF-16, which some shells append: write it again in one encoding"
         return f"near byte offset {offset + start} {reason}"
     return f"every second byte where it begins is a control character; {advice(data, offset, command)}"

@@ -113,9 +113,32 @@ def test_utf16_is_told_where_it_begins_and_where_it_is_appended(before: str, enc
     assert reason
     if before:
         (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
-        assert start - 1 <= int(near) < start + 2 * len(line)
+        assert start - 2 <= int(near) < start + 2 * len(line)
     else:
         assert reason.startswith("every second byte where it begins") and f"if it is {encoding}, " in reason
+
+
+PIECES = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=2) | st.integers(1, 300).map(
+    lambda n: "\0" * n
+)
+
+
+@given(st.lists(PIECES))
+def test_zeros_between_texts_and_in_their_place_are_not_utf16(pieces: list[str]) -> None:
+    assert not utf16_instead("".join(pieces).encode(), 0, str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\0" + "".join(f"{each}\n" for each in "abcdefghijklmnop"),
+        "1\t2\t\0\t3\t4\t5\t6\t7\t8\t9\n" * 9,
+        "1\0012\0013\0014\n" * 9,
+    ],
+    ids=["a character a line", "a digit a column", "columns as of Hive"],
+)
+def test_text_of_single_characters_is_not_utf16(text: str) -> None:
+    assert not utf16_instead(text.encode(), 0, str)
 
 
 @given(st.text(st.characters(min_codepoint=32, codec="utf-8") | st.sampled_from("\t\r\n")))

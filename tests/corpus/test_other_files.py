@@ -237,7 +237,13 @@ def test_utf16_without_a_byte_order_mark_is_not_taken_for_utf8(
 
 @pytest.mark.parametrize(
     "data",
-    [b"a\0b\x01c d e f g h i \x02", bytes(300) + b"a log that was cut", b"1\t2\t3\n" * 50, b"a\n\0" + b"b\n" * 50],
+    [
+        b"a\0b\x01c d e f g h i \x02",
+        bytes(300) + b"a log that was cut",
+        b"a log that was cut" + bytes(300) + b"and goes on",
+        b"1\t2\t3\n" * 50,
+        b"a\n\0" + b"b\n" * 50,
+    ],
 )
 def test_text_with_control_characters_is_text(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(data)
@@ -250,8 +256,10 @@ def test_text_in_utf16_behind_text_in_utf8_is_not_taken_for_utf8(before: int, na
     lines = lines_of(["one line"] * (before // 30))
     data = lines + lines_of(["The meaning of life is"]).decode().encode("utf-16-le")
     (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    with pytest.raises(ValueError, match=f"{name} is not UTF-8: near byte offset {len(lines)} it goes on in UTF-16"):
+    with pytest.raises(ValueError, match=r"is not UTF-8: near byte offset \d+ it goes on in UTF-16, ") as raised:
         count(tmp_path / name)
+    (near,) = re.findall("near byte offset ([0-9]+)", str(raised.value))
+    assert 0 <= len(lines) - int(near) <= 2
     if name == "a.txt":
         assert count(tmp_path / name, errors="replace").documents == 1
         assert "goes on in UTF-16" in one_line(run("loss", "-", "--model", "bundled", stdin=data).stderr)
