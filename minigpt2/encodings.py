@@ -44,7 +44,8 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
         return "UTF-32"
     if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
-    if b"\0" in data:  # half of every ASCII character
+    zeros, spaces = data.count(0), data.count(b" ") + data.count(b"\n")
+    if zeros and zeros * 4 >= spaces:  # half of every ASCII character is one
         encoding = _half_of_utf16(data, offset)
         return encoding if _is_text(data[offset % 2 :][:_MOST].decode(encoding, "replace")) else None
     is_of_another = any(byte in data for byte in _UNDEFINED) or _is_mostly_utf8(data)
@@ -74,12 +75,12 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
     It may stand behind text in UTF-8: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
-    near byte offset 3 it goes on in UTF-16, which some shells append: write it again in one encoding
+    near byte offset 4 it goes on in UTF-16, which some shells append: write it again in one encoding
     """
     if b"\0" not in data or data.startswith(MARKS):
         return None
     found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 20)), None)
-    start = found.start() if found else 0
+    start = max(data.index(0, found.start()) - 1, 0) if found else 0  # a run may begin with the line end before it
     if _controls(data[: min(start, 256)]) * 4 > min(start, 256):  # upper halves of another alphabet
         start = 0
     if not found and not is_utf16_without_mark(data):

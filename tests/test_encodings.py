@@ -90,6 +90,12 @@ def test_none_is_named_for_utf8_with_damage(text: str) -> None:
     assert likely_encoding(text.encode() * 3 + b"\xe9", 0) is None
 
 
+@pytest.mark.parametrize("zeros", [1, 3, 64])
+def test_a_zero_does_not_make_utf16_of_other_text(zeros: int) -> None:
+    assert likely_encoding((ENGLISH + "\0").encode("cp1252") + b"\0" * zeros, 0) in ("CP1252", None)
+    assert likely_encoding(ENGLISH.encode() + b"\xff" + b"\0" * zeros, 0) is None
+
+
 @pytest.mark.parametrize("encoding", ["gbk", "shift-jis", "koi8-r", "big5", "euc-kr"])
 def test_text_in_another_encoding_is_never_called_utf16(encoding: str) -> None:
     texts = {"koi8-r": "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430", "euc-kr": "\uc548\ub155 \uc138\uacc4"}
@@ -113,7 +119,7 @@ def test_utf16_is_told_where_it_begins_and_where_it_is_appended(before: str, enc
     assert reason
     if before:
         (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
-        assert start - 2 <= int(near) < start + 2 * len(line)
+        assert start - 1 <= int(near) < start + 2 * len(line)
     else:
         assert reason.startswith("every second byte where it begins") and f"if it is {encoding}, " in reason
 

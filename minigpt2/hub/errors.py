@@ -36,7 +36,7 @@ class MissingFileError(HubError):
 
 
 class UnreachableError(HubError):
-    """The hub cannot be connected to, or is not asked because HF_HUB_OFFLINE is set."""
+    """The hub cannot be connected to, or is not asked because of HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
 
 
 class RefusedError(Exception):
@@ -57,10 +57,11 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
     from huggingface_hub import errors
 
     hub = endpoint()
+    offline = next(filter(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "HF_HUB_OFFLINE")
     place = f"at {hub}" if Path(model).exists() else f"at {hub}, and no such directory here"
     explanations = {
         RefusedError: str(error),
-        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE is set; unset it to ask the hub",
+        errors.OfflineModeIsEnabled: f"{offline} is set; unset it to ask the hub",
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
         errors.RepositoryNotFoundError: (
             f"there is no such model {place}; check its name, or set HF_TOKEN if it is private"

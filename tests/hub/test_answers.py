@@ -303,13 +303,14 @@ def test_an_answer_that_comes_too_late_is_closed() -> None:
     assert is_closed.wait(30)
 
 
-def test_offline_uses_the_cache_and_makes_no_request(hub: Hub, client: Client) -> None:
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])  # huggingface_hub knows both
+def test_offline_uses_the_cache_and_makes_no_request(name: str, hub: Hub, client: Client) -> None:
     path = client.fetch("owner/tiny", "config.json")["path"]
     hub.requests.clear()
-    client.environment["HF_HUB_OFFLINE"] = "1"
+    client.environment = {**client.environment, "HF_HUB_OFFLINE": "", name: "1"}
     assert client.fetch("owner/tiny", "config.json")["path"] == path
-    assert "HF_HUB_OFFLINE" in refusal(client.fetch("owner/tiny", "model.safetensors"), "UnreachableError")
-    assert "HF_HUB_OFFLINE" in refusal(client.download("owner/tiny", "config.json"), "UnreachableError")
+    assert f"{name} is set; unset it" in refusal(client.fetch("owner/tiny", "model.safetensors"), "UnreachableError")
+    assert f"{name} is set; unset it" in refusal(client.download("owner/tiny", "config.json"), "UnreachableError")
     assert hub.requests == []
 
 
