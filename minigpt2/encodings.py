@@ -63,10 +63,9 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
     """
     if len(beginning) < 16 or beginning.startswith(MARKS):
         return False
-    upper, lower = sorted((beginning[:256:2], beginning[1:256:2]), key=_controls, reverse=True)
+    upper, lower = _halves(beginning[:256])
     others = upper.translate(None, b"\t\n\r")
-    is_upper = _controls(upper) * 4 > len(upper) * 3 and _controls(others) * 16 >= len(upper)
-    return is_upper and lower.count(0) * 8 <= len(lower)
+    return _are_upper(upper) and _controls(others) * 16 >= len(upper) and lower.count(0) * 8 <= len(lower)
 
 
 def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
@@ -81,7 +80,7 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
         return None
     found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 20)), None)
     start = max(data.index(0, found.start()) - 1, 0) if found else 0  # a run may begin with the line end before it
-    if _controls(data[: min(start, 256)]) * 4 > min(start, 256):  # upper halves of another alphabet
+    if _are_upper(_halves(data[: min(start, 256)])[0]):  # of another alphabet, before its first space
         start = 0
     if not found and not is_utf16_without_mark(data):
         return None
@@ -89,6 +88,16 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
         reason = "it goes on in UTF-16, which some shells append: write it again in one encoding"
         return f"near byte offset {offset + start} {reason}"
     return f"every second byte where it begins is a control character; {advice(data, offset, command)}"
+
+
+def _halves(data: bytes) -> tuple[bytes, bytes]:
+    """The bytes at every second place, first those with more control characters."""
+    return (data[::2], data[1::2]) if _controls(data[::2]) > _controls(data[1::2]) else (data[1::2], data[::2])
+
+
+def _are_upper(bytes_: bytes) -> bool:
+    """Whether bytes may be the upper halves of UTF-16's characters, by how many of them are control characters."""
+    return _controls(bytes_) * 4 > len(bytes_) * 3
 
 
 def _controls(data: bytes) -> int:

@@ -17,7 +17,7 @@ from itertools import chain
 from minigpt2.cli import streams
 from minigpt2.cli.model_option import add_model, open_tokenizer
 
-_SEPARATORS = re.compile(r"[\s,]+")
+_SEPARATORS = re.compile(r"[\s,\ufeff]+")  # U+FEFF: where files that begin with a byte order mark were joined
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _ids(texts: Iterable[str]) -> Iterator[list[int]]:
     waiting = ""
     for text in texts:
         waiting += text
-        waiting = waiting.lstrip(" \t\r\n")  # JSON allows it before a list
+        waiting = waiting.lstrip(" \t\r\n\ufeff")  # JSON allows it before a list
         if waiting.startswith("["):
             continue
         *words, waiting = _SEPARATORS.split(waiting)  # the last word may go on in the next part

@@ -46,6 +46,12 @@ def test_ids_behind_a_byte_order_mark_are_read(encoding: str) -> None:
     assert (finished.returncode, finished.stdout) == (0, b"The meaning")
 
 
+@pytest.mark.parametrize("ids", ["\ufeff464 3616", "464\n\ufeff3616", "\ufeff[464, 3616]"])
+def test_a_byte_order_mark_is_passed_over_in_arguments_and_where_files_were_joined(ids: str) -> None:
+    assert run("decode", ids).stdout == b"The meaning"
+    assert run("decode", stdin=f"\ufeff{ids}".encode()).stdout == b"The meaning"
+
+
 def test_two_encodings_in_one_input_are_named() -> None:
     message = one_line(run("decode", stdin="\ufeff464 3616\n".encode("utf-16-le") + b"464\n1").stderr)
     assert "begins in UTF-16 and continues in another one at byte offset 24" in message
