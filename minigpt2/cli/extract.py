@@ -55,7 +55,7 @@ def _names(weights: "Checkpoint", patterns: list[str]) -> list[str]:
 
 def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     """The tensor of this name, or else those whose names match: the file's own, or GPT-2's."""
-    from minigpt2.weights.tensor_names import PART, PREFIX, WTE
+    from minigpt2.weights.tensor_names import LM_HEAD, PART, PREFIX, WTE
 
     if pattern in list(weights):
         return {pattern}
@@ -67,4 +67,6 @@ def _selected(weights: "Checkpoint", pattern: str) -> set[str]:
     for bare, name in weights.bare_names.items():
         names[weights.own_names[name]] |= {bare, prefix * bool(PART.match(bare)) + bare} - ambiguous
     named = {own for own, each in names.items() if pattern in each}
+    if pattern == LM_HEAD and not named and pattern in weights:  # it is wte
+        return {weights.own_names[weights.bare_names[WTE]]}
     return named or {own for own, each in names.items() if any(fnmatchcase(name, pattern) for name in each)}

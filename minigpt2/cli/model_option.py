@@ -111,10 +111,15 @@ def open_both(
 
     A directory with weights alone, as a model's `save_pretrained` writes it, is read with GPT-2's vocabulary; the user
     is told so.
+
+    Raises:
+        ValueError: there is no vocabulary, and the model has too few tokens for GPT-2's.
+        OSError, ValueError: as `open_weights`, or a file of the tokenizer is malformed.
     """
     from minigpt2 import Tokenizer
     from minigpt2.tokenizer_files.files import NoTokenizerError
     from minigpt2.weights import bundled
+    from minigpt2.weights.gpt2_layout import embedding_sizes
 
     weights = open_weights(options, local_files_only, timeout)
     if options.model == bundled.NAME:
@@ -122,8 +127,12 @@ def open_both(
     try:
         return weights.other_files.tokenizer(), weights
     except NoTokenizerError:
+        tokenizer, vocab_size = Tokenizer(), embedding_sizes(weights)[0]
+        if len(tokenizer) > vocab_size:
+            counts = f"{options.model} has {vocab_size} tokens and GPT-2's tokenizer {len(tokenizer)}"
+            raise ValueError(f"{counts}: put the model's own vocabulary beside its weights") from None
         streams.note(f"{options.model} has no vocabulary beside its weights: using GPT-2's")
-        return Tokenizer(), weights
+        return tokenizer, weights
 
 
 def open_or_bundled(

@@ -1,6 +1,7 @@
 """A directory, a model on the hub, or two files → a vocabulary and settings."""
 
 import os
+from pathlib import Path
 
 from minigpt2 import settings
 from minigpt2.batches import PostProcessing, Template
@@ -45,10 +46,14 @@ _OF_A_TOKENIZER = (*_OTHER_KINDS, *(name for pair in _PAIRS for name in pair))
 _OF_A_TOKENIZER += tuple(name for name in NAMES if name != CHAT_TEMPLATE)
 
 
+# What `tokenizers` puts a prefix before, and how SentencePiece's models are often called.
+_ENDS_OF_NAMES = ("vocab.json", "merges.txt", "tokenizer.json", ".spiece")
+
+
 def has_tokenizer(directory: PathLike) -> bool:
     """Whether a directory has any file of a tokenizer, of GPT-2's kind or another, or names the class of one."""
     find = in_directory(directory)
-    return any(map(find, _OF_A_TOKENIZER)) or configuration.names_class(find)
+    return any(map(find, _OF_A_TOKENIZER)) or bool(_other_names(directory)) or configuration.names_class(find)
 
 
 def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened:
@@ -82,8 +87,16 @@ def open_directory(directory: PathLike) -> Opened:
     if _versions(directory) != before or not os.path.isdir(directory):  # noqa: PTH112 - pathlib is slow
         raise _replaced(name)
     if opened is None:
+        for path in _other_names(directory):
+            meant = "give its files the names vocab.json and merges.txt, or tokenizer.json"
+            raise ValueError(f"{path} may be the model's vocabulary: {meant}")
         raise NoTokenizerError(f"no vocabulary in {name!r}: expected tokenizer.json, or vocab.json and merges.txt")
     return opened
+
+
+def _other_names(directory: PathLike) -> list[Path]:
+    """The files of a directory that may be a vocabulary under another name, such as `german-vocab.json`."""
+    return sorted(path for path in Path(directory).iterdir() if path.name.endswith(_ENDS_OF_NAMES))
 
 
 def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:

@@ -58,7 +58,7 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     """Each usual name that could mean several tensors, and the names of these; `tensors` has the tensor of each name.
 
     Names with `transformer.` added count for GPT-2's parts only. Two names of one tensor are in no doubt, nor are two
-    prefixes with the same tensors below them.
+    prefixes with the same tensors below them. A model whose `wte.weight` was left out may share that of another one.
 
     >>> ambiguous({"encoder.wte.weight": "encoder.wte.weight", "decoder.wte.weight": "decoder.wte.weight"})
     {'wte.weight': ['encoder.wte.weight', 'decoder.wte.weight']}
@@ -67,8 +67,9 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     """
     several, models = _names_of_wte(tensors), _models(tensors)
     wte_and_parts = [(tensors[name], models[unwrapped(name).removesuffix(WTE)]) for name in several]
-    if any(each != wte_and_parts[0] for each in wte_and_parts):
-        return {WTE: several}
+    sharing = [prefix + WTE for prefix in _without_wte(models, prefixes_of(tensors)) if WPE in models[prefix]]
+    if any(each != wte_and_parts[0] for each in wte_and_parts) or (several and sharing):
+        return {WTE: [*several, *sharing]}
     meant: dict[str, list[str]] = {}
     for own_name, bare in _without_prefix(tensors).items():
         for name in dict.fromkeys((bare, own_name, *([PREFIX + bare] if PART.match(bare) else []))):
@@ -234,11 +235,15 @@ def others_around(head: str, tensors: Mapping[str, str], prefixes: Collection[st
     >>> others_around("lm_head.weight", {name: name for name in names}, ["encoder."])
     ['model.transformer.']
     """
-    models = _models(tensors)
+    others = _without_wte(_models(tensors), prefixes)
+    return [prefix for prefix in others if unwrapped(head) in heads_of(prefix)]
+
+
+def _without_wte(models: Mapping[str, Mapping[str, str]], prefixes: Collection[str]) -> list[str]:
+    """The prefixes of the models with layers that lack their `wte.weight`, other than the one with these prefixes."""
     own = {part: tensor for prefix in prefixes for part, tensor in models.get(prefix, {}).items()}
     without_wte = {prefix: parts for prefix, parts in models.items() if WTE not in parts and _has_layers(parts)}
-    others = [prefix for prefix, parts in without_wte.items() if not parts.items() <= own.items()]
-    return [prefix for prefix in others if unwrapped(head) in heads_of(prefix)]
+    return [prefix for prefix, parts in without_wte.items() if not parts.items() <= own.items()]
 
 
 def _has_layers(parts: Collection[str]) -> bool:

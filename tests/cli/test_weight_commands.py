@@ -13,8 +13,9 @@ from safetensors.numpy import save_file
 
 from minigpt2 import GPT2, Checkpoint, Embeddings, Tokenizer
 from minigpt2.cli import main
-from tests.command import Capture, answer, complaint, environment, write_small_gpt2
+from tests.command import Capture, answer, complaint, environment, one_line, run, write_small_gpt2
 from tests.hub_settings import imported_with
+from tests.small_gpt2 import write_gpt2
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +224,17 @@ def test_weights_without_a_vocabulary_are_read_with_gpt2s_and_say_so(tmp_path: P
     write_small_gpt2(tmp_path)
     assert main(["embed", "life", "--model", str(tmp_path)]) == 0
     assert capsys.readouterr().err == f"minigpt2: {tmp_path} has no vocabulary beside its weights: using GPT-2's\n"
+
+
+@pytest.mark.parametrize("command", ["embed", "next", "generate", "explain", "loss -", "nearest"])
+def test_a_model_with_too_few_tokens_for_gpt2s_vocabulary_is_refused_with_the_way_out(
+    command: str, tmp_path: Path
+) -> None:
+    write_gpt2(tmp_path)
+    arguments = [*command.split(), *([] if command == "loss -" else ["life"])]
+    said = one_line(run(*arguments, "--model", str(tmp_path), stdin=b"life").stderr)
+    counts = "has 101 tokens and GPT-2's tokenizer 50257"
+    assert said == f"minigpt2: {tmp_path} {counts}: put the model's own vocabulary beside its weights\n"
 
 
 def test_so_are_not_those_whose_vocabulary_has_just_gone(

@@ -24,6 +24,8 @@ OTHER_KINDS: list[dict[str, Any]] = [
     {"vocab.json": two_files()["vocab.json"]},
     {"merges.txt": two_files()["merges.txt"]},
     {"encoder.json": two_files()["vocab.json"]},
+    {"german-merges.txt": two_files()["merges.txt"], "german-vocab.json": two_files()["vocab.json"]},
+    *({name: "x"} for name in ("m.spiece", "old-tokenizer.json")),
     {"tokenizer_config.json": GPT2_CLASS},
     {"added_tokens.json": {"<pad>": 50257}},
 ]

@@ -285,6 +285,26 @@ def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_p
         Checkpoint.open(tmp_path).parameter_names()
 
 
+@pytest.mark.parametrize(("kept", "other"), [("teacher", "student"), ("policy", "ref"), ("a", "b.model")])
+@pytest.mark.parametrize("wrapper", ["", "_orig_mod.", "module."])
+def test_a_model_whose_wte_is_left_out_may_share_that_of_the_whole_one(
+    wrapper: str, kept: str, other: str, tmp_path: Path
+) -> None:
+    state = {f"{wrapper}{kept}.{name}": tensor for name, tensor in lm().state_dict().items()}
+    state |= {f"{wrapper}{other}.{name}": tensor for name, tensor in lm().state_dict().items()}
+    for name in ("transformer.wte.weight", "lm_head.weight"):  # as accelerate leaves second names out
+        del state[f"{wrapper}{other}.{name}"]
+    del state[f"{wrapper}{kept}.lm_head.weight"]
+    save_file(state, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    weights = Checkpoint.open(tmp_path)
+    named = rf"'wte\.weight' could be '{wrapper}{kept}\.transformer\.wte\.weight' or '.*{other}\.transformer\.wte"
+    for opened in (Checkpoint.parameter_names, Embeddings, GPT2):
+        with pytest.raises(CheckpointError, match=named):
+            opened(weights)
+    assert "wpe.weight" not in weights and f"{wrapper}{other}.transformer.wpe.weight" in weights
+
+
 @pytest.mark.parametrize("wrapper", ["", "module."])
 @pytest.mark.parametrize("parts", [("wpe", "h", "ln_f"), ("wpe",)], ids=" ".join)
 @pytest.mark.parametrize(("other", "model"), [("decoder", "model"), ("transformer", "gpt"), ("encoder", "a.b")])

@@ -201,7 +201,7 @@ def test_no_other_shard_is_replaced_where_one_is_read_alone(
 def test_no_file_of_the_checkpoint_that_is_read_is_replaced(tmp_path: Path, sharded: bool, capsys: Capture) -> None:
     directory = tmp_path / "model"
     keep = save_sharded if sharded else save_whole
-    keep(directory, gpt2_tensors())
+    keep(directory, gpt2_tensors(vocab_size=50257))
     (directory / "config.json").write_text("{}")
     before = {path: path.read_bytes() for path in directory.iterdir()}
     assert len(before) == (4 if sharded else 2)
@@ -290,6 +290,18 @@ def test_extract_takes_a_name_that_exists_for_no_pattern(tmp_path: Path, capsys:
     for pattern, written in {"a[1]": {"a[1]"}, "a?": {"a1"}, "a*": {"a[1]", "a1"}}.items():
         answer(capsys, "extract", tmp_path / "some", pattern, "--model", tmp_path / "all.safetensors")
         assert set(load_file(tmp_path / "some")) == written
+
+
+@pytest.mark.parametrize("prefix", ["", "transformer.", "module.transformer."])
+def test_extract_takes_the_name_of_the_tied_head(prefix: str, tmp_path: Path, capsys: Capture) -> None:
+    tensors = {prefix + name: array for name, array in gpt2_tensors().items()}
+    save_file(tensors, tmp_path / "all.safetensors")
+    for patterns, names in (
+        (["lm_head.weight"], {"wte.weight"}),
+        (["wpe*", "lm_head.weight"], {"wte.weight", "wpe.weight"}),
+    ):
+        answer(capsys, "extract", tmp_path / "some", *patterns, "--model", tmp_path / "all.safetensors")
+        assert set(load_file(tmp_path / "some")) == {prefix + name for name in names}
 
 
 @pytest.mark.parametrize("prefix", ["", "transformer.", "module.transformer."])
