@@ -79,11 +79,11 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
     if b"\0" not in data or data.startswith(MARKS):
         return None
     found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 20)), None)
+    if not found and not is_utf16_without_mark(data):
+        return None
     start = max(data.index(0, found.start()) - 1, 0) if found else 0  # a run may begin with the line end before it
     if _are_upper(_halves(data[: min(start, 256)])[0]):  # of another alphabet, before its first space
         start = 0
-    if not found and not is_utf16_without_mark(data):
-        return None
     if offset + start > 1:
         reason = "it goes on in UTF-16, which some shells append: write it again in one encoding"
         return f"near byte offset {offset + start} {reason}"
@@ -95,9 +95,9 @@ def _halves(data: bytes) -> tuple[bytes, bytes]:
     return (data[::2], data[1::2]) if _controls(data[::2]) > _controls(data[1::2]) else (data[1::2], data[::2])
 
 
-def _are_upper(bytes_: bytes) -> bool:
-    """Whether bytes may be the upper halves of UTF-16's characters, by how many of them are control characters."""
-    return _controls(bytes_) * 4 > len(bytes_) * 3
+def _are_upper(halves: bytes) -> bool:
+    """Whether these may be the upper halves of UTF-16's characters, by how many of them are control characters."""
+    return _controls(halves) * 4 > len(halves) * 3
 
 
 def _controls(data: bytes) -> int:
