@@ -10,8 +10,9 @@ from typing import Final
 #: Byte order marks of other encodings than UTF-8; UTF-32-LE's begins with UTF-16-LE's.
 MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
-# Some characters of UTF-16 in a row, the upper half of each behind the lower one or before it; some of them are zero.
-_UTF16 = re.compile(rb"(?:[^\0][\0-\x1f]){6,}|(?:[\0-\x1f][^\0]){6,}")
+# Some characters of UTF-16 in a row, the upper half of each behind the lower one or before it, and so of UTF-32.
+_IN_A_ROW = (rb"[^\0][\0-\x1f]", rb"[\0-\x1f][^\0]", rb"[^\0][\0-\x1f]\0\0", rb"\0\0[\0-\x1f][^\0]")
+_UTF16 = re.compile(b"|".join(b"(?:%b){6,}" % character for character in _IN_A_ROW))
 
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
@@ -44,6 +45,10 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
         return "UTF-32"
     if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
+    if b"\0\0" in data and offset % 4 == 0:
+        for encoding in ("UTF-32LE", "UTF-32BE"):
+            if _is_text(data[: min(len(data) // 4 * 4, _MOST)].decode(encoding, "replace")):
+                return encoding
     zeros, spaces = data.count(0), data.count(b" ") + data.count(b"\n")
     if zeros and zeros * 4 >= spaces:  # half of every ASCII character is one
         encoding = _half_of_utf16(data, offset)
@@ -53,7 +58,7 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
 
 
 def is_utf16_without_mark(beginning: bytes) -> bool:
-    """Whether a text begins as UTF-16 does, or UTF-32, without a byte order mark; it may be UTF-8 all the same.
+    """Whether a text begins as UTF-16 does, without a byte order mark; it may be UTF-8 all the same.
 
     In most alphabets, the upper half of every letter is below 32: for UTF-8 those are control characters. Text may have
     a tab or a line end at every second byte, but hardly another one among them, and logs have runs of zeros.
@@ -69,12 +74,12 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
 
 
 def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
-    """Why bytes that may be UTF-8 are text in UTF-16 without a mark, and what to do, as `advice`; None if they are not.
+    """Why bytes that may be UTF-8 are text in UTF-16 or UTF-32 without a mark, and what to do; None if they are not.
 
     It may stand behind text in UTF-8: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
-    near byte offset 4 it goes on in UTF-16, which some shells append: write it again in one encoding
+    near byte offset 4 it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding
     """
     if b"\0" not in data or data.startswith(MARKS):
         return None
@@ -85,7 +90,7 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
     if _are_upper(_halves(data[: min(start, 256)])[0]):  # of another alphabet, before its first space
         start = 0
     if offset + start > 1:
-        reason = "it goes on in UTF-16, which some shells append: write it again in one encoding"
+        reason = "it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding"
         return f"near byte offset {offset + start} {reason}"
     return f"every second byte where it begins is a control character; {advice(data, offset, command)}"
 

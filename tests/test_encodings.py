@@ -110,18 +110,28 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
-@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
-@pytest.mark.parametrize("before", ["", "A line of the usual length\r\n", "\u751f\u547d\n" * 500], ids=range(3))
-def test_utf16_is_told_where_it_begins_and_where_it_is_appended(before: str, encoding: str, line: str) -> None:
+all_lines = pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+all_encodings = pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE", "UTF-32LE", "UTF-32BE"])
+
+
+@all_lines
+@all_encodings
+@pytest.mark.parametrize("end", [None, -1, -2, -3])
+def test_text_is_told_to_begin_in_utf16_also_where_the_look_ends_within_a_character(
+    end: int | None, encoding: str, line: str
+) -> None:
+    reason = utf16_instead((line.encode(encoding) * 20)[:end], 0, str)
+    assert reason and reason.startswith("every second byte where it begins") and f"if it is {encoding}, " in reason
+
+
+@all_lines
+@all_encodings
+@pytest.mark.parametrize("before", ["A line of the usual length\r\n", "\u751f\u547d\n" * 500], ids=["a line", "lines"])
+def test_text_is_told_to_go_on_in_utf16_and_where(before: str, encoding: str, line: str) -> None:
     start = len(before.encode())
-    reason = utf16_instead(before.encode() + line.encode(encoding) * 20, 0, str)
-    assert reason
-    if before:
-        (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
-        assert start - 1 <= int(near) < start + 2 * len(line)
-    else:
-        assert reason.startswith("every second byte where it begins") and f"if it is {encoding}, " in reason
+    reason = utf16_instead(before.encode() + line.encode(encoding) * 20, 0, str) or ""
+    (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
+    assert start - 1 <= int(near) < start + 4 * len(line)
 
 
 PIECES = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=2) | st.integers(1, 300).map(
