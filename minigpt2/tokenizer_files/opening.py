@@ -1,6 +1,7 @@
 """A directory, a model on the hub, or two files → a vocabulary and settings."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from minigpt2 import settings
@@ -46,14 +47,15 @@ _OF_A_TOKENIZER = (*_OTHER_KINDS, *(name for pair in _PAIRS for name in pair))
 _OF_A_TOKENIZER += tuple(name for name in NAMES if name != CHAT_TEMPLATE)
 
 
-# What `tokenizers` puts a prefix before, and how SentencePiece's models are often called.
-_ENDS_OF_NAMES = ("vocab.json", "merges.txt", "tokenizer.json", ".spiece")
+# What transformers called GPT-2's own merges once.
+_GPT2S_MERGES = {f"{model}-merges.txt" for model in GPT2_MODELS}
 
 
 def has_tokenizer(directory: PathLike) -> bool:
     """Whether a directory has any file of a tokenizer, of GPT-2's kind or another, or names the class of one."""
     find = in_directory(directory)
-    return any(map(find, _OF_A_TOKENIZER)) or bool(_other_names(directory)) or configuration.names_class(find)
+    has_other = bool(_other_pairs(directory)) and any(Path(directory).glob("*.safetensors"))
+    return any(map(find, _OF_A_TOKENIZER)) or has_other or configuration.names_class(find)
 
 
 def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened:
@@ -87,16 +89,19 @@ def open_directory(directory: PathLike) -> Opened:
     if _versions(directory) != before or not os.path.isdir(directory):  # noqa: PTH112 - pathlib is slow
         raise _replaced(name)
     if opened is None:
-        for path in _other_names(directory):
-            meant = "give its files the names vocab.json and merges.txt, or tokenizer.json"
-            raise ValueError(f"{path} may be the model's vocabulary: {meant}")
+        for path in _other_pairs(directory):
+            raise ValueError(f"{path} may be of the model's vocabulary: name its files vocab.json and merges.txt")
         raise NoTokenizerError(f"no vocabulary in {name!r}: expected tokenizer.json, or vocab.json and merges.txt")
     return opened
 
 
-def _other_names(directory: PathLike) -> list[Path]:
-    """The files of a directory that may be a vocabulary under another name, such as `german-vocab.json`."""
-    return sorted(path for path in Path(directory).iterdir() if path.name.endswith(_ENDS_OF_NAMES))
+def _other_pairs(directory: PathLike) -> list[Path]:
+    """The merges of each vocabulary that `tokenizers` saved with a prefix, as `de-merges.txt` and `de-vocab.json`."""
+    with suppress(PermissionError):  # its files may be readable all the same
+        names = set(os.listdir(directory))  # noqa: PTH208 - as above
+        merges = {name for name in names - _GPT2S_MERGES if name.endswith("-merges.txt")}
+        return [Path(directory, name) for name in sorted(merges) if name.replace("merges.txt", "vocab.json") in names]
+    return []
 
 
 def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:

@@ -66,12 +66,17 @@ def is_local(model: str | os.PathLike[str]) -> bool:
 
     A folder called gpt2 that holds no file of a model, such as one of code, is a common sight: the name means GPT-2
     then. The files of a run of training are in folders below it.
+
+    Raises:
+        PermissionError: whether a folder of such a name holds any cannot be told.
     """
     if not os.fspath(model):
         return False  # `Path` would take it for the current directory
     path = Path(model)
     if os.fspath(model) in GPT2_MODELS:
-        return any(map(_is_of_a_model, chain(path.glob("*"), path.glob("*/*"))))
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return any(map(_is_of_a_model, chain(path.iterdir(), path.glob("*/*"))))
+        return False
     return path.exists() or path.is_absolute() or path.suffix in {".safetensors", ".json"} or str(model).startswith(".")
 
 

@@ -5,7 +5,7 @@ A model that was wrapped, or is a part of another, has longer names than the pub
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 PREFIX: Final = "transformer."
@@ -67,7 +67,9 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     """
     several, models = _names_of_wte(tensors), _models(tensors)
     wte_and_parts = [(tensors[name], models[unwrapped(name).removesuffix(WTE)]) for name in several]
-    sharing = [prefix + WTE for prefix in _without_wte(models, prefixes_of(tensors)) if WPE in models[prefix]]
+    prefixes = prefixes_of(tensors)
+    is_published = not {"", PREFIX}.isdisjoint(prefixes)  # transformers opens that one, whatever is beside it
+    sharing = [] if is_published else [each + WTE for each in _without_wte(models, prefixes, _has_attention)]
     if any(each != wte_and_parts[0] for each in wte_and_parts) or (several and sharing):
         return {WTE: [*several, *sharing]}
     meant: dict[str, list[str]] = {}
@@ -235,20 +237,27 @@ def others_around(head: str, tensors: Mapping[str, str], prefixes: Collection[st
     >>> others_around("lm_head.weight", {name: name for name in names}, ["encoder."])
     ['model.transformer.']
     """
-    others = _without_wte(_models(tensors), prefixes)
+    others = _without_wte(_models(tensors), prefixes, _has_layers)
     return [prefix for prefix in others if unwrapped(head) in heads_of(prefix)]
 
 
-def _without_wte(models: Mapping[str, Mapping[str, str]], prefixes: Collection[str]) -> list[str]:
-    """The prefixes of the models with layers that lack their `wte.weight`, other than the one with these prefixes."""
+def _without_wte(
+    models: Mapping[str, Mapping[str, str]], prefixes: Collection[str], is_model: Callable[[Collection[str]], bool]
+) -> list[str]:
+    """The prefixes of the models that lack their `wte.weight`, other than the one with these prefixes."""
     own = {part: tensor for prefix in prefixes for part, tensor in models.get(prefix, {}).items()}
-    without_wte = {prefix: parts for prefix, parts in models.items() if WTE not in parts and _has_layers(parts)}
+    without_wte = {prefix: parts for prefix, parts in models.items() if WTE not in parts and is_model(parts)}
     return [prefix for prefix, parts in without_wte.items() if not parts.items() <= own.items()]
 
 
 def _has_layers(parts: Collection[str]) -> bool:
     """Whether there are layers of a transformer, and what follows the last one."""
     return LN_F in parts and any(map(_LAYER.match, parts))
+
+
+def _has_attention(parts: Collection[str]) -> bool:
+    """Whether there is a layer of GPT-2's, whatever else a model shares with another."""
+    return any(_LAYER.match(part) and part.endswith(".attn.c_attn.weight") for part in parts)
 
 
 def named(bare: str, names: Iterable[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """Weights beside a tokenizer of another kind, or beside a part of one, are not read with GPT-2's ids."""
 
+import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,6 @@ OTHER_KINDS: list[dict[str, Any]] = [
     {"merges.txt": two_files()["merges.txt"]},
     {"encoder.json": two_files()["vocab.json"]},
     {"german-merges.txt": two_files()["merges.txt"], "german-vocab.json": two_files()["vocab.json"]},
-    *({name: "x"} for name in ("m.spiece", "old-tokenizer.json")),
     {"tokenizer_config.json": GPT2_CLASS},
     {"added_tokens.json": {"<pad>": 50257}},
 ]
@@ -65,6 +66,40 @@ def test_a_model_beside_it_takes_ids_and_refuses_text(
             model.next_tokens(TEXT)
         assert refusal in complaint(capsys, "next", TEXT, "--model", path)
         assert refusal in complaint(capsys, "encode", TEXT, "--model", path)
+
+
+def test_such_files_without_weights_do_not_make_a_folder_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gpt2").mkdir()
+    for name in ("de-vocab.json", "de-merges.txt"):
+        (tmp_path / "gpt2" / name).write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert Tokenizer.from_pretrained("gpt2").encode(TEXT) == Tokenizer().encode(TEXT)
+
+
+@pytest.mark.parametrize("name", ["labels_vocab.json", "clip-tokenizer.json", "._tokenizer.json", "de-merges.txt"])
+def test_a_file_of_something_else_is_no_vocabulary(name: str, tmp_path: Path) -> None:
+    write_model(tmp_path, {name: "x"})
+    assert GPT2.from_pretrained(tmp_path).next_tokens(TEXT, k=1)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-medium", "distilgpt2"])
+def test_what_transformers_called_gpt2s_own_vocabulary_is_no_other(name: str, tmp_path: Path) -> None:
+    files = two_files()
+    write_model(tmp_path, {f"{name}-vocab.json": files["vocab.json"], f"{name}-merges.txt": files["merges.txt"]})
+    assert GPT2.from_pretrained(tmp_path).next_tokens(TEXT, k=1)
+
+
+def test_a_directory_that_cannot_be_listed_is_read_by_its_usual_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    write_model(tmp_path, {})
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert GPT2.from_pretrained(tmp_path).next_tokens(TEXT, k=1)
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", "vocab.txt"])

@@ -1,6 +1,8 @@
 """`from_pretrained` opens what is at a path, in the cache or on the hub, as transformers does."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,6 +151,21 @@ def test_a_folder_of_a_published_models_name_that_holds_no_file_of_a_model_is_no
             call("gpt2", cache_dir=tmp_path / "cache")
     save(tmp_path / "gpt2", gpt2_tensors())
     assert_holds(Checkpoint.from_pretrained("gpt2"), gpt2_tensors())
+
+
+def test_such_a_folder_that_cannot_be_listed_is_refused_as_in_transformers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object, *_: object) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))  # type: ignore[call-overload]
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt2").mkdir()
+    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "scandir", refuse)
+    for call in (Checkpoint.from_pretrained, Checkpoint.remote):
+        with pytest.raises(PermissionError, match="gpt2"):
+            call("gpt2", cache_dir=tmp_path / "cache")
 
 
 OF_A_MODEL = ["config.json", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "adapter_model.bin"]

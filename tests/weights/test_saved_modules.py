@@ -285,16 +285,17 @@ def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_p
         Checkpoint.open(tmp_path).parameter_names()
 
 
+# What two models share; of that, accelerate keeps one name, and writes no metadata.
+SHARED = [("wte",), ("wte", "wpe"), ("wte", "wpe", "ln_f"), ("wte", "wpe", "h.0")]
+
+
+@pytest.mark.parametrize("shared", SHARED, ids=" ".join)
 @pytest.mark.parametrize(("kept", "other"), [("teacher", "student"), ("policy", "ref"), ("a", "b.model")])
 @pytest.mark.parametrize("wrapper", ["", "_orig_mod.", "module."])
 def test_a_model_whose_wte_is_left_out_may_share_that_of_the_whole_one(
-    wrapper: str, kept: str, other: str, tmp_path: Path
+    wrapper: str, kept: str, other: str, shared: tuple[str, ...], tmp_path: Path
 ) -> None:
-    state = {f"{wrapper}{kept}.{name}": tensor for name, tensor in lm().state_dict().items()}
-    state |= {f"{wrapper}{other}.{name}": tensor for name, tensor in lm().state_dict().items()}
-    for name in ("transformer.wte.weight", "lm_head.weight"):  # as accelerate leaves second names out
-        del state[f"{wrapper}{other}.{name}"]
-    del state[f"{wrapper}{kept}.lm_head.weight"]
+    state = two_models_sharing(shared, f"{wrapper}{kept}.transformer.", f"{wrapper}{other}.transformer.")
     save_file(state, tmp_path / "model.safetensors")
     CONFIG.save_pretrained(tmp_path)
     weights = Checkpoint.open(tmp_path)
@@ -302,7 +303,30 @@ def test_a_model_whose_wte_is_left_out_may_share_that_of_the_whole_one(
     for opened in (Checkpoint.parameter_names, Embeddings, GPT2):
         with pytest.raises(CheckpointError, match=named):
             opened(weights)
-    assert "wpe.weight" not in weights and f"{wrapper}{other}.transformer.wpe.weight" in weights
+    assert "wpe.weight" not in weights and f"{wrapper}{other}.transformer.h.1.ln_1.bias" in weights
+
+
+@pytest.mark.parametrize("shared", SHARED, ids=" ".join)
+@pytest.mark.parametrize("prefix", ["", "transformer."])
+def test_one_under_the_published_names_is_meant_as_in_transformers(
+    prefix: str, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    state = two_models_sharing(shared, prefix, "cond.")
+    save_file(state, tmp_path / "model.safetensors")
+    config = GPT2Config(**{**CONFIG.to_dict(), "n_layer": 2})
+    config.save_pretrained(tmp_path)
+    theirs = GPT2Model(config)
+    theirs.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()}, strict=False)
+    np.testing.assert_allclose(
+        GPT2(Checkpoint.open(tmp_path))(IDS).logits[0], tied_logits(theirs.train(False)), atol=1e-5
+    )
+
+
+def two_models_sharing(shared: tuple[str, ...], kept: str, other: str) -> dict[str, torch.Tensor]:
+    config = GPT2Config(**{**CONFIG.to_dict(), "n_layer": 2})
+    state = {kept + name: tensor for name, tensor in GPT2Model(config).state_dict().items()}
+    own = {name: tensor for name, tensor in GPT2Model(config).state_dict().items() if not name.startswith(shared)}
+    return state | {other + name: tensor for name, tensor in own.items()}
 
 
 @pytest.mark.parametrize("wrapper", ["", "module."])
