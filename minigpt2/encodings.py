@@ -79,15 +79,15 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
     It may stand behind text in UTF-8: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
-    near byte offset 4 it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding
+    near byte offset 2 it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding
     """
     if b"\0" not in data or data.startswith(MARKS):
         return None
-    found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 20)), None)
+    found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 200)), None)
     if not found and not is_utf16_without_mark(data):
         return None
-    start = max(data.index(0, found.start()) - 1, 0) if found else 0  # a run may begin with the line end before it
-    if _are_upper(_halves(data[: min(start, 256)])[0]):  # of another alphabet, before its first space
+    start = found.start() if found else 0  # up to 3 bytes early: a run may begin with a line end before it
+    if _are_upper(_halves(data[: min(start, 256)])[0]):  # it begins so too
         start = 0
     if offset + start > 1:
         reason = "it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding"

@@ -106,6 +106,7 @@ LINES = {
     "English": "The meaning of life is ",
     "Russian": "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430 ",
     "Thai": "\u0e42\u0e25\u0e01 ",
+    "Thai in long sentences": "\u0e42\u0e25\u0e01" * 20 + " ",
     "Hindi": "\u0928\u092e\u0938\u0947 ",
 }
 
@@ -131,7 +132,7 @@ def test_text_is_told_to_go_on_in_utf16_and_where(before: str, encoding: str, li
     start = len(before.encode())
     reason = utf16_instead(before.encode() + line.encode(encoding) * 20, 0, str) or ""
     (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
-    assert start - 1 <= int(near) < start + 4 * len(line)
+    assert 0 <= start - int(near) <= 3
 
 
 PIECES = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=2) | st.integers(1, 300).map(

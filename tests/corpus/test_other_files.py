@@ -261,7 +261,7 @@ def test_text_in_utf16_behind_text_in_utf8_is_not_taken_for_utf8(before: int, na
     ) as raised:
         count(tmp_path / name)
     (near,) = re.findall("near byte offset ([0-9]+)", str(raised.value))
-    assert int(near) == len(lines)
+    assert 0 <= len(lines) - int(near) <= 3
     if name == "a.txt":
         assert count(tmp_path / name, errors="replace").documents == 1
         assert "goes on in UTF-16" in one_line(run("loss", "-", "--model", "bundled", stdin=data).stderr)
