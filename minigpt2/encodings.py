@@ -74,14 +74,14 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
 
 
 def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
-    """Why bytes that may be UTF-8 are text in UTF-16 or UTF-32 without a mark, and what to do; None if they are not.
+    """Why bytes that are UTF-8 are text in UTF-16 or UTF-32 without a mark, and what to do; None if they are not.
 
     It may stand behind text in UTF-8: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
     near byte offset 2 it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding
     """
-    if b"\0" not in data or data.startswith(MARKS):
+    if b"\0" not in data or not _is_utf8(data):
         return None
     found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 200)), None)
     if not found and not is_utf16_without_mark(data):
@@ -114,6 +114,15 @@ def _half_of_utf16(data: bytes, offset: int) -> str:
     """Which half of UTF-16's characters is first; the upper ones vary less: a text keeps to a few alphabets."""
     even, odd = (len(set(data[(start - offset) % 2 :: 2])) for start in (0, 1))
     return "UTF-16BE" if even < odd or (even == odd and (offset + data.index(b"\0")) % 2 == 0) else "UTF-16LE"
+
+
+def _is_utf8(data: bytes) -> bool:
+    """Whether bytes are UTF-8; they may end within a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_mostly_utf8(data: bytes) -> bool:
