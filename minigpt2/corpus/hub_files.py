@@ -29,8 +29,10 @@ def is_hub_name(name: str) -> bool:
     return name.startswith(_PROTOCOL)
 
 
-def find(name: str) -> list[tuple[str, int]]:
+def find(name: str, commits: dict[tuple[str, str], str]) -> list[tuple[str, int]]:
     """The files that a file, a directory or a glob on the hub stands for, each pinned to a commit, with their sizes.
+
+    `commits` has the commit of each data set and revision that was asked for, so that several names have the same one.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -46,8 +48,10 @@ def find(name: str) -> list[tuple[str, int]]:
         with FORK_WAITS, ordered_hooks():
             from huggingface_hub import HfApi, HfFileSystem
 
-        asked = revision.replace("%2F", "/") or None
-        commit = HfApi().dataset_info(repository, revision=asked, timeout=ANSWER_SECONDS).sha
+        asked = repository, revision.replace("%2F", "/") or "main"
+        if asked not in commits:
+            commits[asked] = str(HfApi().dataset_info(asked[0], revision=asked[1], timeout=ANSWER_SECONDS).sha)
+        commit = commits[asked]
         pinned = f"datasets/{repository}@{commit}/{path}".rstrip("/")
         files: Any = HfFileSystem()
         is_glob = has_magic(path) and not files.exists(pinned)

@@ -111,7 +111,8 @@ class Journal:
                 self._take(**_said_by(line))
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             partial = self._path.with_suffix(".partial").name
-            raise ValueError(f"{self._path} is damaged ({error}): delete it and {partial} to start over") from None
+            reason = " ".join(str(error).split())  # in one line, whatever it repeats of the journal
+            raise ValueError(f"{self._path} is damaged ({reason}): delete it and {partial} to start over") from None
         if unfinished:
             self._file.truncate(sum(map(len, lines)))
 

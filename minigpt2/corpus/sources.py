@@ -101,9 +101,10 @@ def find(
     if not names:
         raise ValueError("nothing to read: name a file, a directory or a glob, or - for standard input")
     sources: list[Source] = []
+    commits: dict[tuple[str, str], str] = {}  # of data sets on the hub
     for name in [os.fspath(name) for name in names]:
         if hub_files.is_hub_name(name):
-            for path, size in hub_files.find(name):
+            for path, size in hub_files.find(name, commits):
                 sources.append(Source(len(sources), path, kind or kind_of(path), size))
         else:
             for path in _paths(name, output):

@@ -170,6 +170,23 @@ def test_an_interrupted_run_does_not_go_on_with_another_commit(hub: DataSetHub, 
     assert tokenize(f"{older}/b.txt", out, errors="replace", output_format="llm.c", resume=True).documents == 1
 
 
+def test_several_names_of_a_data_set_have_one_commit_whatever_comes_between_them(
+    hub: DataSetHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = hub.commit(dict.fromkeys(("a.txt", "b.txt", "c.txt"), b"old"))
+    find = hub_files.find
+
+    def find_and_commit(*arguments: Any) -> list[tuple[str, int]]:
+        found = find(*arguments)
+        hub.commit(dict.fromkeys(("a.txt", "b.txt", "c.txt", str(len(hub.commits))), b"new"))
+        return found
+
+    monkeypatch.setattr(hub_files, "find", find_and_commit)
+    names = [f"{NAME}/a.txt", f"{NAME}@main/b.txt", f"{NAME}/c.*"]
+    tokenize(names, tmp_path / "out")
+    assert {path.partition("/name")[2][:41] for path in paths_in(tmp_path / "out")} == {f"@{first}"}
+
+
 def test_a_server_that_ignores_ranges_is_noticed(hub: DataSetHub, tmp_path: Path) -> None:
     hub.commit({"a.txt": b"some words " * 2_000_000})
     hub.ignores_ranges = True

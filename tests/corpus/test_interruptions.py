@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
@@ -261,6 +261,7 @@ LINES = JSON | st.tuples(st.sampled_from([*ENTRY]), JSON).map(lambda field: ENTR
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.just({"dtype": "uint16"}) | LINES | st.binary(max_size=9), others=st.lists(LINES, max_size=2))
+@example(first={"dtype": "uint16"}, others=[{"\n": None}])
 def test_an_odd_journal_is_named_in_one_line(first: object, others: list[object], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "out.partial").write_bytes(b"\0\0")
