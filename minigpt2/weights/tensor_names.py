@@ -69,7 +69,7 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     wte_and_parts = [(tensors[name], models[unwrapped(name).removesuffix(WTE)]) for name in several]
     prefixes = prefixes_of(tensors)
     is_published = not {"", PREFIX}.isdisjoint(prefixes)  # transformers opens that one, whatever is beside it
-    sharing = [] if is_published else [each + WTE for each in _without_wte(models, prefixes, _has_attention)]
+    sharing = [] if is_published else [each + WTE for each in _without_wte(models, prefixes, _may_share)]
     if any(each != wte_and_parts[0] for each in wte_and_parts) or (several and sharing):
         return {WTE: [*several, *sharing]}
     meant: dict[str, list[str]] = {}
@@ -255,9 +255,10 @@ def _has_layers(parts: Collection[str]) -> bool:
     return LN_F in parts and any(map(_LAYER.match, parts))
 
 
-def _has_attention(parts: Collection[str]) -> bool:
-    """Whether there is a layer of GPT-2's, whatever else a model shares with another."""
-    return any(_LAYER.match(part) and part.endswith(".attn.c_attn.weight") for part in parts)
+def _may_share(parts: Collection[str]) -> bool:
+    """Whether these may be what is left of a GPT-2 that shares the others with another one."""
+    has_attention = any(_LAYER.match(part) and part.endswith(".attn.c_attn.weight") for part in parts)
+    return has_attention or (WPE in parts and _has_layers(parts))
 
 
 def named(bare: str, names: Iterable[str]) -> list[str]:

@@ -287,6 +287,7 @@ def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_p
 
 # What two models share; of that, accelerate keeps one name, and writes no metadata.
 SHARED = [("wte",), ("wte", "wpe"), ("wte", "wpe", "ln_f"), ("wte", "wpe", "h.0")]
+SHARED += [("wte", "h.0.attn", "h.1.attn")]
 
 
 @pytest.mark.parametrize("shared", SHARED, ids=" ".join)
