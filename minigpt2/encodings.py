@@ -5,10 +5,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
-
-#: Byte order marks of other encodings than UTF-8; UTF-32-LE's begins with UTF-16-LE's.
-MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 # Some characters of UTF-16 in a row, the upper half of each behind the lower one or before it, and so of UTF-32.
 _IN_A_ROW = (rb"[^\0][\0-\x1f]", rb"[\0-\x1f][^\0]", rb"[^\0][\0-\x1f]\0\0", rb"\0\0[\0-\x1f][^\0]")
@@ -66,7 +62,7 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
     >>> is_utf16_without_mark("The meaning of life".encode("utf-16-le")), is_utf16_without_mark(b"The meaning of life")
     (True, False)
     """
-    if len(beginning) < 16 or beginning.startswith(MARKS):
+    if len(beginning) < 16:
         return False
     upper, lower = _halves(beginning[:256])
     others = upper.translate(None, b"\t\n\r")

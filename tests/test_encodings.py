@@ -142,7 +142,7 @@ PIECES = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=2) | s
 
 
 @given(st.lists(PIECES))
-def test_zeros_between_texts_and_in_their_place_are_not_utf16(pieces: list[str]) -> None:
+def test_runs_of_zeros_in_a_text_are_not_utf16(pieces: list[str]) -> None:
     assert not utf16_instead("".join(pieces).encode(), 0, str)
 
 

@@ -113,7 +113,7 @@ def open_both(
     is told so.
 
     Raises:
-        ValueError: there is no vocabulary, and the model has too few tokens for GPT-2's.
+        ValueError: the model has no vocabulary, and fewer tokens than GPT-2's vocabulary.
         OSError, ValueError: as `open_weights`, or a file of the tokenizer is malformed.
     """
     from minigpt2 import Tokenizer

@@ -247,7 +247,7 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
 
 
 def _reading(path: str, command: str) -> str:
-    """A command that reads a file, or standard input where there is no path."""
+    """The command with the file as its argument; without a path it reads standard input."""
     return f"{command} {file_argument(path)}" if path else command
 
 

@@ -1,5 +1,6 @@
 """Chunks to the texts of documents, and the errors of what is not text."""
 
+import codecs
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from minigpt2.corpus.chunks import SIZE, Chunk, Span, chunks_in, spans_of
 from minigpt2.corpus.cutting import Cut, Delimiter, first_line_start, last_line_end, last_sure_start, nowhere
 from minigpt2.corpus.opening import opened
 from minigpt2.corpus.sources import Source, kind_of
-from minigpt2.encodings import MARKS, advice, utf16_instead
+from minigpt2.encodings import advice, utf16_instead
 from minigpt2.shell import file_argument
 from minigpt2.vocabulary import ComputedOnce
 
 ERRORS = ("strict", "replace", "ignore")
 
 _BOM = b"\xef\xbb\xbf"
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE begins with UTF-16-LE's
 
 _OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
@@ -90,9 +92,9 @@ class Reader:
             return find(file, source.size, start)
 
     def require_text(self, source: Source) -> None:
-        """Refuse a file that begins as one of another kind does, before the work on those that come first.
+        """Refuse a file that begins as one of another kind does, before the work begins.
 
-        Of a table, it is asked only whether it is there; streams and files on the hub are not read.
+        Of a table this asks only whether it is a Git LFS pointer; streams and files on the hub are not read.
 
         Raises:
             OSError, ValueError, ImportError: it cannot be read, as `opened`.
@@ -104,9 +106,9 @@ class Reader:
         with opened(source) as (stored, file):
             beginning = (stored if is_table else file).read(BEGINNING)  # a table's suffix may name what it has within
         if not is_table or beginning.startswith(POINTER):
-            _require_text(source, beginning)
+            _refuse_other_kinds(source, beginning)
             self._require_utf8_alone(source, beginning)
-            if beginning.startswith(MARKS):
+            if beginning.startswith(_MARKS):
                 self._decode(beginning[:4], source)  # raises, unless `errors` lets it through
 
     def texts(self, chunk: Chunk) -> Iterator[Text]:
@@ -121,7 +123,7 @@ class Reader:
                 yield Text(text, len(utf8), is_end=True)
             return
         if chunk.start == 0:
-            _require_text(chunk.source, chunk.data)
+            _refuse_other_kinds(chunk.source, chunk.data)
         self._require_utf8_alone(chunk.source, chunk.data, chunk.start)
         if chunk.source.kind == "jsonl":
             yield from self._records(chunk.source, chunk.start, chunk.data)
@@ -176,7 +178,7 @@ class Reader:
             raise ValueError(f"{wrong}; {way}pass --errors replace") from None
 
 
-def _require_text(source: Source, data: bytes) -> None:
+def _refuse_other_kinds(source: Source, data: bytes) -> None:
     """Refuse what begins as a file of another kind does, even where `errors` would let it through as text."""
     if data.startswith(POINTER):
         raise ValueError(f"{source.shown} is {POINTER_REASON}")

@@ -52,10 +52,14 @@ _GPT2S_MERGES = {f"{model}-merges.txt" for model in GPT2_MODELS}
 
 
 def has_tokenizer(directory: PathLike) -> bool:
-    """Whether a directory has any file of a tokenizer, of GPT-2's kind or another, or names the class of one."""
+    """Whether a directory has any file of a tokenizer, of GPT-2's kind or another, or names the class of one.
+
+    A pair of files under other names counts beside weights alone.
+    """
     find = in_directory(directory)
-    has_other = bool(_other_pairs(directory)) and any(Path(directory).glob("*.safetensors"))
-    return any(map(find, _OF_A_TOKENIZER)) or has_other or configuration.names_class(find)
+    if any(map(find, _OF_A_TOKENIZER)) or configuration.names_class(find):
+        return True
+    return bool(_other_pairs(directory)) and any(Path(directory).glob("*.safetensors"))
 
 
 def open_vocab_and_merges(vocab_file: PathLike, merges_file: PathLike) -> Opened:
@@ -97,11 +101,11 @@ def open_directory(directory: PathLike) -> Opened:
 
 def _other_pairs(directory: PathLike) -> list[Path]:
     """The merges of each vocabulary that `tokenizers` saved with a prefix, as `de-merges.txt` and `de-vocab.json`."""
+    names: set[str] = set()
     with suppress(PermissionError):  # its files may be readable all the same
-        names = set(os.listdir(directory))  # noqa: PTH208 - as above
-        merges = {name for name in names - _GPT2S_MERGES if name.endswith("-merges.txt")}
-        return [Path(directory, name) for name in sorted(merges) if name.replace("merges.txt", "vocab.json") in names]
-    return []
+        names = {path.name for path in Path(directory).iterdir()}
+    vocabularies = {name.removesuffix("vocab.json") + "merges.txt" for name in names if name.endswith("-vocab.json")}
+    return [Path(directory, name) for name in sorted(names & vocabularies - _GPT2S_MERGES)]
 
 
 def _versions(directory: PathLike) -> list[tuple[int, ...] | None]:

@@ -66,9 +66,9 @@ def ambiguous(tensors: Mapping[str, str]) -> dict[str, list[str]]:
     {'transformer.ln_f.weight': ['ln_f.weight', 'transformer.ln_f.weight']}
     """
     several, models = _names_of_wte(tensors), _models(tensors)
-    wte_and_parts = [(tensors[name], models[unwrapped(name).removesuffix(WTE)]) for name in several]
-    prefixes = prefixes_of(tensors)
-    is_published = not {"", PREFIX}.isdisjoint(prefixes)  # transformers opens that one, whatever is beside it
+    prefixes = [unwrapped(name).removesuffix(WTE) for name in several]
+    wte_and_parts = [(tensors[name], models[prefix]) for name, prefix in zip(several, prefixes, strict=True)]
+    is_published = not {"", PREFIX}.isdisjoint(prefixes)  # then transformers opens that model
     sharing = [] if is_published else [each + WTE for each in _without_wte(models, prefixes, _may_share)]
     if any(each != wte_and_parts[0] for each in wte_and_parts) or (several and sharing):
         return {WTE: [*several, *sharing]}
@@ -256,7 +256,7 @@ def _has_layers(parts: Collection[str]) -> bool:
 
 
 def _may_share(parts: Collection[str]) -> bool:
-    """Whether these may be what is left of a GPT-2 that shares the others with another one."""
+    """Whether these may be the parts of a GPT-2 that it does not share with another one."""
     has_attention = any(_LAYER.match(part) and part.endswith(".attn.c_attn.weight") for part in parts)
     return has_attention or (WPE in parts and _has_layers(parts))
 

@@ -94,11 +94,11 @@ def test_what_transformers_called_gpt2s_own_vocabulary_is_no_other(name: str, tm
 def test_a_directory_that_cannot_be_listed_is_read_by_its_usual_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: object) -> list[str]:
+    def refuse(path: object, *_: object) -> list[str]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     write_model(tmp_path, {})
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(Path, "iterdir", refuse)
     assert GPT2.from_pretrained(tmp_path).next_tokens(TEXT, k=1)
 
 
