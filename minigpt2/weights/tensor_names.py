@@ -20,6 +20,9 @@ PART: Final = re.compile(r"(wte|wpe|h\.[0-9]+|ln_f|lm_head)\.")
 
 _PART_OF_TRANSFORMER = re.compile(r"(?<![^.])(wte|wpe|h\.[0-9]+|ln_f)\.")
 _LAYER = re.compile(r"h\.[0-9]+\.")
+_PARAMETER_OF_LAYER = re.compile(
+    _LAYER.pattern + r"(ln_1|ln_2|attn\.c_attn|attn\.c_proj|mlp\.c_fc|mlp\.c_proj)\.(weight|bias)$"
+)
 
 # What FSDP, activation checkpointing and torch.compile put before the names of each module that they wrap.
 _WRAPPER = re.compile(r"\b(_fsdp_wrapped_module|_checkpoint_wrapped_module|_orig_mod)\.")
@@ -257,8 +260,7 @@ def _has_layers(parts: Collection[str]) -> bool:
 
 def _may_share(parts: Collection[str]) -> bool:
     """Whether these may be the parts of a GPT-2 that it does not share with another one."""
-    has_attention = any(_LAYER.match(part) and part.endswith(".attn.c_attn.weight") for part in parts)
-    return has_attention or (WPE in parts and _has_layers(parts))
+    return any(map(_PARAMETER_OF_LAYER.match, parts))
 
 
 def named(bare: str, names: Iterable[str]) -> list[str]:

@@ -287,7 +287,8 @@ def test_a_policy_whose_wte_nothing_names_is_in_doubt_beside_a_value_model(tmp_p
 
 # What two models share; of that, accelerate keeps one name, and writes no metadata.
 SHARED = [("wte",), ("wte", "wpe"), ("wte", "wpe", "ln_f"), ("wte", "wpe", "h.0")]
-SHARED += [("wte", "h.0.attn", "h.1.attn")]
+SHARED += [("wte", "h.0.attn", "h.1.attn"), ("wte", "wpe", "ln_f", "h.0", "h.1.ln_", "h.1.attn")]
+SHARED += [("wte", "wpe", "ln_f", "h.0", "h.1.ln_1.weight", "h.1.ln_2", "h.1.attn", "h.1.mlp")]
 
 
 @pytest.mark.parametrize("shared", SHARED, ids=" ".join)
@@ -304,7 +305,19 @@ def test_a_model_whose_wte_is_left_out_may_share_that_of_the_whole_one(
     for opened in (Checkpoint.parameter_names, Embeddings, GPT2):
         with pytest.raises(CheckpointError, match=named):
             opened(weights)
-    assert "wpe.weight" not in weights and f"{wrapper}{other}.transformer.h.1.ln_1.bias" in weights
+    assert "wpe.weight" not in weights and all(name in weights for name in state)
+
+
+NOT_OF_GPT2 = ["h.0.attn.bias", "h.0.down.weight", "h.0.mlp.gate.weight", "ln_f.weight", "wpe.weight"]
+
+
+@pytest.mark.parametrize("other", NOT_OF_GPT2)
+def test_a_tensor_that_no_layer_of_gpt2_has_is_not_another_gpt2(other: str, tmp_path: Path) -> None:
+    model = GPT2Model(CONFIG).train(False)
+    state = {f"gpt.{name}": tensor for name, tensor in model.state_dict().items()}
+    save_file(state | {f"side.{other}": torch.ones(4)}, tmp_path / "model.safetensors")
+    CONFIG.save_pretrained(tmp_path)
+    np.testing.assert_allclose(GPT2.from_pretrained(tmp_path)(IDS).logits[0], tied_logits(model), atol=1e-5)
 
 
 @pytest.mark.parametrize("shared", SHARED, ids=" ".join)
