@@ -34,9 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="a text in UTF-8, or - (standard input)")
     parser.add_argument("--merges", type=positive, required=True, metavar="N", help="how many merges to learn")
-    parser.add_argument(
-        "-o", "--output", type=file_name, metavar="DIR", help="write vocab.json and merges.txt into DIR"
-    )
+    output_help = "write vocab.json and merges.txt into DIR; all files of a tokenizer that is there are replaced"
+    parser.add_argument("-o", "--output", type=file_name, metavar="DIR", help=output_help)
 
 
 def run(options: argparse.Namespace) -> None:

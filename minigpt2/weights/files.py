@@ -52,6 +52,8 @@ _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler
 # The name of a shard; torch's distributed checkpoints put the process before it.
 _NUMBERED: Final = re.compile(r"(?:shard-[0-9]{5}-)?(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
 
+SHARD_REASON: Final = f"a model in shards is opened by its index, {INDEX}, beside them"
+
 _INDEX_NAMES: Final = "*.safetensors.index*.json"  # that of a variant is called `.index.fp16.json`
 
 Files = dict[str, SafetensorsFile]  # the file of each tensor
@@ -257,10 +259,9 @@ def _weights_in(directory: Path) -> Path:
     if singles:
         of_variants = sorted(directory.glob(_INDEX_NAMES))
         names = ", ".join(path.name for path in (of_variants or singles)[:4])
+        way_out = SHARD_REASON if not of_variants and all(map(is_shard, singles)) else f"open one of {names}"
         reason = f"; by its other files {ADAPTER_REASON}" if of_adapter else ""
-        raise CheckpointError(
-            f"{directory} holds {len(singles)} safetensors files and no {INDEX}: open one of {names}{reason}"
-        )
+        raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no {INDEX}: {way_out}{reason}")
     files = [path.relative_to(directory) for path in [*directory.iterdir(), *directory.glob(f"*/{ADAPTER_CONFIG}")]]
     if of_adapter or _holds_named_adapters(files):
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")
@@ -322,6 +323,12 @@ def index_metadata(path: Path) -> dict[str, str]:
     metadata = read_json_object(path).get("metadata") if path.suffix == ".json" else None
     entries = metadata.items() if isinstance(metadata, dict) else ()
     return {key: text for key, text in entries if isinstance(text, str)}
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a file has the name of one of several shards."""
+    found = _NUMBERED.fullmatch(path.name)
+    return found is not None and int(found[2]) > 1
 
 
 def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON
+from minigpt2.weights.files import ADAPTER_BESIDE_REASON, ADAPTER_CONFIG, ADAPTER_REASON, SHARD_REASON, is_shard
 from minigpt2.weights.safetensors_file import FLOATS, CheckpointError
 from minigpt2.weights.tensor_names import (
     LM_HEAD,
@@ -268,6 +268,7 @@ def _refuse_ambiguous_names(weights: "Checkpoint", names: Collection[str] | None
 
 def _not_a_gpt2(weights: "Checkpoint", reason: str) -> CheckpointError:
     reason = _adapter_reason(weights) or reason
+    reason += f"; {SHARD_REASON}" if is_shard(weights.path) else ""
     return CheckpointError(f"{weights.path} is not a GPT-2: {reason}; {held(weights)}")
 
 

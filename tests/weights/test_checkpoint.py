@@ -95,6 +95,17 @@ def test_the_state_of_a_training_run_is_not_taken_for_weights(name: str, tmp_pat
         Checkpoint.open(tmp_path)
 
 
+def test_shards_without_their_index_are_refused_naming_it(tmp_path: Path) -> None:
+    save_sharded(tmp_path, gpt2_tensors()).unlink()
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    reason = r"a model in shards is opened by its index, model\.safetensors\.index\.json, beside them"
+    with pytest.raises(CheckpointError, match=rf"2 safetensors files and no model\S+: {reason}$"):
+        Checkpoint.open(tmp_path)
+    for shard in shards:
+        with pytest.raises(CheckpointError, match=rf"it has no '\S+'.*; {reason}; it holds"):
+            Checkpoint.open(shard).parameter_names()
+
+
 def test_a_directory_of_a_variant_in_shards_is_refused_naming_its_index(tmp_path: Path) -> None:
     index = save_sharded(tmp_path, gpt2_tensors())
     variant = index.rename(tmp_path / "model.safetensors.index.fp16.json")
