@@ -71,17 +71,19 @@ def _pool(jobs: int) -> Iterator[Executor]:
 
 @contextmanager
 def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
+    """Wait at the end until the pool's processes have ended; on an error they end at once, whatever they work on."""
     try:
         yield
+        pool.shutdown(cancel_futures=True)
     except BaseException:
         # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
-        with _STARTING.now, _silent_manager(), suppress(RuntimeError):  # or it never started
+        no_pool = suppress(RuntimeError, AttributeError)  # it never started, or has ended
+        with _held_interrupts(), _STARTING.now, _silent_manager(), no_pool:
             ours.close()
             # Without a writer the pool does not wait for the rest of a result that is half written.
             pool._result_queue._writer.close()  # type: ignore[attr-defined]
             pool.shutdown(cancel_futures=True)
         raise
-    pool.shutdown(cancel_futures=True)
 
 
 def _work_once(pool: ProcessPoolExecutor) -> None:
@@ -104,8 +106,9 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
 def _held_interrupts() -> Iterator[None]:
     """Let Ctrl-C wait until the end, and in new workers until `_start`, which ignores it.
 
-    It would print tracebacks there, and be lost during a fork. What is blocked stays so in a process that is spawned,
-    and the handler stays in one that is forked. Without the handler another thread could take what is blocked here.
+    It would print tracebacks there, be lost during a fork, and leave a pool half shut down, which can hang. What is
+    blocked stays so in a process that is spawned, and the handler stays in one that is forked. Without the handler
+    another thread could take what is blocked here.
     """
     before, held = signal.getsignal(signal.SIGINT), list[Any]()
     takes_it = callable(before) and threading.current_thread() is threading.main_thread()

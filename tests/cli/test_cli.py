@@ -103,7 +103,7 @@ def test_without_a_home_directory_the_cache_is_empty_and_the_bundled_model_answe
 
 def test_the_project_installs_this_command() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert project["scripts"] == {"minigpt2": "minigpt2.cli:main"}
+    assert project["scripts"] == {"minigpt2": "minigpt2.__main__:main"}
 
 
 # ---- encode and decode

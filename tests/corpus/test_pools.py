@@ -104,16 +104,18 @@ def test_where_a_thread_cannot_be_started_fewer_jobs_are_advised(name: str, tmp_
 INTERRUPTED = """
 import os, signal, sys, time
 from threading import Event, Thread
-from minigpt2.cli import main
+from minigpt2.__main__ import main
 from minigpt2.corpus import executors, pools
 
 executors.TASK = 1 << 16  # takes longer than submitting the next one, so that a second worker starts
 
 def interrupt():
-    os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
-    time.sleep(0.1)
+    for _ in range({times}):
+        os.killpg(0, signal.SIGINT)  # as a terminal sends it, to all processes
+        time.sleep(0.1 / {times})
 {how}
-sys.exit(main(["tokenize", {path!r}, "-o", {path!r} + ".bin", "--jobs", "3"]))
+sys.argv[1:] = ["tokenize", {path!r}, "-o", {path!r} + ".bin", "--jobs", "3"]
+sys.exit(main())
 """
 FORKED = """
 start = pools._start
@@ -142,15 +144,38 @@ Popen._launch = interrupted_launch
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here")
+@pytest.mark.parametrize("times", [1, 5])
 @pytest.mark.parametrize("how", [FORKED, SPAWNED], ids=["forked", "spawned"])
-def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, tmp_path: Path) -> None:
+def test_an_interrupt_while_workers_start_ends_the_run_without_a_word(how: str, times: int, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a " * 500_000)
-    code = INTERRUPTED.format(how=how, path=str(tmp_path / "a.txt"))
+    code = INTERRUPTED.format(how=how, times=times, path=str(tmp_path / "a.txt"))
     finished = subprocess.run(
         [sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True, timeout=60, check=False
     )
     assert (finished.returncode, finished.stderr) == (130, b"")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interrupt_while_a_pool_is_broken_off_waits_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt), pools.processes(2) as pool:
+        assert isinstance(pool, ProcessPoolExecutor)
+        pool.submit(time.sleep, 60)
+        workers, shutdown = list(pool._processes.values()), pool.shutdown
+        writer: Any = pool._result_queue._writer  # type: ignore[attr-defined]
+        close = writer.close
+
+        def interrupted_close() -> None:
+            signal.raise_signal(signal.SIGINT)
+            close()
+
+        def interrupted_shutdown(**options: bool) -> None:
+            signal.raise_signal(signal.SIGINT)
+            shutdown(**options)
+
+        monkeypatch.setattr(writer, "close", interrupted_close)
+        monkeypatch.setattr(pool, "shutdown", interrupted_shutdown)
+        raise MemoryError
+    assert writer.closed and workers and not any(worker.is_alive() for worker in workers)
 
 
 def test_an_interrupt_within_a_lock_as_they_start_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
