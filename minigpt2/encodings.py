@@ -10,6 +10,9 @@ from collections.abc import Callable
 _IN_A_ROW = (rb"[^\0][\0-\x1f]", rb"[\0-\x1f][^\0]", rb"[^\0][\0-\x1f]\0\0", rb"\0\0[\0-\x1f][^\0]")
 _UTF16 = re.compile(b"|".join(b"(?:%b){6,}" % character for character in _IN_A_ROW))
 
+_LINE_END = re.compile(rb"\n(?!\0)")  # with a zero behind it, it may be of UTF-16
+_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # but those of text, and of a terminal's colors
+
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
 _CONTROLS_OF_TEXT = "\t\n\f\r\b\x1a\x1b"  # also of old printers, of DOS's end of a file, and of terminals' colors
@@ -70,14 +73,15 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
 
 
 def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
-    """Why bytes that are UTF-8 are text in UTF-16 or UTF-32 without a mark, and what to do; None if they are not.
+    """Why bytes are text in UTF-16 or UTF-32 without a mark, and what to do; None if they are not.
 
-    It may stand behind text in UTF-8: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
+    It may stand behind other lines: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
+    None also where it stands alone and is no UTF-8 at all: `advice` knows the encoding then.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
     near byte offset 2 it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding
     """
-    if b"\0" not in data or not _is_utf8(data):
+    if b"\0" not in data:
         return None
     found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 200)), None)
     if not found and not is_utf16_without_mark(data):
@@ -85,6 +89,10 @@ def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> st
     start = found.start() if found else 0  # up to 3 bytes early: a run may begin with a line end before it
     if _are_upper(_halves(data[: min(start, 256)])[0]):  # it begins so too
         start = 0
+    before = data[:start].rstrip(b"\xfe\xff")  # where files were joined, there may be a mark between them
+    is_behind_text = (len(before) < start or _LINE_END.search(data[: start + 4])) and _is_plain_text(before)
+    if not (is_behind_text or _is_utf8(data)):  # data of another kind, or all of it is in another encoding
+        return None
     if offset + start > 1:
         reason = "it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding"
         return f"near byte offset {offset + start} {reason}"
@@ -119,6 +127,12 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _is_plain_text(data: bytes) -> bool:
+    """Whether bytes are text without control characters, in UTF-8 or, if a quarter at most is beyond ASCII, another."""
+    is_plain = bool(data) and not _CONTROLS.search(data)
+    return is_plain and (_is_utf8(data) or sum(byte > 126 for byte in data) * 4 <= len(data))
 
 
 def _is_mostly_utf8(data: bytes) -> bool:

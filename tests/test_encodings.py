@@ -136,6 +136,41 @@ def test_text_is_told_to_go_on_in_utf16_and_where(before: str, encoding: str, li
     assert 0 <= start - int(near) <= 3
 
 
+WESTERN = ["Gr\xfc\xdfe aus M\xfcnchen\r\n", "Ma\xf1ana ser\xe1 otro d\xeda, \xbfverdad?\r\n", "It costs \xa35 now\r\n"]
+western_lines = pytest.mark.parametrize("line", WESTERN, ids=["German", "Spanish", "English"])
+
+
+@western_lines
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-32LE"])
+@pytest.mark.parametrize("code", ["utf-8", "cp1252"])
+@pytest.mark.parametrize("before", ["The meaning of life is\r\n", "Le caf\xe9 est tr\xe8s agr\xe9able.\n"])
+@pytest.mark.parametrize("times", [1, 300])
+def test_so_it_is_where_letters_of_it_are_not_utf8(
+    times: int, before: str, code: str, encoding: str, line: str
+) -> None:
+    data = (before * times).encode(code)
+    reason = utf16_instead(data + line.encode(encoding), 0, str) or ""
+    (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
+    assert 0 <= len(data) - int(near) <= 3
+
+
+@all_lines
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+@pytest.mark.parametrize("before", ["The meaning of life is", "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430\n"])
+def test_so_it_is_behind_a_mark_where_files_were_joined(before: str, encoding: str, line: str) -> None:
+    reason = utf16_instead(before.encode() + ("\ufeff" + line * 20).encode(encoding), 0, str) or ""
+    (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
+    assert abs(len(before.encode()) - int(near)) <= 3
+
+
+@western_lines
+@all_encodings
+def test_and_alone_they_are_told_by_the_advice(encoding: str, line: str) -> None:
+    data = line.encode(encoding) * 20
+    assert utf16_instead(data, 0, str) is None
+    assert likely_encoding(data, 0) == encoding
+
+
 PIECES = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=2) | st.integers(1, 300).map(
     lambda n: "\0" * n
 )

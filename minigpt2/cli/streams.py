@@ -242,6 +242,8 @@ def not_utf8(name: str, error: UnicodeDecodeError, offset: int = 0, path: str = 
     data = error.object
     if offset == 0 and (kind := _not_text(name, data)):
         return kind
+    if reason := utf16_instead(data, offset, partial(_reading, path)):
+        return f"{name} is not UTF-8: {reason}"
     wrong = f"byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
     return f"{name} is not UTF-8: {wrong}; {advice(data, offset, partial(_reading, path))}"
 

@@ -131,7 +131,7 @@ class Reader:
             yield from self._parts(chunk, chunk.data)
 
     def _require_utf8_alone(self, source: Source, data: bytes, offset: int = 0) -> None:
-        """Refuse text in UTF-16 that is UTF-8 too, each of its characters behind or before a control character."""
+        """Refuse text in UTF-16 that is UTF-8 too, or stands behind text in UTF-8."""
         if self.errors == "strict" and (reason := utf16_instead(data, offset, partial(_piped, source))):
             raise ValueError(f"{source.shown} is not UTF-8: {reason}, or --errors replace takes it as it is")
 

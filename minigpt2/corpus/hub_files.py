@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.answers import ANSWER_SECONDS, prepare_client, quiet
 from minigpt2.hub.cache import import_huggingface_hub
-from minigpt2.hub.errors import HubError, RefusedError, named, of_a_server
+from minigpt2.hub.errors import HubError, RefusedError, named, of_a_server, offline_reason
 from minigpt2.shell import quoted
 
 _PROTOCOL = "hf://"
@@ -127,5 +127,11 @@ def _hub_errors(name: str) -> Iterator[None]:
     except RefusedError as error:
         raise HubError(f"{name} cannot be read: {error}") from error
     except Exception as error:  # huggingface_hub's have no common root
-        way_out = "check the name, the network and HF_ENDPOINT, and for a private data set HF_TOKEN"
-        raise HubError(f"{name} cannot be read: {of_a_server(error) or f'{named(error)}; {way_out}'}") from error
+        raise HubError(f"{name} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return offline_reason()
+    way_out = "check the name, the network and HF_ENDPOINT, and for a private data set HF_TOKEN"
+    return of_a_server(error) or f"{named(error)}; {way_out}"

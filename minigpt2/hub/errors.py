@@ -57,11 +57,10 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
     from huggingface_hub import errors
 
     hub = endpoint()
-    offline = next(filter(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "HF_HUB_OFFLINE")
     place = f"at {hub}" if Path(model).exists() else f"at {hub}, and no such directory here"
     explanations = {
         RefusedError: str(error),
-        errors.OfflineModeIsEnabled: f"{offline} is set; unset it to ask the hub",
+        errors.OfflineModeIsEnabled: offline_reason(),
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
         errors.RepositoryNotFoundError: (f"no such model {place}: check its name; for a private model, set HF_TOKEN"),
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
@@ -79,6 +78,12 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
     if isinstance(error, UnicodeError):
         return f"what would be sent is not ASCII ({error}); check HF_ENDPOINT, HF_TOKEN and the file of the token"
     return _unanswered(error, _asked(error) or endpoint())
+
+
+def offline_reason() -> str:
+    """Why the hub is not asked, by the variable that is set."""
+    offline = next(filter(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "HF_HUB_OFFLINE")
+    return f"{offline} is set; unset it to ask the hub"
 
 
 def of_a_server(error: BaseException) -> str | None:

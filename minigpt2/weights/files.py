@@ -52,7 +52,10 @@ _STATE_OF_TRAINING: Final = re.compile("training_args|optimizer|scheduler|scaler
 # The name of a shard; torch's distributed checkpoints put the process before it.
 _NUMBERED: Final = re.compile(r"(?:shard-[0-9]{5}-)?(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
 
-SHARD_REASON: Final = f"a model in shards is opened by its index, {INDEX}, beside them"
+# The names that transformers gives the files of a distributed checkpoint; it opens one before all others.
+_DISTRIBUTED: Final = "shard-" + "[0-9]" * 5 + "-model-" + "[0-9]" * 5 + "-of-" + "[0-9]" * 5 + ".safetensors"
+
+SHARD_REASON: Final = f"a model in shards is opened by its index, such as {INDEX}, beside them"
 
 _INDEX_NAMES: Final = "*.safetensors.index*.json"  # that of a variant is called `.index.fp16.json`
 
@@ -253,7 +256,7 @@ def _weights_in(directory: Path) -> Path:
     singles = sorted(directory.glob("*.safetensors"))
     for found in (named[:1], indexes, singles):
         if len(found) == 1:
-            _refuse_if_a_pickle_is_meant(found[0])
+            _refuse_if_another_is_meant(found[0])
             return found[0]
     of_adapter = [*directory.glob(ADAPTER_CONFIG), *directory.glob("adapter_model.*")]
     if singles:
@@ -272,12 +275,14 @@ def _weights_in(directory: Path) -> Path:
     raise CheckpointError(f"{directory} holds no safetensors weights{reason}{way_out}")
 
 
-def _refuse_if_a_pickle_is_meant(weights: Path) -> None:
-    """Refuse weights of another name than transformers' beside a pickle of that name, which it opens."""
-    pickles = [name for name in _PICKLES_OF_TRANSFORMERS if weights.with_name(name).exists()]
-    if pickles and weights.name not in (WEIGHTS, INDEX) and not weights.name.startswith("adapter_model."):
+def _refuse_if_another_is_meant(weights: Path) -> None:
+    """Refuse weights beside others that transformers opens: a distributed checkpoint, or a pickle of its own name."""
+    is_usual = weights.name in (WEIGHTS, INDEX) or weights.name.startswith("adapter_model.")
+    pickles = [] if is_usual else [name for name in _PICKLES_OF_TRANSFORMERS if weights.with_name(name).exists()]
+    meant = [*sorted(path.name for path in weights.parent.glob(_DISTRIBUTED)), *pickles]
+    if meant and weights.name not in meant:
         raise CheckpointError(
-            f"{weights.parent} holds {pickles[0]}, which transformers opens: open {weights} if that is meant"
+            f"{weights.parent} holds {meant[0]}, which transformers opens: open {weights} if that is meant"
         )
 
 
@@ -326,9 +331,9 @@ def index_metadata(path: Path) -> dict[str, str]:
 
 
 def is_shard(path: Path) -> bool:
-    """Whether a file has the name of one of several shards."""
+    """Whether a file has the name of one of several shards that are opened by an index."""
     found = _NUMBERED.fullmatch(path.name)
-    return found is not None and int(found[2]) > 1
+    return found is not None and int(found[2]) > 1 and not path.name.startswith("shard-")
 
 
 def refuse_to_replace(path: Path, own_files: Iterable[Path]) -> None:

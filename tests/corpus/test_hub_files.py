@@ -59,6 +59,14 @@ def test_a_variable_that_is_wrong_is_named(hub: DataSetHub, tmp_path: Path, vari
     assert variable in one_line(finished.stderr)
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])  # huggingface_hub knows both
+def test_the_variable_that_forbids_to_ask_the_hub_is_named(hub: DataSetHub, tmp_path: Path, variable: str) -> None:
+    env = online(hub.url, tmp_path / "home") | {"HF_HUB_OFFLINE": "", variable: "1"}
+    finished = run("count", f"{NAME}/a.txt", env=env)
+    reason = f"minigpt2: {NAME}/a.txt cannot be read: {variable} is set; unset it to ask the hub\n"
+    assert (finished.returncode, one_line(finished.stderr)) == (1, reason)
+
+
 def paths_in(out: Path) -> list[str]:
     sources = json.loads(out.with_name(f"{out.name}.json").read_text())["sources"]
     return [source["path"] for source in sources]

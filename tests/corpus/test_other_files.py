@@ -252,10 +252,14 @@ def test_text_with_control_characters_is_text(data: bytes, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.txt.gz"])
 @pytest.mark.parametrize("before", [30, 300, 3_000_000])
-def test_text_in_utf16_behind_text_in_utf8_is_not_taken_for_utf8(before: int, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["The meaning of life is", "Gr\xfc\xdfe aus M\xfcnchen, it costs \xa35"])
+def test_text_in_utf16_behind_text_in_utf8_is_not_taken_for_utf8(
+    text: str, before: int, name: str, tmp_path: Path
+) -> None:
     lines = lines_of(["one line"] * (before // 30))
-    data = lines + lines_of(["The meaning of life is"]).decode().encode("utf-16-le")
-    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    data = lines + lines_of([text]).decode().encode("utf-16-le")
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
     with pytest.raises(
         ValueError, match=r"is not UTF-8: near byte offset \d+ it goes on in UTF-16 or UTF-32, "
     ) as raised:
@@ -264,7 +268,11 @@ def test_text_in_utf16_behind_text_in_utf8_is_not_taken_for_utf8(before: int, na
     assert 0 <= len(lines) - int(near) <= 3
     if name == "a.txt":
         assert count(tmp_path / name, errors="replace").documents == 1
-        assert "goes on in UTF-16" in one_line(run("loss", "-", "--model", "bundled", stdin=data).stderr)
+        for arguments, stdin in (
+            (["loss", "-", "--model", "bundled"], data),
+            (["train-bpe", path, "--merges", "5"], b""),
+        ):
+            assert "goes on in UTF-16" in one_line(run(*arguments, stdin=stdin).stderr)
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 1042301\n"

@@ -98,7 +98,7 @@ def test_the_state_of_a_training_run_is_not_taken_for_weights(name: str, tmp_pat
 def test_shards_without_their_index_are_refused_naming_it(tmp_path: Path) -> None:
     save_sharded(tmp_path, gpt2_tensors()).unlink()
     shards = sorted(tmp_path.glob("*.safetensors"))
-    reason = r"a model in shards is opened by its index, model\.safetensors\.index\.json, beside them"
+    reason = r"a model in shards is opened by its index, such as model\.safetensors\.index\.json, beside them"
     with pytest.raises(CheckpointError, match=rf"2 safetensors files and no model\S+: {reason}$"):
         Checkpoint.open(tmp_path)
     for shard in shards:
@@ -133,6 +133,23 @@ def test_weights_of_another_name_are_not_taken_for_those_of_a_pickle_that_transf
     assert_holds(Checkpoint.open(path), gpt2_tensors())
     save(tmp_path, gpt2_tensors())
     assert Checkpoint.open(tmp_path).path.name == "model.safetensors"
+
+
+@pytest.mark.parametrize("is_sharded", [False, True], ids=["model.safetensors", "an index"])
+def test_weights_beside_a_distributed_checkpoint_are_not_taken_for_it(is_sharded: bool, tmp_path: Path) -> None:
+    path = (save_sharded if is_sharded else save)(tmp_path, gpt2_tensors())
+    save(tmp_path, gpt2_tensors(), "shard-00001-model-00001-of-00001.safetensors")
+    with pytest.raises(CheckpointError, match=rf"holds shard-00001-\S+, which transformers opens: open .*{path.name}"):
+        Checkpoint.open(tmp_path)
+    assert set(Checkpoint.open(path)) == gpt2_tensors().keys()
+
+
+def test_a_distributed_checkpoint_is_not_told_to_have_an_index(tmp_path: Path) -> None:
+    names = [f"shard-0000{n}-model-00001-of-00002.safetensors" for n in (1, 2)]
+    for name in names:
+        save(tmp_path, gpt2_tensors(), name)
+    with pytest.raises(CheckpointError, match=f"open one of {', '.join(names)}$"):
+        Checkpoint.open(tmp_path)
 
 
 # --- shards
