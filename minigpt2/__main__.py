@@ -3,14 +3,14 @@
 import atexit
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 # How long a command may take to clean up before Ctrl-C ends it at once.
 _SECONDS_TO_CLEAN_UP: Final = 2.0
-
-_INTERRUPTED = 130  # as a shell reports it: 128 + SIGINT
 
 
 class _OneInterrupt:
@@ -20,30 +20,45 @@ class _OneInterrupt:
     """
 
     ended: float | None = None  # when the command was interrupted or came to its end, in seconds
+    then: Any = signal.SIG_DFL  # what takes Ctrl-C some time after that: it ends the process
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.ended is None:
             self.ended = time.monotonic()
             raise KeyboardInterrupt
         if time.monotonic() - self.ended > _SECONDS_TO_CLEAN_UP:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, self.then)
             signal.raise_signal(number)
 
 
 def main() -> int:
-    """Run the command with the process's arguments, and return its exit code."""
-    interrupts = _OneInterrupt()
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in a shell's background, which ignores it
+    """Run the command with the process's arguments, and return its exit code.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C ended it. So Python too ends by that signal, and a shell ends the loop it is in.
+    """
+    interrupts, before = _OneInterrupt(), signal.getsignal(signal.SIGINT)
+    is_taken = before is signal.default_int_handler or isinstance(before, _OneInterrupt)  # a background job ignores it
+    if is_taken and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, interrupts)
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Python's last steps have the default set
     try:
         from minigpt2 import cli
 
-        return cli.main()
+        status = cli.main()
+        if status == cli.INTERRUPTED:
+            raise KeyboardInterrupt
+        return status
     except KeyboardInterrupt:
-        return _INTERRUPTED
-    finally:
-        interrupts.ended = interrupts.ended or time.monotonic()
+        sys.excepthook = _without_interrupts(sys.excepthook)
+        raise
+    finally:  # the process may go on: a session of IPython that runs the command
+        interrupts.ended, interrupts.then = time.monotonic(), signal.default_int_handler
+
+
+def _without_interrupts(show: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook that shows all uncaught errors but Ctrl-C."""
+    return lambda kind, *error: None if issubclass(kind, KeyboardInterrupt) else show(kind, *error)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ COMMANDS += (next_, generate, loss, train_bpe, params, show, stats, embed, neare
 
 # What the package raises for bad input, files and the hub. Anything else is a bug, and shows its traceback.
 _EXPECTED = (OSError, ValueError, LookupError, MemoryError, ImportError)
-_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as a shell reports them: 128 + SIGINT, 128 + SIGPIPE
+INTERRUPTED, _PIPE_CLOSED = 130, 141  # as a shell reports them: 128 + SIGINT, 128 + SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except KeyboardInterrupt:
         streams.discard(sys.stdout)
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         streams.discard(sys.stdout)
         return _PIPE_CLOSED
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # An interrupt during Python's own wait for a lock can end in its failure to release the lock.
         if isinstance(error.__context__, KeyboardInterrupt):
             streams.discard(sys.stdout)
-            return _INTERRUPTED
+            return INTERRUPTED
         if "start new thread" not in str(error):
             raise
         streams.note("this machine lets this user start no more threads, and the command needs some")

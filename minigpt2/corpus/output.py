@@ -37,6 +37,7 @@ from minigpt2.atomic_write import (
 )
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
+from minigpt2.corpus.interrupts import held_interrupts
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
 from minigpt2.corpus.sources import Source
 
@@ -392,6 +393,10 @@ class Output:
     ) -> None:
         if isinstance(error, OSError) and Path(str(error.filename)).parent == self._paths.parts:
             set_file(error, self._paths.shown)  # what a worker could not leave
+        with held_interrupts():
+            self._close()
+
+    def _close(self) -> None:
         self._file.close()
         if self._journal.is_ours():  # still: neither finished nor removed
             self._remove_parts()

@@ -14,6 +14,7 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from minigpt2.corpus.interrupts import held_interrupts
 from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
 
 _LOOKS = 1.0  # seconds between two looks at whether a pool has stopped as it starts
@@ -45,7 +46,7 @@ class _Pool(ProcessPoolExecutor):
     """Starts its processes, some of them with later tasks, where Ctrl-C has to wait."""
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **options: Any) -> "Future[T]":
-        with _held_interrupts():
+        with held_interrupts():
             return super().submit(function, *arguments, **options)
 
 
@@ -78,7 +79,7 @@ def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
     except BaseException:
         # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
         no_pool = suppress(RuntimeError, AttributeError)  # it never started, or has ended
-        with _held_interrupts(), _STARTING.now, _silent_manager(), no_pool:
+        with held_interrupts(), _STARTING.now, _silent_manager(), no_pool:
             ours.close()
             # Without a writer the pool does not wait for the rest of a result that is half written.
             pool._result_queue._writer.close()  # type: ignore[attr-defined]
@@ -100,35 +101,6 @@ def _work_once(pool: ProcessPoolExecutor) -> None:
                 raise RuntimeError("one of them, or a thread, does not start")
         if task.exception():
             raise RuntimeError("one of them ended at once")
-
-
-@contextmanager
-def _held_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait until the end, and in new workers until `_start`, which ignores it.
-
-    It would print tracebacks there, be lost during a fork, and leave a pool half shut down, which can hang. What is
-    blocked stays so in a process that is spawned, and the handler stays in one that is forked. Without the handler
-    another thread could take what is blocked here.
-    """
-    before, held = signal.getsignal(signal.SIGINT), list[Any]()
-    takes_it = callable(before) and threading.current_thread() is threading.main_thread()
-    can_block = hasattr(signal, "pthread_sigmask")
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, []) if can_block else None
-    try:  # from here on another signal's handler may raise an exception at any moment
-        if takes_it:
-            signal.signal(signal.SIGINT, lambda *arguments: held.append(arguments))
-        if can_block:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        yield
-    finally:
-        try:
-            if blocked is not None:
-                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        finally:
-            if takes_it:
-                signal.signal(signal.SIGINT, before)
-        if held and callable(before):
-            before(*held[0])
 
 
 @contextmanager

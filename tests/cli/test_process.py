@@ -74,17 +74,50 @@ atexit.register(interrupt)
 """
 
 
+GOING_ON = """
+from threading import Thread
+
+__main__._SECONDS_TO_CLEAN_UP = 0.1
+sys.argv.append("--version")
+for _ in range(2):
+    __main__.main()
+    interrupt(2)  # as Python may end here, they are passed over
+    time.sleep(0.2)
+    try:
+        interrupt()
+    except KeyboardInterrupt:
+        print("goes on", flush=True)
+
+thread = Thread(target=__main__.main)
+thread.start()
+thread.join()
+"""
+
+
+def ended(code: str) -> tuple[int, list[bytes], bytes]:
+    """The exit code, the lines of the output, and the errors of a process."""
+    process = [sys.executable, "-c", PROCESS.format(code=code)]
+    done = subprocess.run(process, capture_output=True, timeout=60, check=False, env=environment())
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+VERSION = b"minigpt2 0.1.0"
+
+
 @pytest.mark.parametrize(
     ("code", "status", "output"),
     [
-        pytest.param(CLEANING_UP, 130, b"cleaned up\n", id="further ones do not break into cleaning up"),
-        pytest.param(HANGING, -signal.SIGINT, b"is cleaning up\n", id="one after some seconds ends it at once"),
-        pytest.param(IMPORTING, 130, b"", id="one before the command has started"),
-        pytest.param(ENDING, 0, b"minigpt2 0.1.0\n", id="one as Python ends"),
-        pytest.param(IN_THE_BACKGROUND, 0, b"minigpt2 0.1.0\n", id="none where the process ignores it"),
+        pytest.param(CLEANING_UP, -signal.SIGINT, [b"cleaned up"], id="further ones do not break into cleaning up"),
+        pytest.param(HANGING, -signal.SIGINT, [b"is cleaning up"], id="one after some seconds ends it at once"),
+        pytest.param(IMPORTING, -signal.SIGINT, [], id="one before the command has started"),
+        pytest.param(ENDING, 0, [VERSION], id="one as Python ends"),
+        pytest.param(IN_THE_BACKGROUND, 0, [VERSION], id="none where the process ignores it"),
     ],
 )
-def test_an_interrupt_ends_the_process_without_a_word(code: str, status: int, output: bytes) -> None:
-    process = [sys.executable, "-c", PROCESS.format(code=code)]
-    ended = subprocess.run(process, capture_output=True, timeout=60, check=False, env=environment())
-    assert (ended.returncode, ended.stdout, ended.stderr) == (status, output, b"")
+def test_an_interrupt_ends_the_process_without_a_word(code: str, status: int, output: list[bytes]) -> None:
+    assert ended(code) == (status, output, b"")
+
+
+def test_a_process_that_goes_on_after_the_command_takes_interrupts_as_before() -> None:
+    """As a session of IPython does."""
+    assert ended(GOING_ON) == (0, [VERSION, b"goes on", VERSION, b"goes on", VERSION, VERSION], b"")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from minigpt2 import Tokenizer
 from minigpt2.corpus import tokenize
-from minigpt2.corpus.journal import line_of
+from minigpt2.corpus.journal import Journal, line_of
 from minigpt2.corpus.output import Output
 from tests.command import files_in
 from tests.corpus.samples import DOCUMENTS, STORED, ids_of, lines_of, read
@@ -290,3 +291,26 @@ def test_a_journal_with_another_byte_is_damaged(data: st.DataObject, left: Path)
         assert journal.read_bytes() == before[:index] + bytes([byte]) + before[index + 1 :]
     finally:
         journal.write_bytes(before)
+
+
+@pytest.mark.parametrize("step", ["is_ours", "remove", "close"])
+def test_an_interrupt_as_a_broken_run_is_closed_leaves_the_output_for_the_next(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    work = getattr(Journal, step)
+
+    def interrupted_step(self: Journal) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return work(self)
+
+    def fail(self: Output, *_: object) -> None:
+        monkeypatch.setattr(Journal, step, interrupted_step)
+        raise MemoryError
+
+    monkeypatch.setattr(Output, "add", fail)
+    with pytest.raises(KeyboardInterrupt) as ended:
+        tokenize(tmp_path / "a.txt", tmp_path / "out.bin")
+    monkeypatch.undo()
+    assert files_in(tmp_path) == {"a.txt": b"a"}
+    assert tokenize(tmp_path / "a.txt", tmp_path / "out.bin").tokens == 2, ended  # which holds on to what was open
