@@ -10,6 +10,7 @@ from collections.abc import Callable
 _IN_A_ROW = (rb"[^\0][\0-\x1f]", rb"[\0-\x1f][^\0]", rb"[^\0][\0-\x1f]\0\0", rb"\0\0[\0-\x1f][^\0]")
 _UTF16 = re.compile(b"|".join(b"(?:%b){6,}" % character for character in _IN_A_ROW))
 
+_UTF16_MARK = re.compile(codecs.BOM_UTF16_LE + b"|" + codecs.BOM_UTF16_BE)
 _LINE_END = re.compile(rb"\n(?!\0)")  # with a zero behind it, it may be of UTF-16
 _CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # but those of text, and of a terminal's colors
 
@@ -73,30 +74,49 @@ def is_utf16_without_mark(beginning: bytes) -> bool:
 
 
 def utf16_instead(data: bytes, offset: int, command: Callable[[str], str]) -> str | None:
-    """Why bytes are text in UTF-16 or UTF-32 without a mark, and what to do; None if they are not.
+    """Why bytes are text in UTF-16 or UTF-32 in UTF-8's place or behind it, and what to do; None if they are not.
 
-    It may stand behind other lines: PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros.
-    None also where it stands alone and is no UTF-8 at all: `advice` knows the encoding then.
+    PowerShell's `>>` appends it so. All of it has spaces or line ends, and so zeros. None also where it stands alone
+    and is not UTF-8 at all: `advice` knows the encoding then.
 
     >>> print(utf16_instead(b"one\\n" + "two, three, four".encode("utf-16-le"), 0, str))
     near byte offset 2 it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding
     """
     if b"\0" not in data:
         return None
-    found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 200)), None)
-    if not found and not is_utf16_without_mark(data):
-        return None
-    start = found.start() if found else 0  # up to 3 bytes early: a run may begin with a line end before it
-    if _are_upper(_halves(data[: min(start, 256)])[0]):  # it begins so too
-        start = 0
-    before = data[:start].rstrip(b"\xfe\xff")  # where files were joined, there may be a mark between them
-    is_behind_text = (len(before) < start or _LINE_END.search(data[: start + 4])) and _is_plain_text(before)
-    if not (is_behind_text or _is_utf8(data)):  # data of another kind, or all of it is in another encoding
+    start = _start_as_utf8(data) if _is_utf8(data) else _start_behind_text(data)
+    if start is None:
         return None
     if offset + start > 1:
         reason = "it goes on in UTF-16 or UTF-32, which some shells append: write it again in one encoding"
         return f"near byte offset {offset + start} {reason}"
     return f"every second byte where it begins is a control character; {advice(data, offset, command)}"
+
+
+def _start_as_utf8(data: bytes) -> int | None:
+    """Where in bytes that are UTF-8 they are UTF-16 or UTF-32 instead; up to 3 bytes early."""
+    found = next((run for run in _UTF16.finditer(data) if run[0].count(0) >= max(2, len(run[0]) / 200)), None)
+    if not found and not is_utf16_without_mark(data):
+        return None
+    start = found.start() if found else 0  # early where a run begins with a line end before it
+    return 0 if _are_upper(_halves(data[: min(start, 256)])[0]) else start  # it begins so too
+
+
+def _start_behind_text(data: bytes) -> int | None:
+    """Where in bytes that are not UTF-8 text goes on in UTF-16 or UTF-32: behind a line, or at a byte order mark."""
+    before_zero = data[: data.index(0)]
+    marks = [mark.start() for mark in _UTF16_MARK.finditer(before_zero)]
+    if marks[:1] == [0]:
+        return None  # all of it is in that encoding
+    line_ends = [end.end() for end in _LINE_END.finditer(before_zero)]
+    # In some alphabets half of a character may look like a line end, so the last one need not be the one before it.
+    for start in [*marks[:1], *reversed(line_ends[-8:])]:
+        encodings = ["utf-16"] if start in marks else ["utf-16-le", "utf-32-le"]
+        decoders = [codecs.getincrementaldecoder(each)("replace") for each in encodings]  # the end may be half of one
+        rest = data[start:][:_MOST]
+        if _is_plain_text(data[:start]) and any(_has_words(decoder.decode(rest)) for decoder in decoders):
+            return start
+    return None
 
 
 def _halves(data: bytes) -> tuple[bytes, bytes]:
@@ -146,6 +166,11 @@ def _is_text(text: str) -> bool:
     """Whether of 50 characters at most one is a control character, or stands for nothing."""
     odd = sum(count for each, count in Counter(text).items() if _is_odd(each))
     return odd * 50 <= len(text)
+
+
+def _has_words(text: str) -> bool:
+    """Whether this is text with spaces or line ends: half of binary data's pairs of bytes are characters of CJK."""
+    return (text.count(" ") + text.count("\n")) * 1000 >= max(1, len(text)) and _is_text(text)
 
 
 def _is_odd(character: str) -> bool:

@@ -63,12 +63,18 @@ def document() -> bytes:
     return b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj << /Length 900 >> stream\n" + zlib.compress(ENGLISH.encode() * 9)
 
 
+def library() -> bytes:
+    offsets = np.arange(500, 200_000, 97).astype(">u4").tobytes()
+    return b"!<arch>\n" + b"/".ljust(48) + f"{len(offsets):<10}`\n".encode() + offsets + b"\xff"
+
+
 NOT_TEXT: dict[str, Callable[[], bytes]] = {
     "Arrow's stream": arrow,
     "Arrow's file": arrow_file,
     "an array": array,
     "a database": database,
     "a PDF": document,
+    "a library": library,
     "a pickle": lambda: pickle.dumps(np.random.default_rng(0).random(500)),
     "token ids": lambda: np.array(Tokenizer().encode(ENGLISH), "<u2").tobytes(),
     "weights": lambda: np.random.default_rng(0).normal(size=5000).astype(np.float32).tobytes(),
@@ -136,11 +142,13 @@ def test_text_is_told_to_go_on_in_utf16_and_where(before: str, encoding: str, li
     assert 0 <= start - int(near) <= 3
 
 
-WESTERN = ["Gr\xfc\xdfe aus M\xfcnchen\r\n", "Ma\xf1ana ser\xe1 otro d\xeda, \xbfverdad?\r\n", "It costs \xa35 now\r\n"]
-western_lines = pytest.mark.parametrize("line", WESTERN, ids=["German", "Spanish", "English"])
+# Of these, letters are not UTF-8 in UTF-16.
+OTHERS = {"German": "Gr\xfc\xdfe aus M\xfcnchen\r\n", "Spanish": "Ma\xf1ana ser\xe1 otro d\xeda, \xbfverdad?\r\n"}
+OTHERS |= {"English": "It costs \xa35 now\r\n", "Chinese": "\u4eca\u5929\u5929\u6c14\u5f88\u597d\uff0c\u4e0a\u6d77\r\n"}
+other_lines = pytest.mark.parametrize("line", OTHERS.values(), ids=OTHERS)
 
 
-@western_lines
+@other_lines
 @pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-32LE"])
 @pytest.mark.parametrize("code", ["utf-8", "cp1252"])
 @pytest.mark.parametrize("before", ["The meaning of life is\r\n", "Le caf\xe9 est tr\xe8s agr\xe9able.\n"])
@@ -163,12 +171,20 @@ def test_so_it_is_behind_a_mark_where_files_were_joined(before: str, encoding: s
     assert abs(len(before.encode()) - int(near)) <= 3
 
 
-@western_lines
+@other_lines
 @all_encodings
 def test_and_alone_they_are_told_by_the_advice(encoding: str, line: str) -> None:
     data = line.encode(encoding) * 20
     assert utf16_instead(data, 0, str) is None
     assert likely_encoding(data, 0) == encoding
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16LE", "UTF-16BE"])
+@pytest.mark.parametrize("text", ["\u665a\u4e0a\u597d\r\nIntroduction\r\n", "\u5728\u4e0a\u6d77\u7684 hello world\r\n"])
+def test_a_mark_says_that_all_of_it_is_in_utf16(text: str, encoding: str) -> None:
+    data = ("\ufeff" + text).encode(encoding)  # half of one of its characters looks like a line end
+    assert utf16_instead(data, 0, str) is None
+    assert likely_encoding(data, 0) == "UTF-16"
 
 
 PIECES = st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=2) | st.integers(1, 300).map(
