@@ -55,7 +55,7 @@ _NUMBERED: Final = re.compile(r"(?:shard-[0-9]{5}-)?(.+)-[0-9]{5}-of-([0-9]{5})\
 # The names that transformers gives the files of a distributed checkpoint; it opens one before all others.
 _DISTRIBUTED: Final = "shard-" + "[0-9]" * 5 + "-model-" + "[0-9]" * 5 + "-of-" + "[0-9]" * 5 + ".safetensors"
 
-SHARD_REASON: Final = f"a model in shards is opened by its index, such as {INDEX}, beside them"
+SHARD_REASON: Final = f"shards of one model are opened by their index, such as {INDEX}, beside them"
 
 _INDEX_NAMES: Final = "*.safetensors.index*.json"  # that of a variant is called `.index.fp16.json`
 
@@ -262,9 +262,11 @@ def _weights_in(directory: Path) -> Path:
     if singles:
         of_variants = sorted(directory.glob(_INDEX_NAMES))
         names = ", ".join(path.name for path in (of_variants or singles)[:4])
-        way_out = SHARD_REASON if not of_variants and all(map(is_shard, singles)) else f"open one of {names}"
-        reason = f"; by its other files {ADAPTER_REASON}" if of_adapter else ""
-        raise CheckpointError(f"{directory} holds {len(singles)} safetensors files and no {INDEX}: {way_out}{reason}")
+        reason = f"; {SHARD_REASON}" if not of_variants and all(map(is_shard, singles)) else ""
+        reason += f"; by its other files {ADAPTER_REASON}" if of_adapter else ""
+        raise CheckpointError(
+            f"{directory} holds {len(singles)} safetensors files and no {INDEX}: open one of {names}{reason}"
+        )
     files = [path.relative_to(directory) for path in [*directory.iterdir(), *directory.glob(f"*/{ADAPTER_CONFIG}")]]
     if of_adapter or _holds_named_adapters(files):
         raise CheckpointError(f"{directory} holds no safetensors weights of a model: {ADAPTER_REASON}")

@@ -98,8 +98,8 @@ def test_the_state_of_a_training_run_is_not_taken_for_weights(name: str, tmp_pat
 def test_shards_without_their_index_are_refused_naming_it(tmp_path: Path) -> None:
     save_sharded(tmp_path, gpt2_tensors()).unlink()
     shards = sorted(tmp_path.glob("*.safetensors"))
-    reason = r"a model in shards is opened by its index, such as model\.safetensors\.index\.json, beside them"
-    with pytest.raises(CheckpointError, match=rf"2 safetensors files and no model\S+: {reason}$"):
+    reason = r"shards of one model are opened by their index, such as model\.safetensors\.index\.json, beside them"
+    with pytest.raises(CheckpointError, match=rf"2 safetensors files and no model\S+: open one of .*; {reason}$"):
         Checkpoint.open(tmp_path)
     for shard in shards:
         with pytest.raises(CheckpointError, match=rf"it has no '\S+'.*; {reason}; it holds"):
