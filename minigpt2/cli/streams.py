@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -269,9 +269,15 @@ def flush() -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Send a stream's last flush to the null device: it would fail again, or wait for a reader."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    """Drop what a stream has buffered: to write it would fail again, or wait for a reader."""
+    with suppress(OSError, ValueError, AttributeError), ExitStack() as ends:
+        descriptor = stream.fileno()
+        kept, nowhere = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+        ends.callback(os.close, kept)
+        ends.callback(os.close, nowhere)
+        ends.callback(os.dup2, kept, descriptor)  # the process may go on: a session of IPython that runs the command
+        os.dup2(nowhere, descriptor)
+        stream.flush()
 
 
 def flush_or_discard() -> None:

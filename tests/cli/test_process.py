@@ -118,6 +118,26 @@ def test_an_interrupt_ends_the_process_without_a_word(code: str, status: int, ou
     assert ended(code) == (status, output, b"")
 
 
+MUTED = """
+from minigpt2 import cli
+
+for main in (cli.main, __main__.main):
+    sys.argv[1:] = ["encode", "a"]
+    cli.encode.run = lambda _: print("is dropped", end="") or interrupt()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("goes on", flush=True)
+    else:
+        print("goes on, too", flush=True)
+sys.argv[1:] = ["--version"]
+"""
+
+
+def test_a_process_that_goes_on_after_an_interrupt_can_still_print() -> None:
+    assert ended(MUTED) == (0, [b"goes on, too", b"goes on", VERSION], b"")
+
+
 def test_a_process_that_goes_on_after_the_command_takes_interrupts_as_before() -> None:
     """As a session of IPython does."""
     assert ended(GOING_ON) == (0, [VERSION, b"goes on", VERSION, b"goes on", VERSION, VERSION], b"")
