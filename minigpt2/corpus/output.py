@@ -328,7 +328,7 @@ class Output:
             ValueError: the format has no room for it.
         """
         paths, file_format = self._paths, self._paths.file_format
-        with _naming_output(paths.shown):
+        with _naming_output(paths.shown), ExitStack() as held:
             if not self._journal.is_ours():
                 raise ValueError(f"{paths.journal} was removed while this corpus was written: start over")
             self._enter()
@@ -358,6 +358,7 @@ class Output:
                 else:
                     self._keeps_partial = True
                     paths.output.unlink(missing_ok=True)  # so that it never stands beside files of another corpus
+                held.enter_context(held_interrupts())  # until the journal is gone: otherwise all would be done again
             self._keeps_partial = False
             paths.partial.unlink(missing_ok=True)
             self._remove_parts()

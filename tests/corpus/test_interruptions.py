@@ -314,3 +314,22 @@ def test_an_interrupt_as_a_broken_run_is_closed_leaves_the_output_for_the_next(
     monkeypatch.undo()
     assert files_in(tmp_path) == {"a.txt": b"a"}
     assert tokenize(tmp_path / "a.txt", tmp_path / "out.bin").tokens == 2, ended  # which holds on to what was open
+
+
+@pytest.mark.parametrize("output_format", ["bin", "megatron"])
+def test_an_interrupt_as_the_files_take_their_names_comes_when_all_have_theirs(
+    output_format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    replace = Path.replace
+
+    def interrupted_replace(self: Path, target: Path) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return replace(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", interrupted_replace)
+        tokenize(tmp_path / "a.txt", tmp_path / "out.bin", output_format=output_format)
+    left = files_in(tmp_path)
+    assert tokenize(tmp_path / "a.txt", tmp_path / "out.bin", output_format=output_format).tokens == 2
+    assert files_in(tmp_path) == left
