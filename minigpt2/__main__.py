@@ -41,7 +41,7 @@ def main() -> int:
     is_taken = before is signal.default_int_handler or isinstance(before, _OneInterrupt)  # a background job ignores it
     if is_taken and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, interrupts)
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Python's last steps have the default set
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Python sets the default before its last steps
     try:
         from minigpt2 import cli
 

@@ -12,7 +12,7 @@ _UTF16 = re.compile(b"|".join(b"(?:%b){6,}" % character for character in _IN_A_R
 
 _UTF16_MARK = re.compile(codecs.BOM_UTF16_LE + b"|" + codecs.BOM_UTF16_BE)
 _LINE_END = re.compile(rb"\n(?!\0)")  # with a zero behind it, it may be of UTF-16
-_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # but those of text, and of a terminal's colors
+_OTHER_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # than those of text and of a terminal's colors
 
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
@@ -113,7 +113,7 @@ def _start_behind_text(data: bytes) -> int | None:
     for start in [*marks[:1], *reversed(line_ends[-8:])]:
         encodings = ["utf-16"] if start in marks else ["utf-16-le", "utf-32-le"]
         decoders = [codecs.getincrementaldecoder(each)("replace") for each in encodings]  # the end may be half of one
-        rest = data[start:][:_MOST]
+        rest = data[start : start + _MOST]
         if _is_plain_text(data[:start]) and any(_has_words(decoder.decode(rest)) for decoder in decoders):
             return start
     return None
@@ -151,7 +151,7 @@ def _is_utf8(data: bytes) -> bool:
 
 def _is_plain_text(data: bytes) -> bool:
     """Whether bytes are text without control characters, in UTF-8 or, if a quarter at most is beyond ASCII, another."""
-    is_plain = bool(data) and not _CONTROLS.search(data)
+    is_plain = bool(data) and not _OTHER_CONTROLS.search(data)
     return is_plain and (_is_utf8(data) or sum(byte > 126 for byte in data) * 4 <= len(data))
 
 

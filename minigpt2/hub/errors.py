@@ -62,7 +62,7 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
         RefusedError: str(error),
         errors.OfflineModeIsEnabled: offline_reason(),
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
-        errors.RepositoryNotFoundError: (f"no such model {place}: check its name; for a private model, set HF_TOKEN"),
+        errors.RepositoryNotFoundError: f"no such model {place}: check its name; for a private model, set HF_TOKEN",
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
     }
     if isinstance(error, (errors.LocalEntryNotFoundError, ValueError)) and error.__cause__:

@@ -72,8 +72,6 @@ sys.argv.append("--version")
 interrupt()
 atexit.register(interrupt)
 """
-
-
 GOING_ON = """
 from threading import Thread
 
