@@ -6,29 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import FrameType
-from typing import Any, Final
+from typing import Any
 
-# How long a command may take to clean up before Ctrl-C ends it at once.
-_SECONDS_TO_CLEAN_UP: Final = 2.0
-
-
-class _OneInterrupt:
-    """A handler of Ctrl-C that interrupts a command once, so that nothing breaks into its cleaning up.
-
-    Two at once are common: programs that start commands pass on what the terminal has sent to both.
-    """
-
-    ended: float | None = None  # when the command was interrupted or came to its end, in seconds
-    then: Any = signal.SIG_DFL  # what takes Ctrl-C some time after that: it ends the process
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self.ended is None:
-            self.ended = time.monotonic()
-            raise KeyboardInterrupt
-        if time.monotonic() - self.ended > _SECONDS_TO_CLEAN_UP:
-            signal.signal(number, self.then)
-            signal.raise_signal(number)
+from minigpt2.interrupts import OneInterrupt
 
 
 def main() -> int:
@@ -37,8 +17,8 @@ def main() -> int:
     Raises:
         KeyboardInterrupt: Ctrl-C ended it. So Python too ends by that signal, and a shell ends the loop it is in.
     """
-    interrupts, before = _OneInterrupt(), signal.getsignal(signal.SIGINT)
-    is_taken = before is signal.default_int_handler or isinstance(before, _OneInterrupt)  # a background job ignores it
+    interrupts, before = OneInterrupt(), signal.getsignal(signal.SIGINT)
+    is_taken = before is signal.default_int_handler or isinstance(before, OneInterrupt)  # a background job ignores it
     if is_taken and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, interrupts)
         atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # Python sets the default before its last steps

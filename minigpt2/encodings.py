@@ -4,7 +4,7 @@ import codecs
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Some characters of UTF-16 in a row, the upper half of each behind the lower one or before it, and so of UTF-32.
 _IN_A_ROW = (rb"[^\0][\0-\x1f]", rb"[\0-\x1f][^\0]", rb"[^\0][\0-\x1f]\0\0", rb"\0\0[\0-\x1f][^\0]")
@@ -16,6 +16,7 @@ _OTHER_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # than those of t
 
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
 _UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # bytes that CP1252 has no characters for
+_ENDS_OF_WORDS = " \n\u3000\u3001\u3002\uff0c"  # and of parts of sentences, in Chinese and Japanese
 _CONTROLS_OF_TEXT = "\t\n\f\r\b\x1a\x1b"  # also of old printers, of DOS's end of a file, and of terminals' colors
 
 
@@ -36,7 +37,8 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
     """The encoding of text that is not UTF-8; None where it is another one, or this is UTF-8 with damage, or not text.
 
     `offset` is where in the text the bytes begin. CP1252, which Windows calls ANSI, has all printable characters of
-    Latin-1 at the same bytes, and quotes and dashes where that has none.
+    Latin-1 at the same bytes, and quotes and dashes where that has none. Behind lines of UTF-8, UTF-16 is not that of
+    all: `iconv` would spoil them.
 
     >>> [likely_encoding("é a".encode(name), 0) for name in ("utf-32", "utf-16", "utf-16-be", "latin-1")]
     ['UTF-32', 'UTF-16', 'UTF-16BE', 'CP1252']
@@ -45,16 +47,21 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
         return "UTF-32"
     if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16"
+    zeros, spaces = data.count(0), data.count(b" ") + data.count(b"\n")
+    if zeros and zeros * 4 >= spaces:  # half of every ASCII character is one
+        return None if _begins_with_a_line(data) else _wide_encoding(data, offset)
+    is_of_another = any(byte in data for byte in _UNDEFINED) or _is_mostly_utf8(data)
+    return None if is_of_another or not _is_text(data[:_MOST].decode("cp1252")) else "CP1252"
+
+
+def _wide_encoding(data: bytes, offset: int) -> str | None:
+    """The encoding of text in UTF-32 or UTF-16 without a mark; None if it is not text."""
     if b"\0\0" in data and offset % 4 == 0:
         for encoding in ("UTF-32LE", "UTF-32BE"):
             if _is_text(data[: min(len(data) // 4 * 4, _MOST)].decode(encoding, "replace")):
                 return encoding
-    zeros, spaces = data.count(0), data.count(b" ") + data.count(b"\n")
-    if zeros and zeros * 4 >= spaces:  # half of every ASCII character is one
-        encoding = _half_of_utf16(data, offset)
-        return encoding if _is_text(data[offset % 2 :][:_MOST].decode(encoding, "replace")) else None
-    is_of_another = any(byte in data for byte in _UNDEFINED) or _is_mostly_utf8(data)
-    return None if is_of_another or not _is_text(data[:_MOST].decode("cp1252")) else "CP1252"
+    encoding = _half_of_utf16(data, offset)
+    return encoding if _is_text(data[offset % 2 :][:_MOST].decode(encoding, "replace")) else None
 
 
 def is_utf16_without_mark(beginning: bytes) -> bool:
@@ -108,15 +115,26 @@ def _start_behind_text(data: bytes) -> int | None:
     marks = [mark.start() for mark in _UTF16_MARK.finditer(before_zero)]
     if marks[:1] == [0]:
         return None  # all of it is in that encoding
-    line_ends = [end.end() for end in _LINE_END.finditer(before_zero)]
     # In some alphabets half of a character may look like a line end, so the last one need not be the one before it.
-    for start in [*marks[:1], *reversed(line_ends[-8:])]:
+    for start in [*marks[:1], *reversed(list(_line_ends(data))[-8:])]:
         encodings = ["utf-16"] if start in marks else ["utf-16-le", "utf-32-le"]
         decoders = [codecs.getincrementaldecoder(each)("replace") for each in encodings]  # the end may be half of one
         rest = data[start : start + _MOST]
-        if _is_plain_text(data[:start]) and any(_has_words(decoder.decode(rest)) for decoder in decoders):
+        is_wide = b"\0" in rest.rstrip(b"\0")  # a zero may end what a program in C has written
+        if is_wide and _is_plain_text(data[:start]) and any(_has_words(decoder.decode(rest)) for decoder in decoders):
             return start
     return None
+
+
+def _begins_with_a_line(data: bytes) -> bool:
+    """Whether bytes that have a zero begin with a line of text in UTF-8."""
+    line = data[: next(_line_ends(data), 0)]
+    return len(line) > 3 and _is_utf8(line) and _is_plain_text(line)  # fewer may be one or two characters of UTF-16
+
+
+def _line_ends(data: bytes) -> Iterator[int]:
+    """Where lines end before the first zero."""
+    return (end.end() for end in _LINE_END.finditer(data, 0, data.index(0) + 1))
 
 
 def _halves(data: bytes) -> tuple[bytes, bytes]:
@@ -169,8 +187,9 @@ def _is_text(text: str) -> bool:
 
 
 def _has_words(text: str) -> bool:
-    """Whether this is text with spaces or line ends: half of binary data's pairs of bytes are characters of CJK."""
-    return (text.count(" ") + text.count("\n")) * 1000 >= max(1, len(text)) and _is_text(text)
+    """Whether this is text with ends of words or lines: half of binary data's pairs of bytes are characters of CJK."""
+    ends = sum(text.count(each) for each in _ENDS_OF_WORDS)
+    return ends * 1000 >= max(1, len(text)) and _is_text(text)
 
 
 def _is_odd(character: str) -> bool:

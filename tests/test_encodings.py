@@ -103,6 +103,16 @@ def test_a_zero_does_not_make_utf16_of_other_text(zeros: int) -> None:
     assert likely_encoding(ENGLISH.encode() + b"\xff" + b"\0" * zeros, 0) is None
 
 
+@pytest.mark.parametrize("end", ["\0", "\n\0", " \0", "\n\0\0"])
+@pytest.mark.parametrize("last", ["the end", "two words"], ids=["odd", "even"])
+def test_a_zero_at_the_end_does_not_make_utf16_of_the_last_line(last: str, end: str) -> None:
+    """As a program in C writes it."""
+    text = "Le caf\xe9 est agr\xe9able\n" * 20 + last + end
+    assert utf16_instead(text.encode("cp1252"), 0, str) is None
+    assert likely_encoding(text.encode("cp1252"), 0) == "CP1252"
+    assert utf16_instead(b"\xff" + text.encode(), 0, str) is None
+
+
 @pytest.mark.parametrize("encoding", ["gbk", "shift-jis", "koi8-r", "big5", "euc-kr"])
 def test_text_in_another_encoding_is_never_called_utf16(encoding: str) -> None:
     texts = {"koi8-r": "\u041c\u0430\u043c\u0430 \u043c\u044b\u043b\u0430", "euc-kr": "\uc548\ub155 \uc138\uacc4"}
@@ -145,6 +155,8 @@ def test_text_is_told_to_go_on_in_utf16_and_where(before: str, encoding: str, li
 # Of these, letters are not UTF-8 in UTF-16.
 OTHERS = {"German": "Gr\xfc\xdfe aus M\xfcnchen\r\n", "Spanish": "Ma\xf1ana ser\xe1 otro d\xeda, \xbfverdad?\r\n"}
 OTHERS |= {"English": "It costs \xa35 now\r\n", "Chinese": "\u4eca\u5929\u5929\u6c14\u5f88\u597d\uff0c\u4e0a\u6d77\r\n"}
+LONG = "2023\u5e74\uff0c\u9ec4\u6cb3\u7684\u6c34\u4f4d\u4e0b\u964d\u4e861.2\u7c73\u3002" * 100
+OTHERS |= {"Chinese in long lines": f"{LONG}\r\n"}
 other_lines = pytest.mark.parametrize("line", OTHERS.values(), ids=OTHERS)
 
 
@@ -169,6 +181,16 @@ def test_so_it_is_behind_a_mark_where_files_were_joined(before: str, encoding: s
     reason = utf16_instead(before.encode() + ("\ufeff" + line * 20).encode(encoding), 0, str) or ""
     (near,) = re.findall("near byte offset ([0-9]+) it goes on in UTF-16", reason)
     assert abs(len(before.encode()) - int(near)) <= 3
+
+
+@given(
+    st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=4),
+    st.text(st.sampled_from("\u4e00\u9ec4\u6cb3\u6c34\u4f4d0123456789"), min_size=1),
+    st.sampled_from(["UTF-16LE", "UTF-16", "UTF-32LE", "UTF-32"]),
+)
+def test_behind_a_line_of_utf8_no_command_converts_all(before: str, line: str, encoding: str) -> None:
+    """Also where it is not seen that the encoding changes: the command would spoil the beginning."""
+    assert likely_encoding(f"{before}\n".encode() + f"{line}1\r\n".encode(encoding), 0) in (None, "CP1252")
 
 
 @other_lines

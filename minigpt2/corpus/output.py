@@ -37,9 +37,9 @@ from minigpt2.atomic_write import (
 )
 from minigpt2.corpus.encoding import Encoded, Tally
 from minigpt2.corpus.formats import MEGATRON_INDEX, FileFormat, validation_path
-from minigpt2.corpus.interrupts import held_interrupts
 from minigpt2.corpus.journal import BEGINNING, Journal, Progress
 from minigpt2.corpus.sources import Source
+from minigpt2.interrupts import held_interrupts
 
 # Ends of names that the files of another corpus have beside its ids: two runs would write one file.
 _BESIDE_IDS = (".json", ".partial", ".journal", ".idx")

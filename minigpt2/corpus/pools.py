@@ -14,8 +14,8 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from minigpt2.corpus.interrupts import held_interrupts
 from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
+from minigpt2.interrupts import held_interrupts
 
 _LOOKS = 1.0  # seconds between two looks at whether a pool has stopped as it starts
 
@@ -46,8 +46,26 @@ class _Pool(ProcessPoolExecutor):
     """Starts its processes, some of them with later tasks, where Ctrl-C has to wait."""
 
     def submit(self, function: Callable[..., T], /, *arguments: Any, **options: Any) -> "Future[T]":
-        with held_interrupts():
+        with held_interrupts(), _blocked_interrupts():
             return super().submit(function, *arguments, **options)
+
+
+@contextmanager
+def _blocked_interrupts() -> Iterator[None]:
+    """Block Ctrl-C, and so in workers that start meanwhile until they ignore it: as they start they print tracebacks.
+
+    What is blocked stays so in a process that is spawned, and the handler stays in one that is forked. The handler has
+    to wait too: another thread could take what is blocked here.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    try:  # from here on another signal's handler may raise an exception at any moment
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
@@ -80,6 +98,8 @@ def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
         # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
         no_pool = suppress(RuntimeError, AttributeError)  # it never started, or has ended
         with held_interrupts(), _STARTING.now, _silent_manager(), no_pool:
+            # Without a reader the pool does not wait until all of a task is written, which no process reads any more.
+            pool._call_queue._reader.close()  # type: ignore[attr-defined]
             ours.close()
             # Without a writer the pool does not wait for the rest of a result that is half written.
             pool._result_queue._writer.close()  # type: ignore[attr-defined]

@@ -58,11 +58,12 @@ def reason(error: BaseException, model: str, cache: Path) -> str:
 
     hub = endpoint()
     place = f"at {hub}" if Path(model).exists() else f"at {hub}, and no such directory here"
+    if_private = "if it is private, set HF_TOKEN to a token that may read it"
     explanations = {
         RefusedError: str(error),
         errors.OfflineModeIsEnabled: offline_reason(),
         errors.GatedRepoError: f"access is granted on request at {hub}/{model}; ask there, then set HF_TOKEN",
-        errors.RepositoryNotFoundError: f"no such model {place}: check its name; for a private model, set HF_TOKEN",
+        errors.RepositoryNotFoundError: f"no such model {place}: check its name; {if_private}",
         errors.RevisionNotFoundError: f"there is no such commit; `minigpt2 download {model}` gets the newest",
     }
     if isinstance(error, (errors.LocalEntryNotFoundError, ValueError)) and error.__cause__:

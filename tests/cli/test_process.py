@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process canno
 
 PROCESS = """
 import atexit, os, signal, sys, time
-from minigpt2 import __main__
+from minigpt2 import __main__, interrupts
 
 def interrupt(times=1):
     for _ in range(times):
@@ -51,7 +51,38 @@ def command():
         print("is not reached", flush=True)
 
 cli.main = command
-__main__._SECONDS_TO_CLEAN_UP = 0.1
+interrupts.TO_CLEAN_UP = 0.1
+"""
+HELD = """
+from minigpt2 import cli
+
+def command():
+    with interrupts.held_interrupts():
+        interrupt(3)
+        print("is held", flush=True)
+        time.sleep(0.2)
+        interrupt()  # the command is interrupted
+        print("is not reached", flush=True)
+
+cli.main = command
+interrupts.TO_CLEAN_UP = 0.1
+"""
+HELD_FOR_EVER = """
+from minigpt2 import cli
+
+def command():
+    try:
+        interrupt()
+    finally:
+        with interrupts.held_interrupts():
+            interrupt()
+            print("is held", flush=True)
+            time.sleep(0.2)
+            interrupt()  # the process ends
+            print("is not reached", flush=True)
+
+cli.main = command
+interrupts.TO_CLEAN_UP = 0.1
 """
 IMPORTING = """
 class Finder:
@@ -75,7 +106,7 @@ atexit.register(interrupt)
 GOING_ON = """
 from threading import Thread
 
-__main__._SECONDS_TO_CLEAN_UP = 0.1
+interrupts.TO_CLEAN_UP = 0.1
 sys.argv.append("--version")
 for _ in range(2):
     __main__.main()
@@ -89,6 +120,27 @@ for _ in range(2):
 thread = Thread(target=__main__.main)
 thread.start()
 thread.join()
+"""
+AGAIN = """
+import runpy
+from minigpt2 import cli
+
+del sys.modules["minigpt2.__main__"]
+
+def run():
+    try:
+        runpy.run_module("minigpt2", run_name="__main__")
+    except SystemExit:
+        pass
+
+sys.argv[1:] = ["--version"]
+run()
+cli.main = interrupt
+try:
+    run()
+except KeyboardInterrupt:
+    print("is interrupted", flush=True)
+cli.main = int
 """
 
 
@@ -107,8 +159,11 @@ VERSION = b"minigpt2 0.1.0"
     [
         pytest.param(CLEANING_UP, -signal.SIGINT, [b"cleaned up"], id="further ones do not break into cleaning up"),
         pytest.param(HANGING, -signal.SIGINT, [b"is cleaning up"], id="one after some seconds ends it at once"),
+        pytest.param(HELD, -signal.SIGINT, [b"is held"], id="one some seconds after another is not held"),
+        pytest.param(HELD_FOR_EVER, -signal.SIGINT, [b"is held"], id="nor is one that ends the process"),
         pytest.param(IMPORTING, -signal.SIGINT, [], id="one before the command has started"),
         pytest.param(ENDING, 0, [VERSION], id="one as Python ends"),
+        pytest.param(AGAIN, 0, [VERSION, b"is interrupted"], id="one in a second command of the process"),
         pytest.param(IN_THE_BACKGROUND, 0, [VERSION], id="none where the process ignores it"),
     ],
 )

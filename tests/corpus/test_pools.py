@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -198,6 +198,17 @@ def test_a_process_that_may_start_no_others_is_told_so(monkeypatch: pytest.Monke
         pass
 
 
+def shut_down_late(pool: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shut a pool down when its thread has noticed that its processes are gone."""
+    shutdown = pool.shutdown
+
+    def late(**options: bool) -> None:
+        time.sleep(0.5)
+        shutdown(**options)
+
+    monkeypatch.setattr(pool, "shutdown", late)
+
+
 def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = list[threading.ExceptHookArgs]()
     monkeypatch.setattr(threading, "excepthook", failed.append)
@@ -207,15 +218,29 @@ def test_no_thread_fails_where_a_pool_with_waiting_tasks_is_broken_off(monkeypat
         time.sleep(0.5)  # the queue to the processes is full
         for each in tasks:
             each.cancel()
-        shutdown = pool.shutdown
-
-        def late(**options: bool) -> None:
-            time.sleep(0.5)  # the pool's thread has noticed that its processes are gone
-            shutdown(**options)
-
-        monkeypatch.setattr(pool, "shutdown", late)
+        shut_down_late(pool, monkeypatch)
         raise KeyboardInterrupt
     assert failed == []
+
+
+def test_a_task_that_is_half_written_holds_nothing_up_where_a_pool_is_broken_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the text of a stream is, while the workers are busy."""
+    before = set(threading.enumerate())
+    with pytest.raises(MemoryError), pools.processes(2) as pool:
+        assert pool
+        for _ in range(2):
+            pool.submit(time.sleep, 60)
+        tasks = [pool.submit(len, bytes(1 << 22)) for _ in range(5)]
+        time.sleep(0.5)  # the pipe to the processes is full
+        for each in tasks:
+            each.cancel()
+        shut_down_late(pool, monkeypatch)
+        raise MemoryError
+    for thread in set(threading.enumerate()) - before:  # as Python does at its end for the one that writes tasks
+        thread.join(timeout=10)
+        assert not thread.is_alive()
 
 
 def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path: Path) -> None:
