@@ -4,14 +4,13 @@ import codecs
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 # Some characters of UTF-16 in a row, the upper half of each behind the lower one or before it, and so of UTF-32.
 _IN_A_ROW = (rb"[^\0][\0-\x1f]", rb"[\0-\x1f][^\0]", rb"[^\0][\0-\x1f]\0\0", rb"\0\0[\0-\x1f][^\0]")
 _UTF16 = re.compile(b"|".join(b"(?:%b){6,}" % character for character in _IN_A_ROW))
 
 _UTF16_MARK = re.compile(codecs.BOM_UTF16_LE + b"|" + codecs.BOM_UTF16_BE)
-_LINE_END = re.compile(rb"\n(?!\0)")  # with a zero behind it, it may be of UTF-16
 _OTHER_CONTROLS = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")  # than those of text and of a terminal's colors
 
 _MOST = 1 << 16  # bytes that are looked at to tell text from other data
@@ -115,8 +114,9 @@ def _start_behind_text(data: bytes) -> int | None:
     marks = [mark.start() for mark in _UTF16_MARK.finditer(before_zero)]
     if marks[:1] == [0]:
         return None  # all of it is in that encoding
+    line_ends = [end.end() for end in re.finditer(b"\n", before_zero)]
     # In some alphabets half of a character may look like a line end, so the last one need not be the one before it.
-    for start in [*marks[:1], *reversed(list(_line_ends(data))[-8:])]:
+    for start in [*marks[:1], *reversed(line_ends[-8:])]:
         encodings = ["utf-16"] if start in marks else ["utf-16-le", "utf-32-le"]
         decoders = [codecs.getincrementaldecoder(each)("replace") for each in encodings]  # the end may be half of one
         rest = data[start : start + _MOST]
@@ -128,13 +128,8 @@ def _start_behind_text(data: bytes) -> int | None:
 
 def _begins_with_a_line(data: bytes) -> bool:
     """Whether bytes that have a zero begin with a line of text in UTF-8."""
-    line = data[: next(_line_ends(data), 0)]
+    line = data[: data.find(b"\n", 0, data.index(0)) + 1]
     return len(line) > 3 and _is_utf8(line) and _is_plain_text(line)  # fewer may be one or two characters of UTF-16
-
-
-def _line_ends(data: bytes) -> Iterator[int]:
-    """Where lines end before the first zero."""
-    return (end.end() for end in _LINE_END.finditer(data, 0, data.index(0) + 1))
 
 
 def _halves(data: bytes) -> tuple[bytes, bytes]:

@@ -186,7 +186,7 @@ def test_so_it_is_behind_a_mark_where_files_were_joined(before: str, encoding: s
 @given(
     st.text(st.characters(min_codepoint=32, codec="utf-8"), min_size=4),
     st.text(st.sampled_from("\u4e00\u9ec4\u6cb3\u6c34\u4f4d0123456789"), min_size=1),
-    st.sampled_from(["UTF-16LE", "UTF-16", "UTF-32LE", "UTF-32"]),
+    st.sampled_from(["UTF-16LE", "UTF-16BE", "UTF-16", "UTF-32LE", "UTF-32BE", "UTF-32"]),
 )
 def test_behind_a_line_of_utf8_no_command_converts_all(before: str, line: str, encoding: str) -> None:
     """Also where it is not seen that the encoding changes: the command would spoil the beginning."""

@@ -372,13 +372,25 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         # A disk that is full gives an error anyway. The filter stays: to remove it is not safe beside other threads.
         warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
         options: Any = {"revision": answer.commit, "cache_dir": folder.parent}
-        # What was damaged here would not be downloaded again by itself. It stays until the new file is here.
-        path = Path(hf_hub_download(model, filename, **options, force_download=bool(found) and not is_sound))
+        # What was damaged here would not be downloaded again by itself. It stays until the new file is here. And before
+        # 2.0, huggingface_hub goes on behind a broken part even where that is too long, as a server that knows no
+        # ranges makes it, or two machines whose file system has no locks.
+        is_too_long = answer.size is not None and _size(blob.with_name(f"{blob.name}.incomplete")) > answer.size
+        options["force_download"] = is_too_long or (found is not None and not is_sound)
+        path = Path(hf_hub_download(model, filename, **options))
         if not (found and is_sound and path.samefile(found)):
             _verify_new(path, blob, answer.hash, keeps_link=found is not None)
         if commit == revision or not _is_file(folder / "refs" / revision):  # a revision that moved on stays there
             note_commit(folder, revision, answer.commit)
     return path
+
+
+def _size(path: Path) -> int:
+    """A file's size in bytes, 0 where it cannot be told."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 @contextmanager

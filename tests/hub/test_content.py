@@ -87,6 +87,14 @@ def test_a_dropped_connection_is_resumed(hub: Hub, client: Client, monkeypatch: 
     assert [request.range for request in hub.requests if request.method == "GET"] == [None, "bytes=10485760-"]
 
 
+@pytest.mark.parametrize("left", [WEIGHTS[:-9], WEIGHTS, WEIGHTS + b"9"], ids=["a part", "all", "more than all"])
+def test_what_a_download_has_left_behind_holds_up_none_after_it(left: bytes, hub: Hub, client: Client) -> None:
+    blobs = client.cache / "models--owner--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / f"{File(WEIGHTS, large=True).hash}.incomplete").write_bytes(left)
+    assert Path(client.fetch("owner/tiny", "model.safetensors")["path"]).read_bytes() == WEIGHTS
+
+
 def test_an_interrupted_download_leaves_nothing_half_written(hub: Hub, client: Client) -> None:
     hub.faults["model.safetensors"] = Fault.HOLD
     with client.start("fetch", "owner/tiny", "model.safetensors") as process:
