@@ -271,9 +271,12 @@ class GPT2:
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
         self._layers = _layers(parameters, self.options.n_layer)
-        self._find_tokenizer = weights.other_files.tokenizer  # called when text first asks for it
+        self._find_tokenizer = weights.other_files.tokenizer
         if tokenizer is not None:
             self.tokenizer = tokenizer
+        elif weights.commit is None:  # it is beside the weights, where another training may write its own
+            with suppress(OSError, ValueError):  # a caller with ids needs none
+                self.tokenizer = self._own_tokenizer()
         config = Config(dict(self.config), weights.config_path)
         self._read_generation_config = partial(read_generation_config, weights.other_files.generation_config, config)
         if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed
@@ -331,6 +334,9 @@ class GPT2:
         Raises:
             ValueError: that of the model is malformed, or it has none, and too few tokens for GPT-2's.
         """
+        return self._own_tokenizer()
+
+    def _own_tokenizer(self) -> Tokenizer:
         with suppress(NoTokenizerError):  # a directory may hold weights alone
             return self._find_tokenizer()
         tokenizer = Tokenizer()

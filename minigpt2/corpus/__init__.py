@@ -17,7 +17,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
@@ -137,10 +137,12 @@ def tokenize(
             parts = list(shares(found, reader, part))
             # Before the work: a source that changes after it was read is noticed by the shards beside this one.
             as_shard = {"shard": shard_summary(part, found, parts, how_read | how_written)} if shard else {}
-            spans = _spans(parts, reader, out.progress)
             directory = out.make_parts() if workers else None
             ahead = AHEAD if executor else AHEAD_HERE * jobs
-            with closing(encoded(encoder, spans, workers, directory, ahead)) as results:
+            with (
+                closing(_spans(parts, reader, out.progress)) as spans,
+                closing(encoded(encoder, spans, workers, directory, ahead)) as results,
+            ):
                 for each in _shown(results, parts, out.progress, progress):
                     out.add(each)
             counts = counted([share.source for share in parts], out.progress.tallies)
@@ -183,7 +185,10 @@ def count(
     parts, tallies = list(map(Share, found)), dict[int, Tally]()
     with _workers(jobs, executor) as workers:
         ahead = AHEAD if executor else AHEAD_HERE * jobs
-        with closing(encoded(encoder, _spans(parts, reader, Progress()), workers, None, ahead)) as results:
+        with (
+            closing(_spans(parts, reader, Progress())) as spans,
+            closing(encoded(encoder, spans, workers, None, ahead)) as results,
+        ):
             for each in _shown(results, parts, Progress(), progress):
                 for part in each.parts:
                     tallies.setdefault(part.source, Tally()).add(part.tally)
@@ -278,8 +283,11 @@ def _hashes(vocabulary: Vocabulary) -> Mapping[str, str]:
     return {name: hashlib.sha256(text.encode("utf-8")).hexdigest() for name, text in files.items()}
 
 
-def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Iterator[Span | Chunk]:
-    """The spans still to be read, and the chunks of streams, which only this process can read."""
+def _spans(parts: Sequence[Share], reader: Reader, since: Progress) -> Generator[Span | Chunk, None, None]:
+    """The spans still to be read, and the chunks of streams, which only this process can read.
+
+    To be closed: otherwise a kept error keeps a pipe open, and who writes to it goes on, even into the next run.
+    """
     for source, first, stop in parts:
         start = max(first, since.start) if source.index == since.source else first
         if source.index >= since.source and (stop is None or start < stop):

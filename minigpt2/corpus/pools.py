@@ -12,6 +12,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, TypeVar
 
 from minigpt2.forking import FORK_WAITS, RenewedLock, ordered_hooks
@@ -98,13 +99,22 @@ def _shut_down(pool: ProcessPoolExecutor, ours: Connection) -> Iterator[None]:
         # In Python 3.11 the pool's thread fails where processes have ended and tasks are cancelled.
         no_pool = suppress(RuntimeError, AttributeError)  # it never started, or has ended
         with held_interrupts(), _STARTING.now, _silent_manager(), no_pool:
-            # Without a reader the pool does not wait until all of a task is written, which no process reads any more.
-            pool._call_queue._reader.close()  # type: ignore[attr-defined]
+            _close_reader(pool)
             ours.close()
             # Without a writer the pool does not wait for the rest of a result that is half written.
             pool._result_queue._writer.close()  # type: ignore[attr-defined]
             pool.shutdown(cancel_futures=True)
         raise
+
+
+def _close_reader(pool: ProcessPoolExecutor) -> None:
+    """Close this process's end of the pipe that tasks are read from: the pool would wait until all of one is written.
+
+    Another file takes its number, which the pool's thread may close at the same moment. Windows has no such numbers.
+    """
+    if sys.platform != "win32":
+        with suppress(OSError), Path(os.devnull).open("rb") as nothing:  # it may be closed already
+            os.dup2(nothing.fileno(), pool._call_queue._reader.fileno(), inheritable=False)  # type: ignore[attr-defined]
 
 
 def _work_once(pool: ProcessPoolExecutor) -> None:

@@ -373,7 +373,7 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         warnings.filterwarnings("ignore", "Not enough free disk space", UserWarning)
         options: Any = {"revision": answer.commit, "cache_dir": folder.parent}
         # What was damaged here would not be downloaded again by itself. It stays until the new file is here. And before
-        # 2.0, huggingface_hub goes on behind a broken part even where that is too long, as a server that knows no
+        # 1.18, huggingface_hub goes on behind a broken part even where that is too long, as a server that knows no
         # ranges makes it, or two machines whose file system has no locks.
         is_too_long = answer.size is not None and _size(blob.with_name(f"{blob.name}.incomplete")) > answer.size
         options["force_download"] = is_too_long or (found is not None and not is_sound)

@@ -6,7 +6,11 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -233,3 +237,25 @@ def test_a_glob_finds_what_pythons_finds(pattern: str, tmp_path: Path, monkeypat
         else:
             with pytest.raises(FileNotFoundError):
                 count(prefix + pattern)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("run", [count, partial(tokenize, output="out.bin")], ids=["count", "tokenize"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_pipe_is_closed_where_a_run_fails_and_its_error_is_kept(
+    jobs: int, run: Callable[..., object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a session of Python keeps the last one: who still writes would write into the next run over the pipe."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+
+    def write() -> None:
+        with suppress(BrokenPipeError), Path("pipe").open("wb") as pipe:
+            pipe.write(b"a \xff" + b" line of text\n" * (1 << 22))
+
+    writer = Thread(target=write, daemon=True)
+    writer.start()
+    with pytest.raises(ValueError, match="pipe is not UTF-8") as kept:
+        run("pipe", jobs=jobs)
+    writer.join(timeout=10)
+    assert kept and not writer.is_alive()
