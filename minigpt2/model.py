@@ -274,9 +274,9 @@ class GPT2:
         self._find_tokenizer = weights.other_files.tokenizer
         if tokenizer is not None:
             self.tokenizer = tokenizer
-        elif weights.commit is None:  # it is beside the weights, where another training may write its own
-            with suppress(OSError, ValueError):  # a caller with ids needs none
-                self.tokenizer = self._own_tokenizer()
+        elif weights.commit is None:  # another training may write its own beside the weights before there is text
+            with suppress(OSError, ValueError):  # where it has none yet, or a wrong one, that is found out then
+                self.tokenizer = self._find_tokenizer()
         config = Config(dict(self.config), weights.config_path)
         self._read_generation_config = partial(read_generation_config, weights.other_files.generation_config, config)
         if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed
@@ -334,9 +334,6 @@ class GPT2:
         Raises:
             ValueError: that of the model is malformed, or it has none, and too few tokens for GPT-2's.
         """
-        return self._own_tokenizer()
-
-    def _own_tokenizer(self) -> Tokenizer:
         with suppress(NoTokenizerError):  # a directory may hold weights alone
             return self._find_tokenizer()
         tokenizer = Tokenizer()

@@ -319,6 +319,14 @@ def test_a_model_keeps_the_tokenizer_that_lay_beside_it_as_it_was_opened(then: s
     assert model.tokenizer.encode("<own>") == [50257]
 
 
+def test_a_tokenizer_may_be_saved_beside_a_model_that_is_open(tmp_path: Path) -> None:
+    write_gpt2(tmp_path, {"vocab_size": 50300, "n_embd": 4})
+    model, tokenizer = GPT2.from_pretrained(tmp_path), Tokenizer()
+    tokenizer.add_tokens(["<own>"])
+    tokenizer.save_pretrained(tmp_path)
+    assert model.tokenizer.encode("<own>") == [50257]
+
+
 def test_a_tokenizer_that_cannot_be_read_is_refused_where_it_is_needed(tmp_path: Path) -> None:
     write_gpt2(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
