@@ -32,6 +32,7 @@ _ROOM_OF = {
     "HubError": "hub",
     "Tokenizer": "tokenizer",
     "corpus": "corpus",
+    "hub": "hub",
 }
 __all__ = ["GPT2", "AddedToken", "Checkpoint", "CheckpointError", "Embeddings", "HubError", "Tokenizer", "__version__"]
 

@@ -36,8 +36,8 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
     """The encoding of text that is not UTF-8; None where it is another one, or this is UTF-8 with damage, or not text.
 
     `offset` is where in the text the bytes begin. CP1252, which Windows calls ANSI, has all printable characters of
-    Latin-1 at the same bytes, and quotes and dashes where that has none. Behind lines of UTF-8, UTF-16 is not that of
-    all: `iconv` would spoil them.
+    Latin-1 at the same bytes, and quotes and dashes where that has none. It is the encoding of all or none: `iconv`
+    would spoil lines in UTF-8, and what is before the bytes is in UTF-8.
 
     >>> [likely_encoding("é a".encode(name), 0) for name in ("utf-32", "utf-16", "utf-16-be", "latin-1")]
     ['UTF-32', 'UTF-16', 'UTF-16BE', 'CP1252']
@@ -49,7 +49,7 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
     zeros, spaces = data.count(0), data.count(b" ") + data.count(b"\n")
     if zeros and zeros * 4 >= spaces:  # half of every ASCII character is one
         return None if _begins_with_a_line(data) else _wide_encoding(data, offset)
-    is_of_another = any(byte in data for byte in _UNDEFINED) or _is_mostly_utf8(data)
+    is_of_another = any(byte in data for byte in _UNDEFINED) or offset > 0 or _is_partly_utf8(data)
     return None if is_of_another or not _is_text(data[:_MOST].decode("cp1252")) else "CP1252"
 
 
@@ -168,11 +168,11 @@ def _is_plain_text(data: bytes) -> bool:
     return is_plain and (_is_utf8(data) or sum(byte > 126 for byte in data) * 4 <= len(data))
 
 
-def _is_mostly_utf8(data: bytes) -> bool:
-    """Whether more characters beyond ASCII are sound in UTF-8 than not."""
+def _is_partly_utf8(data: bytes) -> bool:
+    """Whether of the characters beyond ASCII more are sound in UTF-8 than the few that may be so by chance."""
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
-    return len(text) - len(text.encode("ascii", "ignore")) > 2 * broken
+    return (len(text) - len(text.encode("ascii", "ignore")) - broken) * 8 > broken
 
 
 def _is_text(text: str) -> bool:

@@ -271,12 +271,9 @@ class GPT2:
         self.lm_head = parameters.get("lm_head.weight", self.wte)  # (V, E)
         self._ln_f = parameters["ln_f.weight"], parameters["ln_f.bias"]
         self._layers = _layers(parameters, self.options.n_layer)
-        self._find_tokenizer = weights.other_files.tokenizer
+        self._find_tokenizer = weights.other_files.tokenizer  # called when text first asks for it
         if tokenizer is not None:
             self.tokenizer = tokenizer
-        elif weights.commit is None:  # another training may write its own beside the weights before there is text
-            with suppress(OSError, ValueError):  # where it has none yet, or a wrong one, that is found out then
-                self.tokenizer = self._find_tokenizer()
         config = Config(dict(self.config), weights.config_path)
         self._read_generation_config = partial(read_generation_config, weights.other_files.generation_config, config)
         if weights.commit is None:  # it is beside the weights, where it may have changed when it is first needed

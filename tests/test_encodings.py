@@ -27,6 +27,18 @@ def test_the_encoding_of_a_text_is_named(encoding: str) -> None:
     assert likely_encoding(ENGLISH.encode(encoding), 0) == encoding
 
 
+def test_behind_other_text_it_is_not_cp1252() -> None:
+    """That was UTF-8, or it would have been refused."""
+    assert likely_encoding(ENGLISH.encode("cp1252"), 4) is None
+
+
+@pytest.mark.parametrize("lines", [1, 10])
+@pytest.mark.parametrize("others", [1, 10])
+def test_nor_is_it_with_lines_of_utf8_among_it(lines: int, others: int) -> None:
+    texts = ENGLISH.encode("cp1252") * lines, ENGLISH.encode() * others
+    assert likely_encoding(texts[0] + texts[1], 0) is likely_encoding(texts[1] + texts[0], 0) is None
+
+
 @given(st.text(st.characters(min_codepoint=0xA0, max_codepoint=0xFF), min_size=1))
 def test_the_advice_on_latin_1_and_cp1252_converts_both(text: str) -> None:
     assert text.encode("latin-1").decode("cp1252") == text

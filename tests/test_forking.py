@@ -284,6 +284,13 @@ signal.alarm(10)  # ends a child that hangs
 exec(use)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0)
 """
+OFFLINE = """
+os.environ["HF_HUB_OFFLINE"] = "1"
+try:
+    minigpt2.Checkpoint.remote("owner/model")
+except minigpt2.HubError:
+    pass
+"""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -297,6 +304,9 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0 if child else 0
         ("minigpt2.Checkpoint.bundled()", "minigpt2.Checkpoint.bundled()._repr_html_()"),
         ("minigpt2.Embeddings", "minigpt2.Embeddings(minigpt2.Checkpoint.bundled())._repr_html_()"),
         ("minigpt2.GPT2", "minigpt2.GPT2.bundled()([464])"),
+        ("minigpt2.GPT2.bundled()", "minigpt2.GPT2.bundled().tokenizer"),
+        ("minigpt2.Tokenizer", "from minigpt2 import hub"),
+        ("minigpt2.Checkpoint", OFFLINE),
         ("minigpt2.Tokenizer", "minigpt2.Tokenizer.from_pretrained()"),
         ("minigpt2.Tokenizer", "minigpt2.Tokenizer().encode('some words' * 50_000)"),
         ("minigpt2.Tokenizer", "minigpt2.Tokenizer().decode([464] * 50_000)"),

@@ -304,38 +304,6 @@ def test_text_for_a_model_with_too_few_tokens_is_refused_with_the_way_out(tmp_pa
         model.generate("text")
 
 
-@pytest.mark.parametrize("then", ["another", "none"])
-def test_a_model_keeps_the_tokenizer_that_lay_beside_it_as_it_was_opened(then: str, tmp_path: Path) -> None:
-    write_gpt2(tmp_path, {"vocab_size": 50300, "n_embd": 4})
-    for name in ("<own>", "<another>"):
-        tokenizer = Tokenizer()
-        tokenizer.add_tokens([name])
-        tokenizer.save_pretrained(tmp_path)
-        if name == "<own>":
-            model = GPT2.from_pretrained(tmp_path)
-    if then == "none":
-        for path in {*tmp_path.iterdir()} - {tmp_path / "config.json", tmp_path / "model.safetensors"}:
-            path.unlink()
-    assert model.tokenizer.encode("<own>") == [50257]
-
-
-def test_a_tokenizer_may_be_saved_beside_a_model_that_is_open(tmp_path: Path) -> None:
-    write_gpt2(tmp_path, {"vocab_size": 50300, "n_embd": 4})
-    model, tokenizer = GPT2.from_pretrained(tmp_path), Tokenizer()
-    tokenizer.add_tokens(["<own>"])
-    tokenizer.save_pretrained(tmp_path)
-    assert model.tokenizer.encode("<own>") == [50257]
-
-
-def test_a_tokenizer_that_cannot_be_read_is_refused_where_it_is_needed(tmp_path: Path) -> None:
-    write_gpt2(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{")
-    model = GPT2.from_pretrained(tmp_path)
-    assert model.generate([1], 2).shape == (1, 3)
-    with pytest.raises(ValueError, match=r"tokenizer\.json"):
-        model.generate("text")
-
-
 def test_without_a_start_token_an_empty_prompt_is_refused(tmp_path: Path) -> None:
     write_gpt2(tmp_path, bos_token_id=None)
     with pytest.raises(ValueError, match="the prompt is empty, and the model has no bos_token_id to start from"):

@@ -23,6 +23,8 @@ ERRORS = ("strict", "replace", "ignore")
 _BOM = b"\xef\xbb\xbf"
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)  # UTF-32-LE begins with UTF-16-LE's
 
+_LOOKED_AT = 16 << 20  # bytes of a source that tell its encoding
+
 _OF_ARCHIVES = ("unzip", "tar -xf")
 _DECOMPRESS = {".gz": "gzip -dc", ".zst": "zstd -dc"}
 
@@ -174,8 +176,16 @@ class Reader:
         except UnicodeDecodeError as error:
             name = where() if where else source.shown
             wrong = f"{name} is not UTF-8: byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-            way = "" if source.kind == "parquet" else f"{advice(data, offset, partial(_piped, source))}, or "
+            way = "" if source.kind == "parquet" else f"{_advice(source, data, offset, error.start)}, or "
             raise ValueError(f"{wrong}; {way}pass --errors replace") from None
+
+
+def _advice(source: Source, data: bytes, offset: int, wrong: int) -> str:
+    """How to make UTF-8 of a source with a wrong byte in this data: by its beginning, where that can be read again."""
+    if offset + wrong < _LOOKED_AT and not (source.is_stream or source.is_remote):
+        with opened(source) as (_, file):
+            data, offset = file.read(_LOOKED_AT), 0
+    return advice(data, offset, partial(_piped, source))
 
 
 def _refuse_other_kinds(source: Source, data: bytes) -> None:

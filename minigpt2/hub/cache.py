@@ -376,7 +376,7 @@ def _download(model: str, filename: str, revision: str, commit: str, cache_dir: 
         # 1.18, huggingface_hub goes on behind a broken part even where that is too long, as a server that knows no
         # ranges makes it, or two machines whose file system has no locks.
         is_too_long = answer.size is not None and _size(blob.with_name(f"{blob.name}.incomplete")) > answer.size
-        options["force_download"] = is_too_long or (found is not None and not is_sound)
+        options["force_download"] = not is_sound and (is_too_long or found is not None)
         path = Path(hf_hub_download(model, filename, **options))
         if not (found and is_sound and path.samefile(found)):
             _verify_new(path, blob, answer.hash, keeps_link=found is not None)

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from minigpt2.archives import POINTER, POINTER_REASON
 from minigpt2.atomic_write import naming, resolved
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.errors import HubError, update_command
 from minigpt2.published_models import GPT2_MODELS, LONG_NAME
 from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
@@ -157,8 +158,9 @@ def remote_files(
 
     A file that the hub's cache has whole is read there. Raises as `download_files` does.
     """
-    from minigpt2 import hub
-    from minigpt2.weights.remote.tensors import RemoteTensors
+    with FORK_WAITS, ordered_hooks():
+        from minigpt2 import hub
+        from minigpt2.weights.remote.tensors import RemoteTensors
 
     def open_one(filename: str, revision: str | None) -> SafetensorsFile:
         if path := hub.cached(model, filename, revision=revision, cache_dir=cache_dir):

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from minigpt2.forking import FORK_WAITS, ordered_hooks
 from minigpt2.hub.errors import HubError, MissingFileError
 from minigpt2.published_models import GPT2_MODELS
 from minigpt2.tokenizer_files.files import NAMES, OPENAI_NAMES
@@ -58,8 +59,9 @@ class Beside:
             CheckpointError: the directory is gone.
             ValueError: a file is malformed, or of another kind of tokenizer.
         """
-        from minigpt2.tokenizer import Tokenizer
-        from minigpt2.tokenizer_files.opening import open_directory
+        with FORK_WAITS, ordered_hooks():
+            from minigpt2.tokenizer import Tokenizer
+            from minigpt2.tokenizer_files.opening import open_directory
 
         directory = self.directory
         if not directory.is_dir():
@@ -166,8 +168,9 @@ class OnHub:
             HubError: the hub does not answer, or the model has no vocabulary there.
             ValueError: a file is malformed, or says something that this package does not do.
         """
-        from minigpt2.tokenizer import Tokenizer
-        from minigpt2.tokenizer_files.opening import open_from_hub
+        with FORK_WAITS, ordered_hooks():
+            from minigpt2.tokenizer import Tokenizer
+            from minigpt2.tokenizer_files.opening import open_from_hub
 
         return Tokenizer(*open_from_hub(self._model, self.commit, self._cache_dir, self._local_files_only))
 

@@ -181,6 +181,31 @@ NAMES = [
 ]
 
 
+MIXED = {
+    "one line in Latin-1": [("utf-8", 9), ("latin-1", 1), ("utf-8", 9)],
+    "the first line in Latin-1": [("latin-1", 1), ("utf-8", 9)],
+    "as many lines in Latin-1": [("utf-8", 9), ("latin-1", 9)],
+    "one line in Latin-1 behind a chunk": [("utf-8", 1), ("ascii", 1 << 18), ("latin-1", 1)],
+}
+LATIN_1 = {
+    "all lines in Latin-1": [("latin-1", 9)],
+    "all in Latin-1 behind a chunk": [("ascii", 1 << 18), ("latin-1", 9)],
+}
+
+
+@pytest.mark.parametrize("kind", [*MIXED, *LATIN_1])
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl"])
+def test_a_command_converts_all_only_where_nothing_is_in_utf8(suffix: str, kind: str, tmp_path: Path) -> None:
+    line = json.dumps({"text": "un caf\xe9 cr\xe8me"}, ensure_ascii=False) + "\n"
+    parts = (line.encode(encoding, "ignore") * times for encoding, times in (MIXED | LATIN_1)[kind])
+    (tmp_path / f"a{suffix}").write_bytes(b"".join(parts))
+    advice = (
+        "if it is CP1252 or Latin-1, `iconv" if kind in LATIN_1 else "if it is text, convert it to UTF-8 from the enc"
+    )
+    with pytest.raises(ValueError, match=f"is not UTF-8: byte 0xE9 at .*; {advice}"):
+        count(tmp_path / f"a{suffix}")
+
+
 @pytest.mark.skipif(shutil.which("iconv") is None or shutil.which("bash") is None, reason="needs iconv and bash")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -243,6 +243,27 @@ def test_a_task_that_is_half_written_holds_nothing_up_where_a_pool_is_broken_off
         assert not thread.is_alive()
 
 
+ENDING = """
+import os, signal, sys, time
+from minigpt2.corpus import pools
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a script does in a container
+with pools.processes(2) as pool:
+    tasks = [pool.submit(time.sleep, 60) for _ in range(2)]
+    time.sleep(0.5)
+    os.kill(next(iter(pool._processes)), signal.SIGTERM)
+    for task in tasks:
+        task.result()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here, which inherits handlers")
+def test_a_worker_that_is_ended_is_lost_whatever_this_process_does_then() -> None:
+    finished = subprocess.run([sys.executable, "-c", ENDING], stderr=subprocess.PIPE, timeout=50, check=False)
+    assert finished.returncode == 1
+    assert b"BrokenProcessPool" in finished.stderr.splitlines()[-1]
+
+
 def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
     before = threading.excepthook

@@ -95,6 +95,16 @@ def test_what_a_download_has_left_behind_holds_up_none_after_it(left: bytes, hub
     assert Path(client.fetch("owner/tiny", "model.safetensors")["path"]).read_bytes() == WEIGHTS
 
 
+def test_a_sound_file_beside_one_that_is_too_long_is_not_downloaded_again(hub: Hub, client: Client) -> None:
+    path = client.fetch("owner/tiny", "model.safetensors")["path"]
+    Path(client.cache, "models--owner--tiny", "blobs", f"{File(WEIGHTS, large=True).hash}.incomplete").write_bytes(
+        WEIGHTS + b"9"
+    )
+    before = hub.count("GET")
+    assert client.download("owner/tiny", "model.safetensors")["path"] == path
+    assert hub.count("GET") == before
+
+
 def test_an_interrupted_download_leaves_nothing_half_written(hub: Hub, client: Client) -> None:
     hub.faults["model.safetensors"] = Fault.HOLD
     with client.start("fetch", "owner/tiny", "model.safetensors") as process:
