@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-#: How many seconds something may take to clean up before Ctrl-C ends it at once.
-TO_CLEAN_UP: Final = 2.0
+#: How long something may take to clean up before Ctrl-C ends it at once.
+SECONDS_TO_CLEAN_UP: Final = 2.0
 
 
 class OneInterrupt:
@@ -25,7 +25,7 @@ class OneInterrupt:
         if self.ended is None:
             self.ended = time.monotonic()
             raise KeyboardInterrupt
-        if time.monotonic() - self.ended > TO_CLEAN_UP:
+        if time.monotonic() - self.ended > SECONDS_TO_CLEAN_UP:
             signal.signal(number, self.then)
             signal.raise_signal(number)
 
@@ -44,7 +44,7 @@ def held_interrupts() -> Iterator[None]:
 
     def hold(number: int, frame: FrameType | None) -> None:
         held.append(time.monotonic())
-        if held[-1] - held[0] > TO_CLEAN_UP:
+        if held[-1] - held[0] > SECONDS_TO_CLEAN_UP:
             held.clear()
             before(number, frame)
 

@@ -51,7 +51,7 @@ def command():
         print("is not reached", flush=True)
 
 cli.main = command
-interrupts.TO_CLEAN_UP = 0.1
+interrupts.SECONDS_TO_CLEAN_UP = 0.1
 """
 HELD = """
 from minigpt2 import cli
@@ -65,7 +65,7 @@ def command():
         print("is not reached", flush=True)
 
 cli.main = command
-interrupts.TO_CLEAN_UP = 0.1
+interrupts.SECONDS_TO_CLEAN_UP = 0.1
 """
 HELD_FOR_EVER = """
 from minigpt2 import cli
@@ -82,7 +82,7 @@ def command():
             print("is not reached", flush=True)
 
 cli.main = command
-interrupts.TO_CLEAN_UP = 0.1
+interrupts.SECONDS_TO_CLEAN_UP = 0.1
 """
 IMPORTING = """
 class Finder:
@@ -106,7 +106,7 @@ atexit.register(interrupt)
 GOING_ON = """
 from threading import Thread
 
-interrupts.TO_CLEAN_UP = 0.1
+interrupts.SECONDS_TO_CLEAN_UP = 0.1
 sys.argv.append("--version")
 for _ in range(2):
     __main__.main()
