@@ -169,10 +169,11 @@ def _is_plain_text(data: bytes) -> bool:
 
 
 def _is_partly_utf8(data: bytes) -> bool:
-    """Whether of the characters beyond ASCII more are sound in UTF-8 than the few that may be so by chance."""
+    """Whether a line is in UTF-8, or more characters beyond ASCII are than the few that are sound in it by chance."""
     text = data.decode("utf-8", "replace")
-    broken = text.count("\ufffd")
-    return (len(text) - len(text.encode("ascii", "ignore")) - broken) * 8 > broken
+    broken, ascii_ = text.count("\ufffd"), len(text.encode("ascii", "ignore"))
+    has_line = any("\ufffd" not in line and not line.isascii() for line in text.split("\n"))
+    return has_line or (len(text) - ascii_ - broken) * 50 > broken
 
 
 def _is_text(text: str) -> bool:

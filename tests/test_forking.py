@@ -327,9 +327,13 @@ def refuse(name):
     raise AttributeError(name)
 
 minigpt2.__getattr__ = refuse
-for module in pkgutil.walk_packages(minigpt2.__path__, "minigpt2."):
-    if not module.name.endswith("__main__"):
-        __import__(module.name)
+modules = [module.name for module in pkgutil.walk_packages(minigpt2.__path__, "minigpt2.")]
+for module in modules:
+    for each in [each for each in sys.modules if each.startswith("minigpt2.")]:
+        del sys.modules[each]  # otherwise one that another has imported would be there already
+        vars(minigpt2).pop(each.removeprefix("minigpt2."), None)
+    if not module.endswith("__main__"):
+        __import__(module)
 """
 
 

@@ -247,6 +247,8 @@ REFUSED_CONFIGS: dict[str, dict[str, Any]] = {
     "'n_inner' is 48, but its tensors have 96": {"n_inner": 48},
     "'add_cross_attention' is True, but only False is supported": {"add_cross_attention": True},
     "'is_causal' is False, but only True is supported": {"is_causal": False},
+    "'per_layer_config' is {}, but only None is supported": {"per_layer_config": {}},
+    "'tie_last_hidden_states' is False, but only True is supported": {"tie_last_hidden_states": False},
     "'quantization_config' is {}, but only None is supported": {"quantization_config": {}},
     "'layer_norm_epsilon' is '1e-5', but it must be a number": {"layer_norm_epsilon": "1e-5"},
     "'layer_norm_epsilon' is -1, but it must be a number, 0 or more": {"layer_norm_epsilon": -1},

@@ -142,32 +142,45 @@ def _submitted(executor: Executor, function: Callable[..., T], *arguments: objec
 
 
 def _result(executor: Executor, task: _Task[T]) -> T:
-    """The result of a task. It gives its own errors back too, so one that is raised is the executor's."""
-    try:
-        # `wait` does not count a future as done that `shutdown(cancel_futures=True)` has cancelled.
-        while not (wait([task.future], PATIENCE).done or task.future.cancelled()):
-            if is_closed(executor):
-                raise ConnectionError("the connection to the scheduler is closed")
-            if has_stopped(executor):
-                raise BrokenExecutor
-            if _has_no_workers(executor):
-                warnings.warn("the Dask cluster has no workers: waiting until one joins it", stacklevel=2)
+    """The result of a task. It gives its own errors back too, so one that it ends with is the executor's."""
+    _wait(executor, task.future)
+    error = CancelledError() if task.future.cancelled() else task.future.exception()
+    if error is None:
         return task.future.result()
-    except (BrokenExecutor, CancelledError, OSError, ImportError) as error:
+    if _was_taken_for_an_error(error):
+        return _result(executor, task.again())
+    if _is_loss(error):
         raise ChildProcessError(_loss(error)) from error
-    except Exception as error:
-        if _was_taken_for_an_error(error):
-            return _result(executor, task.again())
-        if type(error).__module__.partition(".")[0] == "distributed":
-            raise ChildProcessError(_loss(error)) from error
-        raise
+    raise error
 
 
-def _was_taken_for_an_error(error: Exception) -> bool:
+def _wait(executor: Executor, future: "Future[T]") -> None:
+    """Wait until a future is done, or its workers are lost; what a signal's handler raises meanwhile is passed on."""
+    # `wait` does not count a future as done that `shutdown(cancel_futures=True)` has cancelled.
+    while not (wait([future], PATIENCE).done or future.cancelled()):
+        if is_closed(executor):
+            raise ChildProcessError(_loss(ConnectionError("the connection to the scheduler is closed")))
+        if has_stopped(executor):
+            raise ChildProcessError(_loss(BrokenExecutor()))
+        if _has_no_workers(executor):
+            warnings.warn("the Dask cluster has no workers: waiting until one joins it", stacklevel=2)
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether a task ended because its worker was lost: by an error of the executor, or by what is not an error.
+
+    A forked worker inherits the handlers of signals. One of them may raise SystemExit, even with the status 0, which
+    would end this process too.
+    """
+    is_executors = isinstance(error, (BrokenExecutor, CancelledError, OSError, ImportError))
+    return is_executors or not isinstance(error, Exception) or type(error).__module__.startswith("distributed.")
+
+
+def _was_taken_for_an_error(error: BaseException) -> bool:
     """Whether Dask fetched the result and took it for an error, because its worker was lost at this very moment."""
-    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    raised_by = innermost.f_globals.get("__name__")
-    return raised_by == "distributed.cfexecutor" and isinstance(error, (ValueError, TypeError, AttributeError))
+    raised_in = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_of_kind = isinstance(error, (ValueError, TypeError, AttributeError))
+    return is_of_kind and raised_in[-1:] == ["distributed.cfexecutor"]
 
 
 def is_closed(executor: Executor) -> bool:
@@ -177,9 +190,16 @@ def is_closed(executor: Executor) -> bool:
 
 
 def _has_no_workers(executor: Executor) -> bool:
-    """Whether Dask's scheduler has no worker to give a task to."""
+    """Whether Dask's scheduler has no worker to give a task to.
+
+    Raises:
+        ChildProcessError: it does not answer.
+    """
     client = getattr(executor, "_client", None)
-    return client is not None and not client.nthreads()
+    try:
+        return client is not None and not client.nthreads()
+    except (CancelledError, OSError) as error:
+        raise ChildProcessError(_loss(error)) from error
 
 
 def _loss(error: BaseException) -> str:

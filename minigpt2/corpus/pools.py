@@ -173,8 +173,6 @@ def _context() -> multiprocessing.context.BaseContext:
 
 def _start(alive: Connection, parents: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
-    if callable(signal.getsignal(signal.SIGTERM)):  # its exception would be taken for what a task gave back
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parents.close()
     try:
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()

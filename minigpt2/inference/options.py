@@ -19,8 +19,10 @@ SUPPORTED_ALONE: Final[Mapping[str, Any]] = {
     "is_encoder_decoder": False,
     "layer_types": None,
     "model_type": "gpt2",
+    "per_layer_config": None,
     "quantization_config": None,
     "sliding_window": None,
+    "tie_last_hidden_states": True,
     "transformers_weights": None,
 }
 # transformers' other names for the sizes.

@@ -23,7 +23,7 @@ UNDERSTOOD: tuple[str, ...] = (
     "model_max_length",
 )
 UNDERSTOOD += ("max_len", "padding_side", "truncation_side", "extra_special_tokens", "additional_special_tokens")
-UNDERSTOOD += ("added_tokens_decoder",)
+UNDERSTOOD += ("added_tokens_decoder", "trust_remote_code")
 
 #: Keys that could change a result, with the values that change none.
 _HARMLESS: Mapping[str, tuple[Any, ...]] = {
@@ -51,7 +51,7 @@ PASSED_OVER += ("trim_offsets", "truncation_strategy", "use_fast", "verbose", "v
 #: What transformers was given when it opened a tokenizer, and wrote down when it saved that; it does not read them.
 WRITTEN_ALONG: tuple[str, ...] = ("cache_dir", "do_basic_tokenize", "from_slow", "full_tokenizer_file", "padding")
 WRITTEN_ALONG += ("is_split_into_words", "resume_download", "return_attention_mask", "return_tensors")
-WRITTEN_ALONG += ("return_token_type_ids", "truncation", "trust_remote_code")
+WRITTEN_ALONG += ("return_token_type_ids", "truncation")
 
 # Models whose tokenizer is GPT2Tokenizer unless they say otherwise, and those whose tokenizer never is.
 _GPT2_TYPES: tuple[str, ...] = ("codegen", "dbrx", "gpt2", "gpt_neo", "gptj", "jais2", "opt", "phi", "starcoder2")

@@ -173,7 +173,11 @@ def _open(find: Find, model: str) -> Opened | None:
         content = read_object(path)
         with named(path):
             parsed = tokenizer_json.parse(content, model_class)
-        return _combine(path, parsed.model, parsed, model_class, config, find)
+        opened = _combine(path, parsed.model, parsed, model_class, config, find)
+        if config.get("trust_remote_code") and model_class == "GPT2Tokenizer":
+            with named(path):
+                _refuse_as_it_is(content, parsed, opened[1])
+        return opened
     if other := next(filter(None, map(find, _PREFERRED)), None):
         raise ValueError(f"{other}: transformers takes this file, which is not of GPT-2's kind, before vocab.json")
     if model_class == "TokenizersBackend":
@@ -181,6 +185,20 @@ def _open(find: Find, model: str) -> Opened | None:
     assert vocab is not None
     assert merges is not None
     return _combine(vocab, bpe_model.read_vocab_and_merges(vocab, merges), None, model_class, config, find)
+
+
+def _refuse_as_it_is(content: dict[str, object], parsed: TokenizerJson, settings: Settings) -> None:
+    """Refuse a `tokenizer.json` that says something else as it is than `GPT2Tokenizer` makes of it.
+
+    With trust_remote_code in `tokenizer_config.json`, transformers takes it as it is.
+    """
+    as_it_is = tokenizer_json.parse(content, "TokenizersBackend")
+    is_same = as_it_is.model == parsed.model and as_it_is.add_prefix_space == settings.add_prefix_space
+    has_its_tokens = settings.added.ids == {token.content: token_id for token_id, token in as_it_is.added}
+    has_its_flags = not settings.added.not_yet(token for _, token in as_it_is.added)
+    if not (is_same and has_its_tokens and has_its_flags):
+        reason = "transformers takes this file as it is, which differs from what GPT2Tokenizer makes of it"
+        raise ValueError(f"with trust_remote_code in tokenizer_config.json {reason}; without that key it opens")
 
 
 def _combine(

@@ -5,6 +5,7 @@ import errno
 import gzip
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -75,6 +76,26 @@ def test_workers_that_are_lost_as_the_journal_begins_are_named(
 ) -> None:
     with _CannotAnswer(1) as pool, pytest.raises(ChildProcessError, match=r"^a worker process ended unasked;"):
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=pool)
+
+
+class _SchedulerGoes(ThreadPoolExecutor):
+    """As Dask's executor, whose scheduler no longer answers."""
+
+    @property
+    def _client(self) -> Any:
+        return self
+
+    def nthreads(self) -> NoReturn:
+        raise OSError("ConnectionPool closing.")
+
+
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executors, "PATIENCE", 0.01)
+    with (
+        _SchedulerGoes(1) as pool,
+        pytest.raises(ChildProcessError, match="the workers were lost .OSError: Connection"),
+    ):
+        executors._result(pool, executors._submitted(pool, time.sleep, 0.5))
 
 
 class LosesEachTaskOnce(Executor):

@@ -243,25 +243,59 @@ def test_a_task_that_is_half_written_holds_nothing_up_where_a_pool_is_broken_off
         assert not thread.is_alive()
 
 
-ENDING = """
-import os, signal, sys, time
-from minigpt2.corpus import pools
+SIGNALLED = """
+import multiprocessing, os, signal, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from minigpt2.corpus import executors, pools
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as a script does in a container
-with pools.processes(2) as pool:
-    tasks = [pool.submit(time.sleep, 60) for _ in range(2)]
+def raises():
+    raise TimeoutError("mine")
+
+signal.signal(signal.{signal}, lambda *_: {handler})
+with {pool} as pool:
+    tasks = [executors._submitted(pool, time.sleep, {seconds}) for _ in range(2)]
     time.sleep(0.5)
-    os.kill(next(iter(pool._processes)), signal.SIGTERM)
+    {act}
     for task in tasks:
-        task.result()
+        executors._result(pool, task)
+print("whole", file=sys.stderr)
 """
+POOLS = pytest.mark.parametrize(
+    "pool", ["pools.processes(2)", "ProcessPoolExecutor(2, multiprocessing.get_context('fork'))"]
+)
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here, which inherits handlers")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="no process is forked here, which inherits handlers")
-def test_a_worker_that_is_ended_is_lost_whatever_this_process_does_then() -> None:
-    finished = subprocess.run([sys.executable, "-c", ENDING], stderr=subprocess.PIPE, timeout=50, check=False)
-    assert finished.returncode == 1
-    assert b"BrokenProcessPool" in finished.stderr.splitlines()[-1]
+def last_words(**parts: object) -> str:
+    """The last line that a process writes to stderr whose pool's processes work while signals come."""
+    command = [sys.executable, "-W", "ignore", "-c", SIGNALLED.format(**parts)]
+    finished = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=50, check=False)
+    return finished.stderr.splitlines()[-1]
+
+
+@LINUX
+@POOLS
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("handler", ["sys.exit(0)", "sys.exit('ended')"])  # the first as scripts do in a container
+def test_a_worker_that_a_signal_ends_is_lost_whatever_its_handler_does(handler: str, name: str, pool: str) -> None:
+    act = f"os.kill(next(iter(pool._processes)), signal.{name})"
+    said = last_words(signal=name, handler=handler, pool=pool, seconds=3, act=act)
+    assert said.startswith("ChildProcessError: the workers were lost (SystemExit: ")
+
+
+@LINUX
+@POOLS
+def test_a_signal_that_a_handler_only_notes_loses_no_worker(pool: str) -> None:
+    act = "for each in [*pool._processes, os.getpid()]: os.kill(each, signal.SIGTERM)"
+    assert last_words(signal="SIGTERM", handler="None", pool=pool, seconds=2, act=act) == "whole"
+
+
+@LINUX
+@POOLS
+def test_what_a_signals_handler_raises_while_workers_work_is_raised(pool: str) -> None:
+    act = "signal.setitimer(signal.ITIMER_REAL, 0.3)"
+    said = last_words(signal="SIGALRM", handler="raises()", pool=pool, seconds=2, act=act)
+    assert said == "TimeoutError: mine"
 
 
 def test_pools_that_start_at_once_leave_the_hook_for_errors_of_threads(tmp_path: Path) -> None:

@@ -278,6 +278,7 @@ def options() -> st.SearchStrategy[dict[str, Any]]:
             "truncation_side": st.sampled_from(["left", "right"]),
             "clean_up_tokenization_spaces": st.booleans(),
             "errors": st.just("replace"),
+            "trust_remote_code": st.booleans(),
             "chat_template": st.just("{{ messages }}"),
         },
     )

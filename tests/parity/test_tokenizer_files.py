@@ -240,7 +240,7 @@ def test_saving_in_place_keeps_every_chat_template(tmp_path: Path) -> None:
     assert auto_tokenizer(tmp_path).chat_template == before == {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
 
 
-@pytest.mark.parametrize("key", [*WRITTEN_ALONG, "use_auth_token"])
+@pytest.mark.parametrize("key", [*WRITTEN_ALONG, "trust_remote_code", "use_auth_token"])
 @pytest.mark.parametrize("files", [{**two_files(), "config.json": {"model_type": "gpt2"}}, one_file()], ids=len)
 def test_what_transformers_was_given_and_wrote_down_changes_nothing(
     files: dict[str, Any], key: str, tmp_path: Path
@@ -251,12 +251,28 @@ def test_what_transformers_was_given_and_wrote_down_changes_nothing(
         agree(ours, theirs, TEXTS, 3)
 
 
+def trusted(**changes: Any) -> dict[str, Any]:
+    """A `tokenizer.json` that transformers takes as it is, although its class is `GPT2Tokenizer`."""
+    config = GPT2 | {"trust_remote_code": True}
+    return {**one_file("<|endoftext|>", **changes), "tokenizer_config.json": config}
+
+
+def test_a_tokenizer_json_that_is_taken_as_it_is_opens_where_that_is_gpt2s(tmp_path: Path) -> None:
+    MadeUp(trusted()).write(tmp_path)
+    agree(Tokenizer.from_pretrained(tmp_path), auto_tokenizer(tmp_path), TEXTS, 3)
+
+
+ADDS_SPACE = {"add_prefix_space": True}
 NOT_A_CLASS: list[Any] = ["", False, 0, [], {}]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another class": ({**two_files(), "tokenizer_config.json": QWEN}, "tokenizer_class"),
     "a class that adds tokens": ({**one_file(), "tokenizer_config.json": ADDS}, "tok"),
     "another type of model": ({**two_files(), "config.json": {"model_type": "llama"}}, 'model_type is "llama"'),
     "a normalizer": (one_file(normalizer={"type": "NFC"}), "normalizer"),
+    "a normalizer, taken as it is": (trusted(normalizer={"type": "Lowercase"}), "normalizer is"),
+    "a space before a text, taken as it is": (trusted(pre_tokenizer=BYTE_LEVEL | ADDS_SPACE), "trust_remote_code"),
+    "a model, taken as it is": (trusted(model={"ignore_merges": True}), "trust_remote_code"),
+    "no end of text, taken as it is": (trusted(added_tokens=[]), "trust_remote_code"),
     "another split": (one_file(pre_tokenizer=DIGITS), "pre_tokenizer"),
     "another pattern": (one_file(pre_tokenizer=CL100K), "pre_tokenizer"),
     "a pre-tokenizer of another kind": (one_file(pre_tokenizer={"type": "Whitespace"}), "pre_tokenizer is"),

@@ -13,9 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from minigpt2 import hub
 from minigpt2.forking import RenewedLock
-from minigpt2.hub import cache
+from minigpt2.hub import cache, known_commit, published
 from minigpt2.hub.answers import ANSWER_SECONDS, Published, translated_errors
 from minigpt2.hub.errors import RefusedError, endpoint
 from minigpt2.weights.damage import MOST_HEADER
@@ -69,13 +68,13 @@ class RemoteTensors(SafetensorsFile):
         """
         ours = _folder_of_endpoint(cache.cache_root(cache_dir))
         folder = cache.model_folder(cache.long_name(model), ours)
-        commit = hub.known_commit(model, revision=revision, cache_dir=cache_dir)
-        commit = commit or hub.known_commit(model, revision=revision, cache_dir=ours)
+        commit = known_commit(model, revision=revision, cache_dir=cache_dir)
+        commit = commit or known_commit(model, revision=revision, cache_dir=ours)
         sparse = _remembered(folder / commit / filename) if commit else None
         if commit and sparse:
             file = Published(commit, sparse.identity.split(" ")[1], sparse.size, "")
         else:
-            file = hub.published(model, filename, revision=commit or revision, cache_dir=cache_dir, timeout=timeout)
+            file = published(model, filename, revision=commit or revision, cache_dir=cache_dir, timeout=timeout)
             with suppress(OSError):  # a folder that cannot be written to
                 cache.note_commit(folder, revision or "main", file.commit)
         source = HubFile(model, filename, file, cache_dir, revision)

@@ -62,19 +62,22 @@ ranges.add = add
 
 @contextmanager
 def killing(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Kill a process and its children in the end, or soon: a child that hangs keeps its standard output open."""
+    """End a process and its children in the end, or soon: a child that hangs keeps its standard output open.
 
-    def kill() -> None:
+    With `-X faulthandler`, those that are ended soon print where they hang.
+    """
+
+    def end(number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, number)
 
-    timer = Timer(40, kill)
+    timer = Timer(40, end, (signal.SIGABRT,))
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
-        kill()
+        end(signal.SIGKILL)
 
 
 @pytest.fixture
@@ -85,13 +88,16 @@ def fork_after(hub: Hub, published: Path, tmp_path: Path) -> Callable[..., None]
     subprocess.run([sys.executable, "-c", code], env=online(hub.url, home), check=True)
     hub.requests.clear()
 
-    def fork_after(wait: str, *, asked: bool, let_go: Callable[[], None] = lambda: None, before: str = "") -> None:
+    def fork_after(
+        wait: str, *, held_at: str = "", let_go: Callable[[], None] = lambda: None, before: str = ""
+    ) -> None:
         code = CODE.format(model=MODEL, published=str(published), before=before, wait=wait)
         pipe, env = subprocess.PIPE, online(hub.url, home, HF_HUB_DOWNLOAD_TIMEOUT="30")
         options: Any = {"env": env, "stdin": pipe, "stdout": pipe, "text": True, "start_new_session": True}
-        with subprocess.Popen([sys.executable, "-c", code], **options) as process, killing(process):
-            if asked:
-                wait_until(lambda: bool(hub.requests))
+        command = [sys.executable, "-X", "faulthandler", "-c", code]
+        with subprocess.Popen(command, **options) as process, killing(process):
+            if held_at:
+                wait_until(lambda: any(request.at_storage == (held_at == "storage") for request in hub.requests))
             assert process.stdin and process.stdout
             print(file=process.stdin, flush=True)
             assert process.stdout.readline() == "forked\n"
@@ -103,24 +109,24 @@ def fork_after(hub: Hub, published: Path, tmp_path: Path) -> Callable[..., None]
 
 def test_the_lock_of_those_who_fetch(hub: Hub, fork_after: Callable[..., None]) -> None:
     hub.faults[WEIGHTS] = Fault.HOLD
-    fork_after("input()", asked=True, let_go=hub.release)
+    fork_after("input()", held_at="storage", let_go=hub.release)
 
 
 def test_the_lock_of_the_files_address(hub: Hub, fork_after: Callable[..., None]) -> None:
     hub.faults[WEIGHTS] = Fault.HANG
-    fork_after("input()", asked=True, let_go=hub.faults.clear)
+    fork_after("input()", held_at="hub", let_go=hub.faults.clear)
 
 
 @pytest.mark.parametrize("module", ["huggingface_hub.constants", "huggingface_hub.file_download", "encodings.idna"])
 def test_pythons_lock_of_a_module_that_is_imported(fork_after: Callable[..., None], module: str) -> None:
     # A module is in `sys.modules` from the start of its import.
-    fork_after(f"while {module!r} not in sys.modules: pass", asked=False)
+    fork_after(f"while {module!r} not in sys.modules: pass")
 
 
 def test_a_fork_waits_until_the_ranges_that_are_known_have_changed(
     fork_after: Callable[..., None],
 ) -> None:
-    fork_after("begun.wait()", asked=False, before=HALF_DONE)
+    fork_after("begun.wait()", before=HALF_DONE)
 
 
 FIRST_NAME = """
@@ -163,7 +169,7 @@ def test_the_locks_of_the_session_which_huggingface_hub_closes_in_a_child(
     hub: Hub, fork_after: Callable[..., None]
 ) -> None:
     hub.faults[WEIGHTS] = Fault.HOLD
-    fork_after("input()", asked=True, let_go=hub.release, before=CLOSING_HANGS)
+    fork_after("input()", held_at="storage", let_go=hub.release, before=CLOSING_HANGS)
 
 
 OWN_SESSION = """
