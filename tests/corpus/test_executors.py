@@ -93,7 +93,7 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(executors, "PATIENCE", 0.01)
     with (
         _SchedulerGoes(1) as pool,
-        pytest.raises(ChildProcessError, match="the workers were lost .OSError: Connection"),
+        pytest.raises(ChildProcessError, match=r"^the workers were lost \(OSError: Connection"),
     ):
         executors._result(pool, executors._submitted(pool, time.sleep, 0.5))
 
