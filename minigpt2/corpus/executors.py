@@ -124,7 +124,8 @@ def later(encoder: CorpusEncoder, function: Callable[[CorpusEncoder], T], execut
     """Have something found out about the encoder, by a worker if there is one; call the result when it is needed."""
     if executor is None:
         return cache(partial(function, encoder))
-    return partial(_result, executor, _submitted(executor, _ask, pickle.dumps(encoder), function))
+    asked = _submitted(executor, _ask, pickle.dumps(encoder), function)
+    return lambda: pickle.loads(_result(executor, asked))
 
 
 class _Task(NamedTuple, Generic[T]):
@@ -219,8 +220,9 @@ def _encoder(pickled: bytes) -> CorpusEncoder:
     return encoder
 
 
-def _ask(pickled: bytes, function: Callable[[CorpusEncoder], T]) -> T:
-    return function(_encoder(pickled))
+def _ask(pickled: bytes, function: Callable[[CorpusEncoder], object]) -> bytes:
+    """What a function finds out about the encoder, pickled: ipyparallel would sort a dictionary's keys."""
+    return pickle.dumps(function(_encoder(pickled)))
 
 
 def _work(pickled: bytes, task: Parts, spill: Path | None) -> list[Outcome] | Spilled:

@@ -172,7 +172,11 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _start(alive: Connection, parents: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
+    # Signals such as Ctrl-C's may reach every process: the parent decides. A handler that it set could break off here
+    # what is half written to it.
+    for number in signal.valid_signals():
+        if number == signal.SIGINT or callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_IGN)
     parents.close()
     try:
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()

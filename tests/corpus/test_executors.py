@@ -78,6 +78,26 @@ def test_workers_that_are_lost_as_the_journal_begins_are_named(
         tokenize(corpus, tmp_path / "out", tokenizer=tokenizer, executor=pool)
 
 
+class _SortsKeys(ThreadPoolExecutor):
+    """As ipyparallel's executor, which gives a dictionary back with its keys in order."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        return super().submit(lambda: self._sorted(function(*arguments)))
+
+    def _sorted(self, result: object) -> object:
+        return {key: self._sorted(result[key]) for key in sorted(result)} if isinstance(result, dict) else result
+
+
+def test_an_executor_may_sort_the_keys_of_what_it_gives_back(
+    small: None, corpus: Path, tmp_path: Path, tokenizer: Tokenizer
+) -> None:
+    with _SortsKeys(1) as pool:
+        tokenize(corpus, tmp_path / "a", tokenizer=tokenizer, executor=pool)
+        tokenize(corpus, tmp_path / "a", tokenizer=tokenizer, executor=pool)
+    tokenize(corpus, tmp_path / "b", tokenizer=tokenizer)
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
 class _SchedulerGoes(ThreadPoolExecutor):
     """As Dask's executor, whose scheduler no longer answers."""
 

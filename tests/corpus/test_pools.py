@@ -273,21 +273,31 @@ def last_words(**parts: object) -> str:
     return finished.stderr.splitlines()[-1]
 
 
+HANDLERS = ["None", "sys.exit(0)", "sys.exit('ended')", "os._exit(0)"]  # it notes a signal, or ends, as in a container
+TO_ALL = "for each in pool._processes: os.kill(each, signal.{})"
+
+
 @LINUX
-@POOLS
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
-@pytest.mark.parametrize("handler", ["sys.exit(0)", "sys.exit('ended')"])  # the first as scripts do in a container
-def test_a_worker_that_a_signal_ends_is_lost_whatever_its_handler_does(handler: str, name: str, pool: str) -> None:
-    act = f"os.kill(next(iter(pool._processes)), signal.{name})"
-    said = last_words(signal=name, handler=handler, pool=pool, seconds=3, act=act)
-    assert said.startswith("ChildProcessError: the workers were lost (SystemExit: ")
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_no_handler_of_a_signal_ends_a_worker(handler: str, name: str) -> None:
+    options = {"signal": name, "handler": handler, "seconds": 2, "act": TO_ALL.format(name)}
+    assert last_words(pool="pools.processes(2)", **options) == "whole"
 
 
 @LINUX
-@POOLS
-def test_a_signal_that_a_handler_only_notes_loses_no_worker(pool: str) -> None:
-    act = "for each in [*pool._processes, os.getpid()]: os.kill(each, signal.SIGTERM)"
-    assert last_words(signal="SIGTERM", handler="None", pool=pool, seconds=2, act=act) == "whole"
+def test_nor_do_they_outlast_one_that_is_killed() -> None:
+    act = "os.kill(next(iter(pool._processes)), signal.SIGKILL)"
+    said = last_words(signal="SIGTERM", handler="None", pool="pools.processes(2)", seconds=300, act=act)
+    assert said.startswith("ChildProcessError: a worker process ended unasked;")
+
+
+@LINUX
+@pytest.mark.parametrize("handler", HANDLERS[1:3])
+def test_a_worker_of_another_pool_that_a_handler_ends_is_lost(handler: str) -> None:
+    options = {"signal": "SIGTERM", "handler": handler, "seconds": 2, "act": TO_ALL.format("SIGTERM")}
+    said = last_words(pool="ProcessPoolExecutor(2, multiprocessing.get_context('fork'))", **options)
+    assert said.startswith("ChildProcessError: the workers were lost (SystemExit: ")
 
 
 @LINUX
