@@ -172,13 +172,8 @@ def _is_partly_utf8(data: bytes) -> bool:
     """Whether a line is in UTF-8, or more characters beyond ASCII are than the few that are sound in it by chance."""
     text = data.decode("utf-8", "replace")
     broken, ascii_ = text.count("\ufffd"), len(text.encode("ascii", "ignore"))
-    return any(map(_is_line_of_utf8, text.split("\n"))) or (len(text) - ascii_ - broken) * 50 > broken
-
-
-def _is_line_of_utf8(line: str) -> bool:
-    """Whether a line has characters beyond ASCII, all sound; one alone may be so by chance, in another alphabet."""
-    beyond = [] if line.isascii() else [character for character in line if not character.isascii()]
-    return "\ufffd" not in beyond and (len(beyond) > 1 or bool("".join(beyond).encode("cp1252", "ignore")))
+    has_line = any("\ufffd" not in line and not line.isascii() for line in text.split("\n"))
+    return has_line or (len(text) - ascii_ - broken) * 50 > broken
 
 
 def _is_text(text: str) -> bool:

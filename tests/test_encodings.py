@@ -42,11 +42,9 @@ def test_nor_is_it_with_a_line_of_utf8_or_some_in_it(times: int, others: int, en
     assert likely_encoding(texts[0] + texts[1], 0) is likely_encoding(texts[1] + texts[0], 0) is None
 
 
-@pytest.mark.parametrize(
-    "line", ["LIBERT\u00c9\u00a0!", "SECCI\u00d3\u2026", "\u201cCAF\u00c9\u201d", "libert\u00e9\u00a0\u00bb"]
-)
-def test_a_few_characters_may_be_sound_in_utf8_by_chance(line: str) -> None:
-    assert likely_encoding(f"{line}\n{ENGLISH * 3}".encode("cp1252"), 0) == "CP1252"
+def test_a_few_characters_may_be_sound_in_utf8_by_chance() -> None:
+    text = "LIBERT\u00c9\u00a0! \u00c9t\u00e9, caf\u00e9, cr\u00e8me, f\u00eate.\n" + ENGLISH
+    assert likely_encoding(text.encode("cp1252"), 0) == "CP1252"
 
 
 @given(st.text(st.characters(min_codepoint=0xA0, max_codepoint=0xFF), min_size=1))

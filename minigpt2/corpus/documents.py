@@ -128,7 +128,7 @@ class Reader:
             _refuse_other_kinds(chunk.source, chunk.data)
         self._require_utf8_alone(chunk.source, chunk.data, chunk.start)
         if chunk.source.kind == "jsonl":
-            yield from self._records(chunk.source, chunk.start, chunk.data)
+            yield from self._records(chunk, chunk.data)
         else:
             yield from self._parts(chunk, chunk.data)
 
@@ -140,18 +140,21 @@ class Reader:
     def _parts(self, chunk: Chunk, data: bytes) -> Iterator[Text]:
         """The documents of a text, the last of which may go on in the next chunk."""
         *whole, (last, rest) = self.delimiter.documents(data) if self.delimiter else [(0, data)]
+        read = (data, chunk.start)
         for start, part in whole:
-            yield Text(self._decode(part, chunk.source, offset=chunk.start + start), len(part), is_end=True)
+            text = self._decode(part, chunk.source, offset=chunk.start + start, read=read)
+            yield Text(text, len(part), is_end=True)
         if rest or not self.delimiter:  # nothing after the last separator is not a document
-            text = self._decode(rest, chunk.source, offset=chunk.start + last)
+            text = self._decode(rest, chunk.source, offset=chunk.start + last, read=read)
             yield Text(text, len(rest), is_end=chunk.is_last)
 
-    def _records(self, source: Source, start: int, lines: bytes) -> Iterator[Text]:
+    def _records(self, chunk: Chunk, lines: bytes) -> Iterator[Text]:
+        source, start, read = chunk.source, chunk.start, (lines, chunk.start)
         for number, line in enumerate(lines.split(b"\n")):
             where = partial(_line, source, start)
             is_first = start == 0 and number == 0
             if line.strip() and not (is_first and line.strip() == _BOM):
-                record = self._decode(line, source, where, start).removeprefix("\ufeff" if is_first else "")
+                record = self._decode(line, source, where, start, read).removeprefix("\ufeff" if is_first else "")
                 text = self._field_of(record, source, where)
                 yield Text(text, len(text.encode("utf-8")), is_end=True)
             start += len(line) + 1
@@ -170,19 +173,30 @@ class Reader:
             reason = f"has a lone surrogate in {self.field!r}, which is not text: mend it, or pass --errors replace"
             raise ValueError(f"{where()} {reason}") from None
 
-    def _decode(self, data: bytes, source: Source, where: Where | None = None, offset: int = 0) -> str:
+    def _decode(
+        self,
+        data: bytes,
+        source: Source,
+        where: Where | None = None,
+        offset: int = 0,
+        read: tuple[bytes, int] | None = None,
+    ) -> str:
+        """Text from its bytes, at this offset; `read` has what was read with them, and where that begins."""
         try:
             return data.decode("utf-8", self.errors)
         except UnicodeDecodeError as error:
-            name = where() if where else source.shown
-            wrong = f"{name} is not UTF-8: byte 0x{data[error.start]:02X} at byte offset {offset + error.start}"
-            way = "" if source.kind == "parquet" else f"{_advice(source, data, offset, error.start)}, or "
+            name, place = where() if where else source.shown, offset + error.start
+            wrong = f"{name} is not UTF-8: byte 0x{data[error.start]:02X} at byte offset {place}"
+            way = "" if source.kind == "parquet" else f"{_advice(source, place, *(read or (data, offset)))}, or "
             raise ValueError(f"{wrong}; {way}pass --errors replace") from None
 
 
-def _advice(source: Source, data: bytes, offset: int, wrong: int) -> str:
-    """How to make UTF-8 of a source with a wrong byte in this data: by its beginning, where that can be read again."""
-    if offset + wrong < _LOOKED_AT and not (source.is_stream or source.is_remote):
+def _advice(source: Source, wrong: int, data: bytes, offset: int) -> str:
+    """How to make UTF-8 of a source with a wrong byte at an offset.
+
+    It is judged by its beginning, where that can be read again, or else by data that was read with the byte.
+    """
+    if wrong < _LOOKED_AT and not (source.is_stream or source.is_remote):
         with opened(source) as (_, file):
             data, offset = file.read(_LOOKED_AT), 0
     return advice(data, offset, partial(_piped, source))

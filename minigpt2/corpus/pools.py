@@ -75,7 +75,7 @@ def _pool(jobs: int) -> Iterator[Executor]:
     with ExitStack() as ends:
         try:
             theirs, ours = map(ends.enter_context, context.Pipe(duplex=False))
-            pool = _Pool(jobs, context, _start, (theirs, ours))
+            pool = _Pool(jobs, context, _start, (theirs, ours, _handled()))
             ends.enter_context(_shut_down(pool, ours))
             if multiprocessing.current_process().daemon:
                 raise RuntimeError("this one is daemonic, as a worker of another pool")
@@ -171,17 +171,36 @@ def _context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("fork" if is_safe else "spawn")
 
 
-def _start(alive: Connection, parents: Connection) -> None:
-    # Signals such as Ctrl-C's may reach every process: the parent decides. A handler that it set could break off here
-    # what is half written to it.
-    for number in signal.valid_signals():
-        if number == signal.SIGINT or callable(signal.getsignal(number)):
-            signal.signal(number, signal.SIG_IGN)
+def _handled() -> set[int]:
+    """The signals that a script has handlers for, which a process that is forked would have too, and Ctrl-C's.
+
+    They may reach every process, and the parent decides. A handler could break off what is half written to it.
+    """
+    return {signal.SIGINT, *(each for each in signal.valid_signals() if callable(signal.getsignal(each)))}
+
+
+def _start(alive: Connection, parents: Connection, handled: set[int]) -> None:
+    for number in handled - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)
     parents.close()
+    waits_for_parent = signal.SIGTERM in handled and hasattr(signal, "sigwaitinfo")
+    if waits_for_parent:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # also in the threads that start from here on
+    if signal.SIGTERM in handled:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+        if waits_for_parent:
+            threading.Thread(target=_end_by_parent, daemon=True).start()
     except RuntimeError:  # too many threads; the parent says so
         os._exit(1)
+
+
+def _end_by_parent() -> None:
+    """End this process where its parent asks for it by SIGTERM, as `Process.terminate` does, but nobody else."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(1)
 
 
 def _end_with(alive: Connection) -> None:

@@ -206,6 +206,17 @@ def test_a_command_converts_all_only_where_nothing_is_in_utf8(suffix: str, kind:
         count(tmp_path / f"a{suffix}")
 
 
+@pytest.mark.parametrize("options", [[], ["--input-format", "jsonl"], ["--separator", '"}']], ids=str)
+def test_of_a_stream_all_that_was_read_with_the_byte_tells_the_encoding(options: list[str]) -> None:
+    line = json.dumps({"text": "un caf\xe9 cr\xe8me"}, ensure_ascii=False) + "\n"
+    old, new = line.encode("latin-1"), line.encode()
+    mixed, all_old = (
+        one_line(run("count", "-", *options, stdin=data).stderr) for data in (old + new, b'{"text": "a"}\n' + old)
+    )
+    assert "if it is text, convert it to UTF-8 from the encoding that it has" in mixed
+    assert "`iconv -f CP1252 -t UTF-8` converts it" in all_old
+
+
 @pytest.mark.skipif(shutil.which("iconv") is None or shutil.which("bash") is None, reason="needs iconv and bash")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["latin1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -244,7 +244,7 @@ def test_a_task_that_is_half_written_holds_nothing_up_where_a_pool_is_broken_off
 
 
 SIGNALLED = """
-import multiprocessing, os, signal, sys, time
+import multiprocessing, os, signal, subprocess, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from minigpt2.corpus import executors, pools
 
@@ -274,20 +274,26 @@ def last_words(**parts: object) -> str:
 
 
 HANDLERS = ["None", "sys.exit(0)", "sys.exit('ended')", "os._exit(0)"]  # it notes a signal, or ends, as in a container
-TO_ALL = "for each in pool._processes: os.kill(each, signal.{})"
+TO_ALL = "subprocess.run(['kill', '-{}', *map(str, pool._processes)])"
 
 
 @LINUX
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["TERM", "USR1"])
 @pytest.mark.parametrize("handler", HANDLERS)
-def test_no_handler_of_a_signal_ends_a_worker(handler: str, name: str) -> None:
-    options = {"signal": name, "handler": handler, "seconds": 2, "act": TO_ALL.format(name)}
+def test_a_signal_that_the_script_has_a_handler_for_ends_no_worker(handler: str, name: str) -> None:
+    options = {"signal": f"SIG{name}", "handler": handler, "seconds": 2, "act": TO_ALL.format(name)}
     assert last_words(pool="pools.processes(2)", **options) == "whole"
 
 
 @LINUX
-def test_nor_do_they_outlast_one_that_is_killed() -> None:
-    act = "os.kill(next(iter(pool._processes)), signal.SIGKILL)"
+@pytest.mark.parametrize(
+    "act",
+    [
+        "for each in multiprocessing.active_children(): each.terminate(); each.join()",
+        "os.kill(next(iter(pool._processes)), signal.SIGKILL)",
+    ],
+)
+def test_but_the_script_may_end_it_and_none_outlasts_another(act: str) -> None:
     said = last_words(signal="SIGTERM", handler="None", pool="pools.processes(2)", seconds=300, act=act)
     assert said.startswith("ChildProcessError: a worker process ended unasked;")
 
@@ -295,7 +301,7 @@ def test_nor_do_they_outlast_one_that_is_killed() -> None:
 @LINUX
 @pytest.mark.parametrize("handler", HANDLERS[1:3])
 def test_a_worker_of_another_pool_that_a_handler_ends_is_lost(handler: str) -> None:
-    options = {"signal": "SIGTERM", "handler": handler, "seconds": 2, "act": TO_ALL.format("SIGTERM")}
+    options = {"signal": "SIGTERM", "handler": handler, "seconds": 2, "act": TO_ALL.format("TERM")}
     said = last_words(pool="ProcessPoolExecutor(2, multiprocessing.get_context('fork'))", **options)
     assert said.startswith("ChildProcessError: the workers were lost (SystemExit: ")
 

@@ -251,6 +251,9 @@ def test_what_transformers_was_given_and_wrote_down_changes_nothing(
         agree(ours, theirs, TEXTS, 3)
 
 
+ADDS_SPACE = {"add_prefix_space": True}
+
+
 def trusted(**changes: Any) -> dict[str, Any]:
     """A `tokenizer.json` that transformers takes as it is, although its class is `GPT2Tokenizer`."""
     config = GPT2 | {"trust_remote_code": True}
@@ -262,7 +265,16 @@ def test_a_tokenizer_json_that_is_taken_as_it_is_opens_where_that_is_gpt2s(tmp_p
     agree(Tokenizer.from_pretrained(tmp_path), auto_tokenizer(tmp_path), TEXTS, 3)
 
 
-ADDS_SPACE = {"add_prefix_space": True}
+@pytest.mark.parametrize("changes", [{"pre_tokenizer": BYTE_LEVEL | ADDS_SPACE}, {"model": {"ignore_merges": True}}])
+def test_and_else_under_the_class_that_the_refusal_names(changes: dict[str, Any], tmp_path: Path) -> None:
+    files = trusted(**changes)
+    MadeUp(files).write(tmp_path)
+    theirs = auto_tokenizer(tmp_path)
+    files["tokenizer_config.json"] |= {"tokenizer_class": "PreTrainedTokenizerFast"}
+    MadeUp(files).write(tmp_path)
+    assert [Tokenizer.from_pretrained(tmp_path).encode(text) for text in TEXTS] == [theirs.encode(t) for t in TEXTS]
+
+
 NOT_A_CLASS: list[Any] = ["", False, 0, [], {}]
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "another class": ({**two_files(), "tokenizer_config.json": QWEN}, "tokenizer_class"),
