@@ -182,25 +182,15 @@ def _handled() -> set[int]:
 def _start(alive: Connection, parents: Connection, handled: set[int]) -> None:
     for number in handled - {signal.SIGTERM}:
         signal.signal(number, signal.SIG_IGN)
-    parents.close()
-    waits_for_parent = signal.SIGTERM in handled and hasattr(signal, "sigwaitinfo")
-    if waits_for_parent:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # also in the threads that start from here on
     if signal.SIGTERM in handled:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # `Process.terminate` sends it
+        if hasattr(os, "setpgid"):
+            os.setpgid(0, 0)  # what is sent to the script's group does not come here
+    parents.close()
     try:
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
-        if waits_for_parent:
-            threading.Thread(target=_end_by_parent, daemon=True).start()
     except RuntimeError:  # too many threads; the parent says so
         os._exit(1)
-
-
-def _end_by_parent() -> None:
-    """End this process where its parent asks for it by SIGTERM, as `Process.terminate` does, but nobody else."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
-        pass
-    os._exit(1)
 
 
 def _end_with(alive: Connection) -> None:

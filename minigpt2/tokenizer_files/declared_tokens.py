@@ -121,10 +121,11 @@ def _value(value: Any, where: str) -> _Value:
 
 
 def _extra(config: Mapping[str, Any]) -> list[str | AddedToken] | None:
-    """Special tokens without a role; None where the config has no key for them."""
-    if not any(key in config for key in _EXTRA):
+    """Special tokens without a role; None where the config has no key for them, or an object that is empty."""
+    given = [key for key in _EXTRA if config.get(key, {}) != {}]
+    if not given:
         return None
-    key = next((key for key in _EXTRA if config.get(key)), _EXTRA[0])
+    key = next((key for key in given if config[key]), given[0])
     return _listed(config.get(key) or [], key, _value)
 
 

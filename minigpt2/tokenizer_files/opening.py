@@ -198,7 +198,7 @@ def _refuse_as_it_is(content: dict[str, object], parsed: TokenizerJson, settings
     has_its_flags = not settings.added.not_yet(token for _, token in as_it_is.added)
     if not (is_same and has_its_tokens and has_its_flags):
         reason = "transformers takes this file as it is, which differs from what GPT2Tokenizer makes of it"
-        way_out = "PreTrainedTokenizerFast as tokenizer_class does so here"
+        way_out = "PreTrainedTokenizerFast as tokenizer_class does so here, with the roles that the files name"
         raise ValueError(f"with trust_remote_code in tokenizer_config.json {reason}: {way_out}")
 
 

@@ -269,27 +269,40 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="no process is forked
 def last_words(**parts: object) -> str:
     """The last line that a process writes to stderr whose pool's processes work while signals come."""
     command = [sys.executable, "-W", "ignore", "-c", SIGNALLED.format(**parts)]
-    finished = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=50, check=False)
+    finished = subprocess.run(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, timeout=50, check=False
+    )
     return finished.stderr.splitlines()[-1]
 
 
 HANDLERS = ["None", "sys.exit(0)", "sys.exit('ended')", "os._exit(0)"]  # it notes a signal, or ends, as in a container
 TO_ALL = "subprocess.run(['kill', '-{}', *map(str, pool._processes)])"
+TO_GROUP = "subprocess.run(['kill', '-{}', '--', f'-{{os.getpgrp()}}'])"
+END_CHILDREN = "[each.terminate() or each.join() for each in multiprocessing.active_children()]"
 
 
 @LINUX
-@pytest.mark.parametrize("name", ["TERM", "USR1"])
+@pytest.mark.parametrize("name", ["HUP", "USR1"])
 @pytest.mark.parametrize("handler", HANDLERS)
-def test_a_signal_that_the_script_has_a_handler_for_ends_no_worker(handler: str, name: str) -> None:
+def test_another_signal_that_the_script_has_a_handler_for_ends_no_worker(handler: str, name: str) -> None:
     options = {"signal": f"SIG{name}", "handler": handler, "seconds": 2, "act": TO_ALL.format(name)}
     assert last_words(pool="pools.processes(2)", **options) == "whole"
 
 
 @LINUX
 @pytest.mark.parametrize(
+    ("handler", "words"), [("None", "whole"), (END_CHILDREN, "ChildProcessError: a worker process")]
+)
+def test_sigterm_to_the_group_is_left_to_the_script(handler: str, words: str) -> None:
+    options = {"signal": "SIGTERM", "handler": handler, "seconds": 2, "act": TO_GROUP.format("TERM")}
+    assert last_words(pool="pools.processes(2)", **options).startswith(words)
+
+
+@LINUX
+@pytest.mark.parametrize(
     "act",
     [
-        "for each in multiprocessing.active_children(): each.terminate(); each.join()",
+        END_CHILDREN,
         "os.kill(next(iter(pool._processes)), signal.SIGKILL)",
     ],
 )

@@ -224,7 +224,7 @@ def made_up(draw: st.DrawFn) -> MadeUp:
             files["added_tokens.json"] = {name: i for i, name, _ in added if draw(st.integers(0, 4))}
     extra = draw(st.sampled_from([None, *EXTRA]))
     if extra:
-        config[extra] = draw(st.lists(st.one_of(contents(), tagged()), max_size=3, unique_by=str))
+        config[extra] = draw(st.just({}) | st.lists(st.one_of(contents(), tagged()), max_size=3, unique_by=str))
     return MadeUp(files)
 
 
