@@ -36,8 +36,8 @@ def likely_encoding(data: bytes, offset: int) -> str | None:
     """The encoding of text that is not UTF-8; None where it is another one, or this is UTF-8 with damage, or not text.
 
     `offset` is where in the text the bytes begin. CP1252, which Windows calls ANSI, has all printable characters of
-    Latin-1 at the same bytes, and quotes and dashes where that has none. It is the encoding of all or none: `iconv`
-    would spoil lines in UTF-8, and what is before the bytes is in UTF-8.
+    Latin-1 at the same bytes, and quotes and dashes where that has none. It is named only for a whole text,
+    because `iconv` would spoil lines in UTF-8. Text before the offset was UTF-8.
 
     >>> [likely_encoding("é a".encode(name), 0) for name in ("utf-32", "utf-16", "utf-16-be", "latin-1")]
     ['UTF-32', 'UTF-16', 'UTF-16BE', 'CP1252']
@@ -169,11 +169,12 @@ def _is_plain_text(data: bytes) -> bool:
 
 
 def _is_partly_utf8(data: bytes) -> bool:
-    """Whether a line is in UTF-8, or more characters beyond ASCII are than the few that are sound in it by chance."""
+    """Whether a line is in UTF-8, or over 2 % of the characters beyond ASCII are; fewer may be valid by chance."""
     text = data.decode("utf-8", "replace")
-    broken, ascii_ = text.count("\ufffd"), len(text.encode("ascii", "ignore"))
+    broken = text.count("\ufffd")
+    sound = len(text) - len(text.encode("ascii", "ignore")) - broken
     has_line = any("\ufffd" not in line and not line.isascii() for line in text.split("\n"))
-    return has_line or (len(text) - ascii_ - broken) * 50 > broken
+    return has_line or sound * 50 > broken
 
 
 def _is_text(text: str) -> bool:

@@ -247,7 +247,7 @@ class GPT2:
     """GPT-2 with the weights of a checkpoint, in float32: call it with token ids for the logits of the next tokens.
 
     `tokenizer` is what text goes through; by default the one beside the weights, or GPT-2's where there is none and the
-    model has enough tokens for it. All parameters are read now, and that tokenizer when text first asks for it.
+    model has enough tokens for it. All parameters are read now; that tokenizer is read when it is first needed.
 
     Raises:
         CheckpointError: this is not a GPT-2, its config asks for what is not supported, or its files have changed.

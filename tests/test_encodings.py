@@ -27,7 +27,7 @@ def test_the_encoding_of_a_text_is_named(encoding: str) -> None:
     assert likely_encoding(ENGLISH.encode(encoding), 0) == encoding
 
 
-def test_behind_other_text_it_is_not_cp1252() -> None:
+def test_text_behind_utf8_is_not_cp1252() -> None:
     """That was UTF-8, or it would have been refused."""
     assert likely_encoding(ENGLISH.encode("cp1252"), 4) is None
 
@@ -36,7 +36,7 @@ def test_behind_other_text_it_is_not_cp1252() -> None:
     ("times", "others", "end"),
     [(1, 1, "\n"), (1, 9, "\n"), (9, 1, "\n"), (9999, 1, "\n"), (1, 9, " "), (9, 1, " "), (100, 3, " ")],
 )
-def test_nor_is_it_with_a_line_of_utf8_or_some_in_it(times: int, others: int, end: str) -> None:
+def test_text_partly_in_utf8_is_not_cp1252(times: int, others: int, end: str) -> None:
     line = f"Il \u00e9tait une fois un caf\u00e9.{end}"  # no byte of it is without a character in CP1252
     texts = line.encode("cp1252") * times, line.encode() * others
     assert likely_encoding(texts[0] + texts[1], 0) is likely_encoding(texts[1] + texts[0], 0) is None

@@ -296,6 +296,23 @@ def test_a_stop_string_is_a_string(model: GPT2) -> None:
         model.generate(PROMPT, stop_strings=[b"x"])  # type: ignore[list-item]
 
 
+def test_a_tokenizer_may_be_saved_beside_a_model_that_is_open(tmp_path: Path) -> None:
+    write_gpt2(tmp_path, {"vocab_size": 50300, "n_embd": 4})
+    model, tokenizer = GPT2.from_pretrained(tmp_path), Tokenizer()
+    tokenizer.add_tokens(["<own>"])
+    tokenizer.save_pretrained(tmp_path)
+    assert model.tokenizer.encode("<own>") == [50257]
+
+
+def test_a_tokenizer_that_cannot_be_read_is_refused_where_it_is_needed(tmp_path: Path) -> None:
+    write_gpt2(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    model = GPT2.from_pretrained(tmp_path)
+    assert model.generate([1], 2).shape == (1, 3)
+    with pytest.raises(ValueError, match=r"tokenizer\.json"):
+        model.generate("text")
+
+
 def test_text_for_a_model_with_too_few_tokens_is_refused_with_the_way_out(tmp_path: Path) -> None:
     write_gpt2(tmp_path)
     model = GPT2(Checkpoint.open(tmp_path))

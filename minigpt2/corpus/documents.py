@@ -111,7 +111,10 @@ class Reader:
             _refuse_other_kinds(source, beginning)
             self._require_utf8_alone(source, beginning)
             if beginning.startswith(_MARKS):
-                self._decode(beginning[:4], source)  # raises, unless `errors` lets it through
+                mark = beginning[:4]
+                self._decode(
+                    mark, Chunk(source, 0, len(mark), False, len(mark), mark)
+                )  # raises, unless `errors` lets it through
 
     def texts(self, chunk: Chunk) -> Iterator[Text]:
         """The texts of a chunk's documents.
@@ -121,7 +124,7 @@ class Reader:
         """
         if isinstance(chunk.data, list):
             for row, utf8 in enumerate(chunk.data, chunk.start):
-                text = self._decode(utf8, chunk.source, partial(_row, chunk.source, row))
+                text = self._decode(utf8, chunk, where=partial(_row, chunk.source, row))
                 yield Text(text, len(utf8), is_end=True)
             return
         if chunk.start == 0:
@@ -140,21 +143,19 @@ class Reader:
     def _parts(self, chunk: Chunk, data: bytes) -> Iterator[Text]:
         """The documents of a text, the last of which may go on in the next chunk."""
         *whole, (last, rest) = self.delimiter.documents(data) if self.delimiter else [(0, data)]
-        read = (data, chunk.start)
         for start, part in whole:
-            text = self._decode(part, chunk.source, offset=chunk.start + start, read=read)
-            yield Text(text, len(part), is_end=True)
+            yield Text(self._decode(part, chunk, chunk.start + start), len(part), is_end=True)
         if rest or not self.delimiter:  # nothing after the last separator is not a document
-            text = self._decode(rest, chunk.source, offset=chunk.start + last, read=read)
+            text = self._decode(rest, chunk, chunk.start + last)
             yield Text(text, len(rest), is_end=chunk.is_last)
 
     def _records(self, chunk: Chunk, lines: bytes) -> Iterator[Text]:
-        source, start, read = chunk.source, chunk.start, (lines, chunk.start)
+        source, start = chunk.source, chunk.start
         for number, line in enumerate(lines.split(b"\n")):
             where = partial(_line, source, start)
             is_first = start == 0 and number == 0
             if line.strip() and not (is_first and line.strip() == _BOM):
-                record = self._decode(line, source, where, start, read).removeprefix("\ufeff" if is_first else "")
+                record = self._decode(line, chunk, start, where).removeprefix("\ufeff" if is_first else "")
                 text = self._field_of(record, source, where)
                 yield Text(text, len(text.encode("utf-8")), is_end=True)
             start += len(line) + 1
@@ -173,33 +174,28 @@ class Reader:
             reason = f"has a lone surrogate in {self.field!r}, which is not text: mend it, or pass --errors replace"
             raise ValueError(f"{where()} {reason}") from None
 
-    def _decode(
-        self,
-        data: bytes,
-        source: Source,
-        where: Where | None = None,
-        offset: int = 0,
-        read: tuple[bytes, int] | None = None,
-    ) -> str:
-        """Text from its bytes, at this offset; `read` has what was read with them, and where that begins."""
+    def _decode(self, data: bytes, chunk: Chunk, offset: int = 0, where: Where | None = None) -> str:
+        """The text of a chunk's bytes at an offset in the source."""
         try:
             return data.decode("utf-8", self.errors)
         except UnicodeDecodeError as error:
-            name, place = where() if where else source.shown, offset + error.start
+            name, place = where() if where else chunk.source.shown, offset + error.start
             wrong = f"{name} is not UTF-8: byte 0x{data[error.start]:02X} at byte offset {place}"
-            way = "" if source.kind == "parquet" else f"{_advice(source, place, *(read or (data, offset)))}, or "
-            raise ValueError(f"{wrong}; {way}pass --errors replace") from None
+            raise ValueError(f"{wrong}; {_advice(chunk, place)}pass --errors replace") from None
 
 
-def _advice(source: Source, wrong: int, data: bytes, offset: int) -> str:
-    """How to make UTF-8 of a source with a wrong byte at an offset.
+def _advice(chunk: Chunk, wrong: int) -> str:
+    """How to convert a chunk's source to UTF-8, where a byte at an offset is wrong; nothing for a table.
 
-    It is judged by its beginning, where that can be read again, or else by data that was read with the byte.
+    The beginning of a local file tells its encoding. A stream cannot be read again: the chunk tells that of a stream.
     """
+    source, data, offset = chunk.source, chunk.data, chunk.start
+    if isinstance(data, list):
+        return ""
     if wrong < _LOOKED_AT and not (source.is_stream or source.is_remote):
         with opened(source) as (_, file):
             data, offset = file.read(_LOOKED_AT), 0
-    return advice(data, offset, partial(_piped, source))
+    return f"{advice(data, offset, partial(_piped, source))}, or "
 
 
 def _refuse_other_kinds(source: Source, data: bytes) -> None:

@@ -139,11 +139,11 @@ def _submitted(executor: Executor, function: Callable[..., T], *arguments: objec
     try:
         return _Task(executor.submit(function, *arguments), partial(_submitted, executor, function, *arguments))
     except (RuntimeError, OSError) as error:  # it was shut down, its workers ended, or no more can be started
-        raise ChildProcessError(_loss(error)) from error
+        raise _lost(error) from error
 
 
 def _result(executor: Executor, task: _Task[T]) -> T:
-    """The result of a task. It gives its own errors back too, so one that it ends with is the executor's."""
+    """The result of a task. Tasks return their own errors, so an error of the future itself is the executor's."""
     _wait(executor, task.future)
     error = CancelledError() if task.future.cancelled() else task.future.exception()
     if error is None:
@@ -151,27 +151,26 @@ def _result(executor: Executor, task: _Task[T]) -> T:
     if _was_taken_for_an_error(error):
         return _result(executor, task.again())
     if _is_loss(error):
-        raise ChildProcessError(_loss(error)) from error
+        raise _lost(error) from error
     raise error
 
 
 def _wait(executor: Executor, future: "Future[T]") -> None:
-    """Wait until a future is done, or its workers are lost; what a signal's handler raises meanwhile is passed on."""
+    """Wait until a future is done or its workers are lost. Exceptions of the caller's signal handlers pass through."""
     # `wait` does not count a future as done that `shutdown(cancel_futures=True)` has cancelled.
     while not (wait([future], PATIENCE).done or future.cancelled()):
         if is_closed(executor):
-            raise ChildProcessError(_loss(ConnectionError("the connection to the scheduler is closed")))
+            raise _lost(ConnectionError("the connection to the scheduler is closed"))
         if has_stopped(executor):
-            raise ChildProcessError(_loss(BrokenExecutor()))
+            raise _lost(BrokenExecutor())
         if _has_no_workers(executor):
             warnings.warn("the Dask cluster has no workers: waiting until one joins it", stacklevel=2)
 
 
 def _is_loss(error: BaseException) -> bool:
-    """Whether a task ended because its worker was lost: by an error of the executor, or by what is not an error.
+    """Whether an error means that a worker was lost.
 
-    A forked worker inherits the handlers of signals. One of them may raise SystemExit, even with the status 0, which
-    would end this process too.
+    A forked worker inherits signal handlers. SystemExit from one of them, even with status 0, would end this process.
     """
     is_executors = isinstance(error, (BrokenExecutor, CancelledError, OSError, ImportError))
     return is_executors or not isinstance(error, Exception) or type(error).__module__.startswith("distributed.")
@@ -200,14 +199,16 @@ def _has_no_workers(executor: Executor) -> bool:
     try:
         return client is not None and not client.nthreads()
     except (CancelledError, OSError) as error:
-        raise ChildProcessError(_loss(error)) from error
+        raise _lost(error) from error
 
 
-def _loss(error: BaseException) -> str:
+def _lost(error: BaseException) -> ChildProcessError:
     if isinstance(error, BrokenExecutor):
-        return "a worker process ended unasked; where memory, threads or files are short, fewer --jobs help"
+        reason = "a worker process ended unasked; where memory, threads or files are short, fewer --jobs help"
+        return ChildProcessError(reason)
     reason = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-    return f"the workers were lost ({reason}); with --resume, `minigpt2 tokenize` continues when they are back"
+    way_out = "with --resume, `minigpt2 tokenize` continues when they are back"
+    return ChildProcessError(f"the workers were lost ({reason}); {way_out}")
 
 
 # ---- in a worker
@@ -221,7 +222,7 @@ def _encoder(pickled: bytes) -> CorpusEncoder:
 
 
 def _ask(pickled: bytes, function: Callable[[CorpusEncoder], object]) -> bytes:
-    """What a function finds out about the encoder, pickled: ipyparallel would sort a dictionary's keys."""
+    """Call a function with the encoder and pickle its result, because ipyparallel sorts the keys of dictionaries."""
     return pickle.dumps(function(_encoder(pickled)))
 
 

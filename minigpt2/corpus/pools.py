@@ -172,9 +172,9 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _handled() -> set[int]:
-    """The signals that a script has handlers for, which a process that is forked would have too, and Ctrl-C's.
+    """The signals that the script handles, and Ctrl-C's. They can reach every process, but the parent decides.
 
-    They may reach every process, and the parent decides. A handler could break off what is half written to it.
+    In a forked worker, a handler could interrupt a result that is half written.
     """
     return {signal.SIGINT, *(each for each in signal.valid_signals() if callable(signal.getsignal(each)))}
 
@@ -185,7 +185,7 @@ def _start(alive: Connection, parents: Connection, handled: set[int]) -> None:
     if signal.SIGTERM in handled:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # `Process.terminate` sends it
         if hasattr(os, "setpgid"):
-            os.setpgid(0, 0)  # what is sent to the script's group does not come here
+            os.setpgid(0, 0)  # signals to the script's process group do not reach this process
     parents.close()
     try:
         threading.Thread(target=_end_with, args=(alive,), daemon=True).start()

@@ -126,7 +126,7 @@ def _extra(config: Mapping[str, Any]) -> list[str | AddedToken] | None:
     if not given:
         return None
     key = next((key for key in given if config[key]), given[0])
-    return _listed(config.get(key) or [], key, _value)
+    return _listed(config[key] or [], key, _value)
 
 
 def _listed(tokens: Any, key: str, read: Callable[[Any, str], _Value]) -> list[str | AddedToken]:

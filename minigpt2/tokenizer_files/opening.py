@@ -188,18 +188,18 @@ def _open(find: Find, model: str) -> Opened | None:
 
 
 def _refuse_as_it_is(content: dict[str, object], parsed: TokenizerJson, settings: Settings) -> None:
-    """Refuse a `tokenizer.json` that says something else as it is than `GPT2Tokenizer` makes of it.
+    """Refuse a `tokenizer.json` that means a different tokenizer when it is read as it is, not as `GPT2Tokenizer` does.
 
-    With trust_remote_code in `tokenizer_config.json`, transformers takes it as it is.
+    With trust_remote_code in `tokenizer_config.json`, transformers reads it as it is.
     """
     as_it_is = tokenizer_json.parse(content, "TokenizersBackend")
     is_same = as_it_is.model == parsed.model and as_it_is.add_prefix_space == settings.add_prefix_space
     has_its_tokens = settings.added.ids == {token.content: token_id for token_id, token in as_it_is.added}
     has_its_flags = not settings.added.not_yet(token for _, token in as_it_is.added)
     if not (is_same and has_its_tokens and has_its_flags):
-        reason = "transformers takes this file as it is, which differs from what GPT2Tokenizer makes of it"
-        way_out = "PreTrainedTokenizerFast as tokenizer_class does so here, with the roles that the files name"
-        raise ValueError(f"with trust_remote_code in tokenizer_config.json {reason}: {way_out}")
+        reason = "makes transformers read this file as it is, which gives a different tokenizer than GPT2Tokenizer"
+        way_out = "set tokenizer_class to PreTrainedTokenizerFast, and name the roles, to read it so here"
+        raise ValueError(f"trust_remote_code in tokenizer_config.json {reason}: {way_out}")
 
 
 def _combine(

@@ -306,7 +306,7 @@ def test_sigterm_to_the_group_is_left_to_the_script(handler: str, words: str) ->
         "os.kill(next(iter(pool._processes)), signal.SIGKILL)",
     ],
 )
-def test_but_the_script_may_end_it_and_none_outlasts_another(act: str) -> None:
+def test_a_worker_that_the_script_ends_or_that_is_killed_ends_the_run(act: str) -> None:
     said = last_words(signal="SIGTERM", handler="None", pool="pools.processes(2)", seconds=300, act=act)
     assert said.startswith("ChildProcessError: a worker process ended unasked;")
 

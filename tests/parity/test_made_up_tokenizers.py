@@ -83,7 +83,7 @@ def one_id_for_each_token() -> Iterator[None]:
         yield
     except ValueError as error:
         assume("which is" not in str(error) or "already" not in str(error))
-        assume("with trust_remote_code in tokenizer_config.json" not in str(error))
+        assume("trust_remote_code in tokenizer_config.json" not in str(error))
         raise
 
 

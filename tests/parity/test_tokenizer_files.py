@@ -266,7 +266,7 @@ def test_a_tokenizer_json_that_is_taken_as_it_is_opens_where_that_is_gpt2s(tmp_p
 
 
 @pytest.mark.parametrize("changes", [{"pre_tokenizer": BYTE_LEVEL | ADDS_SPACE}, {"model": {"ignore_merges": True}}])
-def test_and_else_under_the_class_that_the_refusal_names(changes: dict[str, Any], tmp_path: Path) -> None:
+def test_the_class_that_the_refusal_names_reads_the_file_as_it_is(changes: dict[str, Any], tmp_path: Path) -> None:
     files = trusted(**changes)
     MadeUp(files).write(tmp_path)
     theirs = auto_tokenizer(tmp_path)
